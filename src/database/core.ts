@@ -1,0 +1,81 @@
+/**
+ * The database in bytes: what `database.ts` (keys, values, options, iteration) needs of a peer, wherever it runs. Two
+ * implementations: in this realm (`local-core.ts`) and across a worker boundary (`rpc/`). Everything that passes is
+ * structured-clonable; errors are HarmonyErrors.
+ */
+import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Status } from './types.ts'
+
+export interface CoreReadOptions {
+  readonly consistency: Consistency
+  readonly maxStalenessMs: number
+  readonly timeoutMs: number
+}
+
+export interface CoreEntry {
+  readonly key: Uint8Array
+  /** Encoded; empty for `keysOnly`. */
+  readonly value: Uint8Array
+  readonly version: string
+}
+
+export interface CoreScan extends CoreReadOptions {
+  readonly from: Uint8Array | undefined
+  readonly to: Uint8Array | undefined
+  readonly reverse: boolean
+  readonly keysOnly: boolean
+  /** At most so many entries in this page (the core may return fewer; `done` says when it is over). */
+  readonly limit: number
+  /** Of the page before; undefined on the first. */
+  readonly continuation: { readonly snapshot: string; readonly after: Uint8Array } | undefined
+}
+
+export interface CorePage {
+  readonly entries: readonly CoreEntry[]
+  /** Names the state that was read, for the next page; kept for a limited time, then SNAPSHOT_TOO_OLD. */
+  readonly snapshot: string
+  readonly done: boolean
+}
+
+export type CoreOp =
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: Uint8Array }
+
+export interface CoreWrite {
+  readonly ops: readonly CoreOp[]
+  readonly checks: readonly { readonly key: Uint8Array; readonly version: string | null }[]
+  readonly idempotencyKey: string | undefined
+  readonly timeoutMs: number
+}
+
+export interface CoreJoin {
+  readonly room: string
+  readonly secret: string
+  /** URLs; `own` signalling is bridged by `openOwnSignaling` of the host. */
+  readonly signaling: readonly string[] | 'own' | undefined
+  readonly rtc: IceConfiguration | undefined
+  readonly role: 'auto' | 'voter' | 'learner'
+  readonly bootstrap: 'auto' | boolean
+  readonly onConflict: 'fail' | 'discard-local'
+}
+
+/** Pushed to subscribers whenever something in it changed (coalesced per turn of the event loop). */
+export interface CoreMirror {
+  readonly cluster: ClusterStatus
+  readonly members: readonly Member[]
+  readonly status: Status
+}
+
+export interface Core {
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]>
+  scan(request: CoreScan): Promise<CorePage>
+  write(request: CoreWrite): Promise<{ readonly version: string }>
+  join(options: CoreJoin): Promise<void>
+  leave(): Promise<void>
+  transferLeadership(to: string | undefined): Promise<void>
+  partition(cut: boolean): void
+  /** The latest pushed state; synchronous everywhere. */
+  mirror(): CoreMirror
+  subscribe(listener: (mirror: CoreMirror) => void): () => void
+  events(listener: (event: DatabaseEvent) => void): () => void
+  close(): Promise<void>
+}

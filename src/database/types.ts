@@ -1,0 +1,196 @@
+/**
+ * The public types. Shapes and names are a contract with users; comments here are what an editor shows them.
+ */
+import type { HarmonyError } from '../base/errors.ts'
+
+/** Order: bytes < string < number < bigint < boolean. Strings order by code point, numbers by value. */
+export type KeyPart = Uint8Array | string | number | bigint | boolean
+/** A bare part is a tuple of one. `[]` and NaN are invalid, -0 is 0. */
+export type Key = readonly KeyPart[] | KeyPart
+
+/**
+ * `linearizable` (default): sees every write acknowledged anywhere before the call.
+ * `bounded`: at most `maxStalenessMs` old. `session`: sees this handle's own writes, never goes back.
+ * `local`: whatever this replica has, even alone.
+ */
+export type Consistency = 'linearizable' | 'bounded' | 'session' | 'local'
+
+/** The part of AbortSignal that is used; any AbortSignal fits. */
+export interface AbortSignalLike {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: 'abort', listener: () => void): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
+export interface ReadOptions {
+  consistency?: Consistency
+  /** For `bounded`; default 10,000. */
+  maxStalenessMs?: number
+  signal?: AbortSignalLike
+  /** Default 10,000. */
+  timeoutMs?: number
+}
+
+export interface WriteOptions {
+  /** Write only if the key's version is this; `null`: only if the key is absent. Otherwise `CONFLICT`. */
+  ifVersion?: string | null
+  /** Two writes with one key are executed once; the second gets the first one's answer. */
+  idempotencyKey?: string
+  signal?: AbortSignalLike
+  timeoutMs?: number
+}
+
+export interface Entry<V = unknown> {
+  key: readonly KeyPart[]
+  value: V
+  /** Versions of one database compare as strings: later is greater. */
+  version: string
+}
+
+/** start ≤ k < end. A prefix takes every key that begins with these parts, itself included. */
+export type Range = { prefix: Key } | { start?: Key; end?: Key } | { prefix: Key; start?: Key; end?: Key }
+
+export interface ScanOptions extends ReadOptions {
+  limit?: number
+  reverse?: boolean
+  /** From an earlier scan of the same range and direction: goes on behind it, at the same version. */
+  cursor?: string
+  keysOnly?: boolean
+}
+
+/** One consistent state, however long the iteration takes. `cursor`: where to go on after what was read; '' at the end. */
+export interface Scan<V = unknown> extends AsyncIterable<Entry<V>> {
+  toArray(): Promise<Entry<V>[]>
+  readonly cursor: string
+}
+
+export interface Reader {
+  /** `undefined` where there is no such key. */
+  get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined>
+  getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined>
+  /** All at one moment. */
+  getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]>
+  scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V>
+}
+
+export type Op = { type: 'put'; key: Key; value: unknown } | { type: 'delete'; key: Key }
+
+export interface Check {
+  key: Key
+  version: string | null
+}
+
+export interface Committed {
+  version: string
+}
+
+export interface Database extends Reader, AsyncDisposable {
+  put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed>
+  delete(key: Key, options?: WriteOptions): Promise<Committed>
+  /** All or nothing, in order. A failed check is `CONFLICT`. */
+  batch(ops: readonly Op[], options?: WriteOptions & { check?: readonly Check[] }): Promise<Committed>
+  readonly cluster: Cluster
+  status(): Status
+  close(): Promise<void>
+}
+
+/** A way to meet the other peers of a room; built in: BroadcastChannel (tabs) and WebSocket URLs. */
+export interface Signaling {
+  connect(
+    room: string,
+    self: string,
+    on: (from: string, message: unknown) => void,
+  ): Promise<{ send(to: string | '*', message: unknown): void; close(): void }>
+}
+
+/** The part of RTCConfiguration that both WebRTC implementations understand. */
+export interface IceConfiguration {
+  iceServers?: { urls: string | string[]; username?: string; credential?: string }[]
+  iceTransportPolicy?: 'all' | 'relay'
+}
+
+export interface JoinOptions {
+  room: string
+  /** What all members of the room know. At least 128 random bits, or a pass phrase (it is stretched). Never leaves the peer. */
+  secret: string
+  /** `ws://…` addresses, or an own implementation. Default: BroadcastChannel between tabs of one origin; none in Node. */
+  signaling?: string | string[] | Signaling
+  rtc?: IceConfiguration
+  role?: 'auto' | 'voter' | 'learner'
+  /** May this peer found the room if nobody is there? `auto`: after looking for it first. `false`: only join. */
+  bootstrap?: 'auto' | boolean
+  /** Where both this peer and the room have data. */
+  onConflict?: 'fail' | 'discard-local'
+}
+
+export type Health = 'solo' | 'ok' | 'electing' | 'no-quorum' | 'left'
+
+export interface ClusterStatus {
+  health: Health
+  /** This peer's id. */
+  self: string
+  clusterId: string
+  room: string | undefined
+  role: 'leader' | 'follower' | 'candidate' | 'learner'
+  leader: string | undefined
+  term: number
+  commitIndex: number
+  appliedIndex: number
+  lastIndex: number
+  /** Entries known to be committed and not applied here yet. */
+  lag: number
+}
+
+export interface Member {
+  id: string
+  role: 'voter' | 'learner'
+  state: 'self' | 'connected' | 'connecting' | 'unreachable'
+  kind: 'tab' | 'node' | 'unknown'
+  leader: boolean
+  self: boolean
+  rttMs: number | undefined
+  /** Of the leader's view; undefined elsewhere. */
+  matchIndex: number | undefined
+}
+
+export interface Cluster {
+  /** Resolves once this peer is a member and has caught up. */
+  join(options: JoinOptions): Promise<void>
+  leave(): Promise<void>
+  status(): ClusterStatus
+  members(): Member[]
+  /** Called at once with the current status and on every change until the returned function is called. */
+  subscribe(listener: (status: ClusterStatus) => void): () => void
+  transferLeadership(to?: string): Promise<void>
+  /** Cuts this peer off from all others (frames are dropped both ways) or heals it: for demonstrations and tests. */
+  partition(cut: boolean): void
+}
+
+export interface Status {
+  storage: { kind: string; logBytes: number; keys: number; bytes: number; durability: 'strict' | 'relaxed' }
+  log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
+  queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
+  frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
+}
+
+export type DatabaseEvent =
+  | { type: 'opened'; storage: string }
+  /** What recovery found and did, for example a torn tail that was cut. */
+  | { type: 'repaired'; message: string }
+  | { type: 'role'; role: ClusterStatus['role']; term: number }
+  | { type: 'health'; health: Health }
+  | { type: 'member'; id: string; change: 'joined' | 'left' | 'promoted' | 'demoted' | 'connected' | 'disconnected' }
+  | { type: 'link'; id: string; message: string }
+  | { type: 'signaling'; state: 'open' | 'down'; message: string }
+  | { type: 'error'; error: HarmonyError }
+
+export interface OpenOptions {
+  name: string
+  storage?: 'auto' | 'indexeddb' | 'memory' | { dir: string }
+  /** Browsers. `auto`: a dedicated worker; `false`: on this thread; or a function that makes the worker (bundlers, strict CSP). */
+  worker?: 'auto' | false | (() => unknown)
+  durability?: 'strict' | 'relaxed'
+  cluster?: JoinOptions
+  onEvent?: (event: DatabaseEvent) => void
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+// Projects are chosen with `vitest run --project NAME`; browser tests run under Playwright (test/browser).
+// `forks`: a native data channel must not live in a worker thread.
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    projects: [
+      { extends: true, test: { name: 'tidy', include: ['test/tidy/**/*.test.ts'] } },
+      { extends: true, test: { name: 'unit', include: ['test/{unit,golden,fuzz}/**/*.test.ts'] } },
+      { extends: true, test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'] } },
+      { extends: true, test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'] } },
+      { extends: true, test: { name: 'node', include: ['test/node/**/*.test.ts'] } },
+    ],
+  },
+})
