@@ -9,10 +9,10 @@
 const tables = makeTables()
 
 /**
- * @param previous The CRC of what came before, to go on from there: crc32c(b, 0, n, crc32c(a)) is that of a and b together.
+ * @param previous The CRC of what came before, to go on from there: crc32c(b, crc32c(a)) is that of a and b together.
  * @returns The CRC of bytes[from, to) in 0…2^32-1.
  */
-export function crc32c(bytes: Uint8Array, from = 0, to = bytes.length, previous = 0): number {
+export function crc32c(bytes: Uint8Array, previous = 0, from = 0, to = bytes.length): number {
   const t = tables
   let crc = ~previous
   let i = from
