@@ -145,8 +145,7 @@ export class ByteWriter {
       this.reset()
       return whole
     }
-    const bytes = new Uint8Array(this.used)
-    bytes.set(this.buffer.subarray(0, this.used))
+    const bytes = copyBytes(this.peek())
     this.reset()
     return bytes
   }
@@ -168,7 +167,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads bytes[from, to). Byte strings handed out are views into `bytes`, not copies: `slice()` what outlives it. */
+/** Reads bytes[from, to). Byte strings handed out are views into `source`, not copies: `copyBytes` what outlives it. */
 export class ByteReader {
   /** Set by the first overrun or bad value, or by `fail()`; never cleared. */
   failed = false
@@ -333,6 +332,13 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true
+}
+
+/** A plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view. */
+export function copyBytes(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length)
+  copy.set(bytes)
+  return copy
 }
 
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {

@@ -25,7 +25,7 @@
  * "Sealing" fills in durable LSN and checksum: it is done when a batch leaves for the log file, not when a record is made.
  */
 import { assert, unreachable } from '../base/assert.ts'
-import { ByteReader, type ByteWriter } from '../base/bytes.ts'
+import { ByteReader, type ByteWriter, copyBytes } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { clusterId, groupId, index, type Lsn, lsn, peerId, term } from '../base/ids.ts'
 import type { WalRecord } from './wal-types.ts'
@@ -131,7 +131,7 @@ function decodePayload(reader: ByteReader): WalRecord | undefined {
       const at = index(reader.varint())
       const of = term(reader.varint())
       const kind = reader.u8()
-      return { type: 'entry', group, index: at, term: of, kind, data: reader.rest().slice() }
+      return { type: 'entry', group, index: at, term: of, kind, data: copyBytes(reader.rest()) }
     }
     case 2: {
       const of = term(reader.varint())
@@ -141,7 +141,7 @@ function decodePayload(reader: ByteReader): WalRecord | undefined {
     }
     case 3: {
       const cluster = clusterId(reader.id128())
-      return { type: 'birth', group, cluster, birth: reader.rest().slice() }
+      return { type: 'birth', group, cluster, birth: copyBytes(reader.rest()) }
     }
     default:
       reader.fail()

@@ -14,6 +14,7 @@
  *
  * The owner bounds what waits here: it looks at `bufferedBytes` before it takes on more work.
  */
+import { assert } from '../base/assert.ts'
 import { ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type Lsn, lsn } from '../base/ids.ts'
@@ -191,6 +192,7 @@ export class Wal {
     if (this.syncing || this.waiters.length === 0) return false
     if (this.pending.length > 0) {
       const batch = this.pending.finish()
+      assert(this.log.end === this.handed, 'someone else writes to the log file')
       sealRecords(batch, this.durableLsn)
       this.handed += batch.length
       this.log.append(batch)

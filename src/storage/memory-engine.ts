@@ -1,0 +1,101 @@
+/**
+ * The engine that keeps everything in memory and is filled again from the write-ahead log at start. Nothing here is durable.
+ * The paged engine will take its place behind the same interface (`engine.ts`).
+ *
+ * All pages are "resident": every read runs once, at once. Snapshots hold an old root of the tree (`memory-tree.ts`) and cost nothing
+ * until something changes; then the changed paths are kept twice for as long as the snapshot lives.
+ */
+import { assert } from '../base/assert.ts'
+import { copyBytes } from '../base/bytes.ts'
+import { type Index, index } from '../base/ids.ts'
+import type { Change, Engine, EngineSnapshot, EngineStatus, View } from './engine.ts'
+import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
+
+export class MemoryEngine implements Engine {
+  private root: Node = emptyTree(0)
+  private appliedIndex = index(0)
+  private keys = 0
+  private bytes = 0
+  /** Moves on with each snapshot: what is made later is not shared with it. */
+  private epoch = 0
+  /** Live snapshots' epochs, in the order in which they were taken: ascending. */
+  private readonly live = new Set<number>()
+  /** The newest live one, or -1. */
+  private shared = -1
+
+  get applied(): Index {
+    return this.appliedIndex
+  }
+
+  read<T>(operation: (view: View) => T, done: (result: T) => void): void {
+    done(operation(viewOf(this.root)))
+  }
+
+  snapshot(): EngineSnapshot {
+    const { root, applied, epoch } = this
+    this.live.add(epoch)
+    this.shared = epoch
+    this.epoch++
+    let released = false
+    return {
+      applied,
+      read: (operation, done) => {
+        assert(!released, 'a released snapshot is read')
+        done(operation(viewOf(root)))
+      },
+      release: () => {
+        if (released) return
+        released = true
+        this.live.delete(epoch)
+        this.shared = -1
+        for (const other of this.live) this.shared = Math.max(this.shared, other)
+      },
+    }
+  }
+
+  /** Copies what it keeps. */
+  apply(changes: readonly Change[], applied: Index): void {
+    assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
+    const { shared, epoch } = this
+    for (const { key, value } of changes) {
+      const changed: Changed =
+        value === undefined
+          ? treeDelete(this.root, key, { shared, epoch })
+          : treeSet(this.root, copyBytes(key), copyBytes(value), { shared, epoch })
+      this.root = changed.root
+      this.count(key, changed.previous, value)
+    }
+    this.appliedIndex = applied
+  }
+
+  /** Snapshots taken before go on to see what they saw. */
+  reset(): void {
+    this.root = emptyTree(this.epoch)
+    this.appliedIndex = index(0)
+    this.keys = 0
+    this.bytes = 0
+  }
+
+  /** `bytes` sums keys and values, without what the tree itself takes. */
+  status(): EngineStatus {
+    return { keys: this.keys, bytes: this.bytes }
+  }
+
+  private count(key: Uint8Array, previous: Uint8Array | undefined, value: Uint8Array | undefined): void {
+    if (previous !== undefined) {
+      this.keys--
+      this.bytes -= key.length + previous.length
+    }
+    if (value !== undefined) {
+      this.keys++
+      this.bytes += key.length + value.length
+    }
+  }
+}
+
+const viewOf = (root: Node): View => ({
+  get: key => treeGet(root, key),
+  scan: (from, to, reverse, visit) => {
+    treeScan(root, from, to, reverse, visit)
+  },
+})
