@@ -1,0 +1,168 @@
+/**
+ * What a Raft entry of kind `command` says, to the byte. A client's peer makes the body; the leader puts the header before it.
+ *
+ *   entry   = header body
+ *   header  = u8 format (1) | varint commit timestamp | varint leader's wall time, ms since 1970 (log time, for expiry)
+ *   body    = u8 type, then
+ *     1 openSession  id128 session
+ *     2 write        id128 session | varint serial | varint floor | u8 flags
+ *                    | [bytes idempotency key, UTF-8, if flags & 1]
+ *                    | varint checks { bytes key | varint timestamp (0: must be absent) }
+ *                    | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
+ *     3 dissolve     id128 cluster to join instead
+ *   bytes   = varint length | that many bytes
+ *
+ * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
+ */
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { HarmonyError } from '../base/errors.ts'
+import { type ClusterId, clusterId, type Timestamp, timestamp } from '../base/ids.ts'
+import type { Result } from '../platform.ts'
+
+/** 32 hex digits, drawn at random by the peer that opens it. */
+export type SessionId = string
+
+export type WriteOp =
+  | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly key: Uint8Array }
+
+export interface WriteCheck {
+  readonly key: Uint8Array
+  /** 0: the key must be absent. */
+  readonly at: Timestamp
+}
+
+export interface WriteCommand {
+  readonly type: 'write'
+  readonly session: SessionId
+  readonly serial: number
+  readonly floor: number
+  readonly idempotencyKey: string | undefined
+  readonly checks: readonly WriteCheck[]
+  readonly ops: readonly WriteOp[]
+}
+
+export type Command =
+  | { readonly type: 'openSession'; readonly session: SessionId }
+  | WriteCommand
+  | { readonly type: 'dissolve'; readonly into: ClusterId }
+
+export interface CommandHeader {
+  readonly at: Timestamp
+  readonly wallMs: number
+}
+
+const format = 1
+
+export function encodeBody(command: Command): Uint8Array {
+  const writer = new ByteWriter(64)
+  switch (command.type) {
+    case 'openSession':
+      writer.u8(1)
+      writer.id128(command.session)
+      break
+    case 'write':
+      writer.u8(2)
+      encodeWrite(writer, command)
+      break
+    case 'dissolve':
+      writer.u8(3)
+      writer.id128(command.into)
+      break
+  }
+  return writer.finish()
+}
+
+function encodeWrite(writer: ByteWriter, command: WriteCommand): void {
+  writer.id128(command.session)
+  writer.varint(command.serial)
+  writer.varint(command.floor)
+  writer.u8(command.idempotencyKey === undefined ? 0 : 1)
+  if (command.idempotencyKey !== undefined) writer.text(command.idempotencyKey)
+  writer.varint(command.checks.length)
+  for (const check of command.checks) {
+    writer.bytes(check.key)
+    writer.varint(check.at)
+  }
+  writer.varint(command.ops.length)
+  for (const op of command.ops) {
+    writer.u8(op.type === 'put' ? 0 : 1)
+    writer.bytes(op.key)
+    if (op.type === 'put') writer.bytes(op.value)
+  }
+}
+
+/** The leader's part: stamps a body that it has checked with `decodeBody`. */
+export function stampBody(header: CommandHeader, body: Uint8Array): Uint8Array {
+  const writer = new ByteWriter(24 + body.length)
+  writer.u8(format)
+  writer.varint(header.at)
+  writer.varint(header.wallMs)
+  writer.raw(body)
+  return writer.finish()
+}
+
+/** Of an entry's data. Views into `bytes`, no copies. */
+export function decodeCommand(
+  bytes: Uint8Array,
+): Result<{ readonly header: CommandHeader; readonly command: Command }> {
+  const reader = new ByteReader(bytes)
+  const found = reader.u8()
+  const header = { at: timestamp(reader.varint()), wallMs: reader.varint() }
+  if (reader.failed) return malformed('header', bytes)
+  if (found !== format) {
+    const message = `a log entry has command format ${found}; this version reads ${format}. Update the package`
+    return { ok: false, error: new HarmonyError('VERSION_MISMATCH', message) }
+  }
+  const command = readBody(reader)
+  if (command === undefined || !reader.done()) return malformed('body', bytes)
+  return { ok: true, value: { header, command } }
+}
+
+export function decodeBody(bytes: Uint8Array): Result<Command> {
+  const reader = new ByteReader(bytes)
+  const command = readBody(reader)
+  if (command === undefined || !reader.done()) return malformed('body', bytes)
+  return { ok: true, value: command }
+}
+
+function malformed(part: string, bytes: Uint8Array): Result<never> {
+  return { ok: false, error: new HarmonyError('CORRUPT', `a command of ${bytes.length} bytes has a malformed ${part}`) }
+}
+
+function readBody(reader: ByteReader): Command | undefined {
+  switch (reader.u8()) {
+    case 1:
+      return { type: 'openSession', session: reader.id128() }
+    case 2:
+      return readWrite(reader)
+    case 3:
+      return { type: 'dissolve', into: clusterId(reader.id128()) }
+    default:
+      return undefined
+  }
+}
+
+function readWrite(reader: ByteReader): WriteCommand | undefined {
+  const session = reader.id128()
+  const serial = reader.varint()
+  const floor = reader.varint()
+  const flags = reader.u8()
+  if (flags > 1) return undefined
+  const idempotencyKey = flags === 1 ? reader.text() : undefined
+  const checks: WriteCheck[] = []
+  // Counts are not trusted: the loop ends with the bytes, and nothing is allocated by count.
+  for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
+    checks.push({ key: reader.bytes(), at: timestamp(reader.varint()) })
+  }
+  const ops: WriteOp[] = []
+  for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
+    const type = reader.u8()
+    const key = reader.bytes()
+    if (type === 0) ops.push({ type: 'put', key, value: reader.bytes() })
+    else if (type === 1) ops.push({ type: 'delete', key })
+    else return undefined
+  }
+  if (reader.failed) return undefined
+  return { type: 'write', session, serial, floor, idempotencyKey, checks, ops }
+}

@@ -1,0 +1,111 @@
+/**
+ * Exactly-once execution (Ongaro's thesis, 6.3): part of the replicated state, so every rule here depends on the log alone, never on
+ * a local clock. A write is executed when its session is open and its serial is new; a repeated serial gets the stored
+ * answer. Sessions that were not used for long are forgotten in log order; a write that comes for a forgotten session is refused,
+ * never executed.
+ */
+import type { Timestamp } from '../base/ids.ts'
+import type { SessionId } from './command.ts'
+
+export type Outcome =
+  | { readonly type: 'committed'; readonly at: Timestamp }
+  /** `check`: position in the command's checks; `found`: the key's timestamp, 0 where it is absent. */
+  | { readonly type: 'conflict'; readonly check: number; readonly found: Timestamp }
+  /** Not executed: the session was never opened, or was forgotten. */
+  | { readonly type: 'noSession' }
+  /** Not executed now: the client has said that it no longer waits for this serial. */
+  | { readonly type: 'stale' }
+
+interface Session {
+  floor: number
+  readonly outcomes: Map<number, Outcome>
+}
+
+/** Bounds of the replicated table. They are part of the state machine's definition: all replicas must have the same. */
+const sessionsMax = 4096
+const outcomesPerSessionMax = 4096
+const idempotencyKeysMax = 65_536
+
+export class Sessions {
+  /** In order of last use by the log: the first is the next to be forgotten. */
+  private readonly sessions = new Map<SessionId, Session>()
+  /** In order of first use. */
+  private readonly byKey = new Map<string, Outcome>()
+
+  /** Opening twice is opening once: the request may be repeated by a client that did not hear the answer. */
+  open(id: SessionId): void {
+    const known = this.sessions.get(id)
+    if (known !== undefined) {
+      this.touch(id, known)
+      return
+    }
+    this.sessions.set(id, { floor: 0, outcomes: new Map() })
+    if (this.sessions.size > sessionsMax) this.forgetOldest()
+  }
+
+  /** The answer that is known already, or undefined: then the caller executes and calls `record`. */
+  lookup(id: SessionId, serial: number, floor: number): Outcome | undefined {
+    const session = this.sessions.get(id)
+    if (session === undefined) return { type: 'noSession' }
+    this.touch(id, session)
+    const known = session.outcomes.get(serial)
+    if (known !== undefined) return known
+    if (serial < session.floor) return { type: 'stale' }
+    this.raiseFloor(session, floor)
+    return undefined
+  }
+
+  record(id: SessionId, serial: number, outcome: Outcome): void {
+    const session = this.sessions.get(id)
+    if (session === undefined) return
+    session.outcomes.set(serial, outcome)
+    // A client keeps fewer in flight than this; one that does not loses its oldest answers, and gets `stale` for them.
+    for (const oldest of session.outcomes.keys()) {
+      if (session.outcomes.size <= outcomesPerSessionMax) break
+      session.outcomes.delete(oldest)
+      session.floor = Math.max(session.floor, oldest + 1)
+    }
+  }
+
+  lookupKey(key: string): Outcome | undefined {
+    return this.byKey.get(key)
+  }
+
+  recordKey(key: string, outcome: Outcome): void {
+    this.byKey.set(key, outcome)
+    if (this.byKey.size <= idempotencyKeysMax) return
+    for (const oldest of this.byKey.keys()) {
+      this.byKey.delete(oldest)
+      break
+    }
+  }
+
+  clear(): void {
+    this.sessions.clear()
+    this.byKey.clear()
+  }
+
+  get size(): number {
+    return this.sessions.size
+  }
+
+  private raiseFloor(session: Session, floor: number): void {
+    if (floor <= session.floor) return
+    session.floor = floor
+    for (const serial of session.outcomes.keys()) {
+      if (serial < floor) session.outcomes.delete(serial)
+    }
+  }
+
+  private touch(id: SessionId, session: Session): void {
+    this.sessions.delete(id)
+    this.sessions.set(id, session)
+  }
+
+  private forgetOldest(): void {
+    for (const oldest of this.sessions.keys()) {
+      this.sessions.delete(oldest)
+      break
+    }
+  }
+}

@@ -1,0 +1,213 @@
+/** The state machine: exactly-once, checks, timestamps, determinism. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { clusterId, index, term, timestamp } from '../../../src/base/ids.ts'
+import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
+import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
+import {
+  type Command,
+  decodeBody,
+  decodeCommand,
+  encodeBody,
+  stampBody,
+  type WriteCommand,
+} from '../../../src/shard/command.ts'
+import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
+
+const session = 'a'.repeat(32)
+const other = 'b'.repeat(32)
+const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
+
+function machine() {
+  const engine = new MemoryEngine()
+  const apply = new ApplyMachine(engine)
+  let at = 0
+  return {
+    engine,
+    apply,
+    run(command: Command, stamp = at + 1): Applied | undefined {
+      at = stamp
+      const data = stampBody({ at: timestamp(stamp), wallMs: 0 }, encodeBody(command))
+      return apply.apply({ index: index(apply.applied + 1), term: term(1), kind: 'command', data })
+    },
+    get(key: Uint8Array): Uint8Array | undefined {
+      let found: Uint8Array | undefined
+      engine.read(
+        view => view.get(key),
+        stored => {
+          found = stored === undefined ? undefined : payloadOf(stored)
+        },
+      )
+      return found
+    },
+  }
+}
+
+const put = (serial: number, key: number, value: number, extra: Partial<WriteCommand> = {}): WriteCommand => ({
+  type: 'write',
+  session,
+  serial,
+  floor: 0,
+  idempotencyKey: undefined,
+  checks: [],
+  ops: [{ type: 'put', key: bytes(key), value: bytes(value) }],
+  ...extra,
+})
+
+describe('the state machine of a group', () => {
+  it('pitfall 27: a repeated serial gets the first answer and is not executed again', () => {
+    const { run, get } = machine()
+    run({ type: 'openSession', session })
+    const first = run(put(1, 7, 1))
+    run(put(2, 7, 2))
+    expect(run(put(1, 7, 1))).toEqual(first)
+    expect(get(bytes(7))).toEqual(bytes(2))
+  })
+
+  it('pitfall 27: without a session nothing is executed', () => {
+    const { run, get } = machine()
+    expect(run(put(1, 7, 1))).toMatchObject({ outcome: { type: 'noSession' } })
+    expect(get(bytes(7))).toBeUndefined()
+  })
+
+  it('pitfall 27: a session that thousands of newer ones pushed out is refused, never executed', () => {
+    const { run, get } = machine()
+    run({ type: 'openSession', session })
+    run(put(1, 7, 1))
+    for (let i = 0; i < 4096; i++) run({ type: 'openSession', session: i.toString(16).padStart(32, '0') })
+    expect(run(put(1, 7, 9))).toMatchObject({ outcome: { type: 'noSession' } })
+    expect(get(bytes(7))).toEqual(bytes(1))
+  })
+
+  it('pitfall 27: a serial below the floor that its client announced is never executed late', () => {
+    const { run, get } = machine()
+    run({ type: 'openSession', session })
+    run(put(5, 7, 5, { floor: 5 }))
+    expect(run(put(3, 7, 3))).toMatchObject({ outcome: { type: 'stale' } })
+    expect(get(bytes(7))).toEqual(bytes(5))
+  })
+
+  it('an idempotency key works across sessions, and a conflict does not use it up', () => {
+    const { run } = machine()
+    run({ type: 'openSession', session })
+    run({ type: 'openSession', session: other })
+    const idempotencyKey = 'order-1'
+    const failed = run(put(1, 7, 1, { idempotencyKey, checks: [{ key: bytes(7), at: timestamp(99) }] }))
+    expect(failed).toMatchObject({ outcome: { type: 'conflict', check: 0, found: 0 } })
+    const done = run(put(2, 7, 1, { idempotencyKey }))
+    expect(done).toMatchObject({ outcome: { type: 'committed' } })
+    const again = run(put(1, 7, 2, { session: other, idempotencyKey }))
+    expect(again).toMatchObject({ outcome: (done as Applied & { type: 'write' }).outcome })
+  })
+
+  it('checks compare the commit timestamp, 0 meaning absent, and all hold or nothing is written', () => {
+    const { run, get, engine } = machine()
+    run({ type: 'openSession', session })
+    expect(run(put(1, 7, 1, { checks: [{ key: bytes(7), at: timestamp(0) }] }))).toMatchObject({
+      outcome: { type: 'committed', at: 2 },
+    })
+    expect(run(put(2, 7, 2, { checks: [{ key: bytes(7), at: timestamp(0) }] }))).toMatchObject({
+      outcome: { type: 'conflict', found: 2 },
+    })
+    const both = [
+      { key: bytes(7), at: timestamp(2) },
+      { key: bytes(8), at: timestamp(1) },
+    ]
+    expect(run(put(3, 7, 3, { checks: both }))).toMatchObject({ outcome: { type: 'conflict', check: 1 } })
+    expect(get(bytes(7))).toEqual(bytes(1))
+    engine.read(
+      view => timestampOf(view.get(bytes(7)) as Uint8Array),
+      at => expect(at).toBe(2),
+    )
+  })
+
+  it('gives way to another cluster only while it holds no data', () => {
+    const into = clusterId('c'.repeat(32))
+    const empty = machine()
+    empty.run({ type: 'openSession', session })
+    expect(empty.run({ type: 'dissolve', into })).toEqual({ type: 'dissolved', into })
+    expect(empty.run(put(1, 7, 1))).toMatchObject({ outcome: { type: 'noSession' } })
+    const full = machine()
+    full.run({ type: 'openSession', session })
+    full.run(put(1, 7, 1))
+    full.run({ ...put(2, 7, 1), ops: [{ type: 'delete', key: bytes(7) }] })
+    expect(full.run({ type: 'dissolve', into })).toBeUndefined()
+    expect(full.run(put(3, 7, 1))).toMatchObject({ outcome: { type: 'committed' } })
+  })
+
+  it('pitfall 19: replicas that apply the same log come to the same fingerprint, others do not', () => {
+    const [a, b, c] = [machine(), machine(), machine()]
+    for (const one of [a, b, c]) one.run({ type: 'openSession', session })
+    for (const one of [a, b]) one.run(put(1, 7, 1))
+    c.run(put(1, 7, 2))
+    expect(a.apply.fingerprint).toBe(b.apply.fingerprint)
+    expect(a.apply.fingerprint).not.toBe(c.apply.fingerprint)
+  })
+
+  it('pitfall 12: state and applied index change together', () => {
+    const { run, engine, apply } = machine()
+    run({ type: 'openSession', session })
+    run(put(1, 7, 1))
+    expect([engine.applied, apply.applied]).toEqual([2, 2])
+    apply.apply({ index: index(3), term: term(1), kind: 'noop', data: bytes() })
+    expect(engine.applied).toBe(3)
+  })
+
+  it('a malformed entry stops the replica instead of being skipped', () => {
+    const { apply } = machine()
+    expect(() => apply.apply({ index: index(1), term: term(1), kind: 'command', data: bytes(1, 2, 3) })).toThrow()
+    expect(() => apply.apply({ index: index(1), term: term(1), kind: 'command', data: bytes(9, 1, 1, 1) })).toThrow()
+  })
+})
+
+describe('the command codec', () => {
+  const blob = fc.uint8Array({ maxLength: 40 })
+  const id = fc
+    .uint8Array({ minLength: 16, maxLength: 16 })
+    .map(b => [...b].map(v => v.toString(16).padStart(2, '0')).join(''))
+  const serial = fc.nat(Number.MAX_SAFE_INTEGER)
+  const write = fc.record({
+    type: fc.constant('write' as const),
+    session: id,
+    serial,
+    floor: serial,
+    idempotencyKey: fc.option(fc.string({ unit: 'binary', maxLength: 20 }), { nil: undefined }),
+    checks: fc.array(fc.record({ key: blob, at: serial.map(timestamp) }), { maxLength: 4 }),
+    ops: fc.array(
+      fc.oneof(
+        fc.record({ type: fc.constant('put' as const), key: blob, value: blob }),
+        fc.record({ type: fc.constant('delete' as const), key: blob }),
+      ),
+      { maxLength: 6 },
+    ),
+  })
+  const command: fc.Arbitrary<Command> = fc.oneof(
+    write,
+    fc.record({ type: fc.constant('openSession' as const), session: id }),
+    fc.record({ type: fc.constant('dissolve' as const), into: id.map(clusterId) }),
+  )
+
+  it('gives back what it was given', () => {
+    fc.assert(
+      fc.property(command, serial, serial, (one, at, wallMs) => {
+        const header = { at: timestamp(at), wallMs }
+        expect(decodeCommand(stampBody(header, encodeBody(one)))).toEqual({ ok: true, value: { header, command: one } })
+      }),
+    )
+  })
+
+  it('is total: cut, flipped and random bytes give a value or a typed error', () => {
+    fc.assert(
+      fc.property(command, fc.nat(), fc.integer({ min: 0, max: 255 }), blob, (one, place, value, noise) => {
+        const body = encodeBody(one)
+        const flipped = body.slice()
+        flipped[place % body.length] = value
+        for (const input of [flipped, body.subarray(0, place % body.length), noise]) {
+          const result = decodeBody(input)
+          if (!result.ok) expect(result.error.code).toBe('CORRUPT')
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
