@@ -1,9 +1,9 @@
 /**
  * The database in bytes: what `database.ts` (keys, values, options, iteration) needs of a peer, wherever it runs. Two
  * implementations: in this realm (`local-core.ts`) and across a worker boundary (`rpc/`). Everything that passes is
- * structured-clonable; errors are HarmonyErrors.
+ * structured-clonable except an own Signaling; errors are HarmonyErrors; bytes are not changed by either side once passed.
  */
-import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Status } from './types.ts'
+import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Signaling, Status } from './types.ts'
 
 export interface CoreReadOptions {
   readonly consistency: Consistency
@@ -23,7 +23,7 @@ export interface CoreScan extends CoreReadOptions {
   readonly to: Uint8Array | undefined
   readonly reverse: boolean
   readonly keysOnly: boolean
-  /** At most so many entries in this page (the core may return fewer; `done` says when it is over). */
+  /** ≥ 1. At most so many entries in this page (the core may return fewer; `done` says when it is over). */
   readonly limit: number
   /** Of the page before; undefined on the first. */
   readonly continuation: { readonly snapshot: string; readonly after: Uint8Array } | undefined
@@ -50,8 +50,13 @@ export interface CoreWrite {
 export interface CoreJoin {
   readonly room: string
   readonly secret: string
-  /** URLs; `own` signalling is bridged by `openOwnSignaling` of the host. */
-  readonly signaling: readonly string[] | 'own' | undefined
+  /** `ws://…` and `wss://…` addresses; undefined: the host's own way (BroadcastChannel in browsers). */
+  readonly signaling: readonly string[] | undefined
+  /**
+   * The application's own way, in place of the above. The one thing that cannot be cloned: `rpc/` bridges it. A core makes a
+   * Rendezvous of it with `own-signaling.ts`.
+   */
+  readonly ownSignaling: Signaling | undefined
   readonly rtc: IceConfiguration | undefined
   readonly role: 'auto' | 'voter' | 'learner'
   readonly bootstrap: 'auto' | boolean
@@ -75,7 +80,9 @@ export interface Core {
   partition(cut: boolean): void
   /** The latest pushed state; synchronous everywhere. */
   mirror(): CoreMirror
+  /** Calls at once with the present state, then with every later one. */
   subscribe(listener: (mirror: CoreMirror) => void): () => void
   events(listener: (event: DatabaseEvent) => void): () => void
+  /** Idempotent. Afterwards everything pending and everything new rejects with CLOSED. */
   close(): Promise<void>
 }

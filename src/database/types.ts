@@ -54,12 +54,15 @@ export type Range = { prefix: Key } | { start?: Key; end?: Key } | { prefix: Key
 export interface ScanOptions extends ReadOptions {
   limit?: number
   reverse?: boolean
-  /** From an earlier scan of the same range and direction: goes on behind it, at the same version. */
+  /** From an earlier scan of the same range and direction: goes on behind it, at the same version. '': from the start. */
   cursor?: string
   keysOnly?: boolean
 }
 
-/** One consistent state, however long the iteration takes. `cursor`: where to go on after what was read; '' at the end. */
+/**
+ * One consistent state, however long the iteration takes. Nothing is read before the iteration starts; invalid arguments reject
+ * there. `cursor`: where to go on after the last entry that was handed out; '' at the end.
+ */
 export interface Scan<V = unknown> extends AsyncIterable<Entry<V>> {
   toArray(): Promise<Entry<V>[]>
   readonly cursor: string

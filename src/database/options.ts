@@ -1,0 +1,127 @@
+/** Checks what callers pass besides keys and values, once, at the edge: below this everything is complete and of the right type. */
+import { HarmonyError } from '../base/errors.ts'
+import type { CoreReadOptions } from './core.ts'
+import type { AbortSignalLike, Consistency, OpenOptions, ReadOptions, ScanOptions, WriteOptions } from './types.ts'
+
+export const timeoutMsDefault = 10_000
+export const stalenessMsDefault = 10_000
+/** What timers of every host can count. */
+const durationMsMax = 2 ** 31 - 1
+const idempotencyKeyLengthMax = 256
+
+const consistencies: readonly Consistency[] = ['linearizable', 'bounded', 'session', 'local']
+
+export function invalid(message: string): HarmonyError {
+  return new HarmonyError('VALIDATION', message)
+}
+
+/** A description of any value for a message, short and safe. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value)
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object'
+  return typeof value === 'function' ? 'a function' : String(value)
+}
+
+/** An options object, `{}` for undefined. @throws VALIDATION for anything else. */
+export function record<T extends object>(options: T | undefined, name: string): T {
+  if (options === undefined) return {} as T
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalid(`${name} must be an object, not ${shown(options)}`)
+  }
+  return options
+}
+
+export function oneOf<T>(value: T, allowed: readonly T[], name: string): T {
+  if (allowed.includes(value)) return value
+  throw invalid(`${name} is ${shown(value)}; it can be ${allowed.map(shown).join(', ')}`)
+}
+
+export function flag(value: boolean | undefined, name: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true
+  throw invalid(`${name} must be true or false, not ${shown(value)}`)
+}
+
+function duration(value: number | undefined, least: number, fallback: number, name: string): number {
+  if (value === undefined) return fallback
+  if (typeof value === 'number' && value >= least && value <= durationMsMax) return value
+  throw invalid(`${name} must be ${least} to ${durationMsMax} milliseconds, not ${shown(value)}`)
+}
+
+export function timeoutOf(options: { readonly timeoutMs?: number }): number {
+  return duration(options.timeoutMs, 1, timeoutMsDefault, 'timeoutMs')
+}
+
+/** @throws VALIDATION for what is no signal; ABORTED where it is aborted already. */
+export function signalOf(options: { readonly signal?: AbortSignalLike }): AbortSignalLike | undefined {
+  const { signal } = options
+  if (signal === undefined) return undefined
+  if (typeof signal !== 'object' || signal === null || typeof signal.addEventListener !== 'function') {
+    throw invalid(`signal must be an AbortSignal, not ${shown(signal)}`)
+  }
+  if (signal.aborted) throw aborted(signal, false)
+  return signal
+}
+
+export function aborted(signal: AbortSignalLike, maybeCommitted: boolean): HarmonyError {
+  const effect = maybeCommitted ? '; it was on its way already and may be committed all the same' : ''
+  return new HarmonyError('ABORTED', `the call was aborted by its signal${effect}`, {
+    cause: signal.reason,
+    maybeCommitted,
+  })
+}
+
+export function readOptions(options: ReadOptions): CoreReadOptions {
+  return {
+    consistency: oneOf(options.consistency ?? 'linearizable', consistencies, 'consistency'),
+    maxStalenessMs: duration(options.maxStalenessMs, 0, stalenessMsDefault, 'maxStalenessMs'),
+    timeoutMs: timeoutOf(options),
+  }
+}
+
+/** Infinity where there is none. */
+export function limitOf({ limit }: ScanOptions): number {
+  if (limit === undefined || limit === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY
+  if (Number.isSafeInteger(limit) && limit >= 0) return limit
+  throw invalid(`limit must be an integer from 0, not ${shown(limit)}`)
+}
+
+export function idempotencyKeyOf({ idempotencyKey }: WriteOptions): string | undefined {
+  if (idempotencyKey === undefined) return undefined
+  if (
+    typeof idempotencyKey === 'string' &&
+    idempotencyKey.length > 0 &&
+    idempotencyKey.length <= idempotencyKeyLengthMax
+  ) {
+    return idempotencyKey
+  }
+  throw invalid(`idempotencyKey must be a string of 1 to ${idempotencyKeyLengthMax} characters`)
+}
+
+/** A version as reads return it, or null for "absent". */
+export function versionOf(version: string | null, name: string): string | null {
+  if (version === null || typeof version === 'string') return version
+  throw invalid(`${name} must be a version that a read returned, or null for "absent", not ${shown(version)}`)
+}
+
+/** Names become parts of directory and database names: 1 to 64 characters that every file system takes. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
+
+/** What every host checks of `open`'s argument. @throws VALIDATION. */
+export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
+  const options =
+    typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
+  const { name, storage, durability, onEvent } = options
+  if (typeof name !== 'string' || !nameForm.test(name)) {
+    throw invalid(
+      `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
+    )
+  }
+  if (typeof storage === 'object' && storage !== null) {
+    if (typeof storage.dir !== 'string' || storage.dir === '')
+      throw invalid('storage.dir must be the path of a directory')
+  } else if (storage !== undefined) oneOf(storage, ['auto', 'indexeddb', 'memory'], 'storage')
+  if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
+  if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
+  return options
+}

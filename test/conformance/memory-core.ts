@@ -1,0 +1,194 @@
+/**
+ * A `Core` that is nothing but its contract: an ordered list of entries in memory, copied at every write, so that every state is
+ * also a snapshot. It lets the API layer and the worker boundary be tested apart from storage, Raft and the mesh.
+ */
+import { compareBytes } from '../../src/base/bytes.ts'
+import { HarmonyError } from '../../src/base/errors.ts'
+import type {
+  Core,
+  CoreEntry,
+  CoreJoin,
+  CoreMirror,
+  CorePage,
+  CoreReadOptions,
+  CoreScan,
+  CoreWrite,
+} from '../../src/database/core.ts'
+import type { DatabaseEvent } from '../../src/database/types.ts'
+
+const statesKept = 16
+
+export class MemoryCore implements Core {
+  /** What arrived, for tests that look at what the API layer sends. */
+  readonly reads: CoreReadOptions[] = []
+  readonly joins: CoreJoin[] = []
+  readonly transfers: (string | undefined)[] = []
+  /** While set, reads and writes wait for it. */
+  hold: Promise<void> | undefined
+  private entries: readonly CoreEntry[] = []
+  private readonly states = new Map<string, readonly CoreEntry[]>()
+  private readonly answered = new Map<string, string>()
+  private version = 0
+  private cut = false
+  private closed = false
+  private readonly pending = new Set<(error: HarmonyError) => void>()
+  private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
+  private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
+
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+    return this.run(() => {
+      this.reads.push(options)
+      return keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0))
+    })
+  }
+
+  scan(request: CoreScan): Promise<CorePage> {
+    return this.run(() => {
+      this.reads.push(request)
+      const snapshot = request.continuation?.snapshot ?? versionText(this.version)
+      const state = request.continuation === undefined ? this.entries : this.states.get(snapshot)
+      if (state === undefined) throw new HarmonyError('SNAPSHOT_TOO_OLD', 'this state is no longer kept')
+      this.states.set(snapshot, state)
+      const { from, to, reverse, limit, keysOnly, continuation } = request
+      const all = state.filter(({ key }) => {
+        if (from !== undefined && compareBytes(key, from) < 0) return false
+        if (to !== undefined && compareBytes(key, to) >= 0) return false
+        if (continuation === undefined) return true
+        const order = compareBytes(key, continuation.after)
+        return reverse ? order < 0 : order > 0
+      })
+      if (reverse) all.reverse()
+      const entries = all.slice(0, limit).map(entry => (keysOnly ? { ...entry, value: new Uint8Array(0) } : entry))
+      return { entries, snapshot, done: all.length <= limit }
+    })
+  }
+
+  write(request: CoreWrite): Promise<{ readonly version: string }> {
+    return this.run(() => {
+      const answer = request.idempotencyKey === undefined ? undefined : this.answered.get(request.idempotencyKey)
+      if (answer !== undefined) return { version: answer }
+      for (const { key, version } of request.checks) {
+        const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? null
+        if (found !== version) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
+      }
+      this.version++
+      const version = versionText(this.version)
+      let entries = [...this.entries]
+      for (const op of request.ops) {
+        entries = entries.filter(entry => compareBytes(entry.key, op.key) !== 0)
+        if (op.type === 'put') entries.push({ key: op.key, value: op.value, version })
+      }
+      this.entries = entries.sort((a, b) => compareBytes(a.key, b.key))
+      for (const name of this.states.keys()) if (this.states.size > statesKept) this.states.delete(name)
+      if (request.idempotencyKey !== undefined) this.answered.set(request.idempotencyKey, version)
+      this.push()
+      return { version }
+    })
+  }
+
+  join(options: CoreJoin): Promise<void> {
+    return this.run(() => {
+      this.joins.push(options)
+      this.emit({ type: 'health', health: 'ok' })
+    })
+  }
+
+  leave(): Promise<void> {
+    return this.run(() => {
+      throw new HarmonyError('NOT_MEMBER', 'this peer is in no room')
+    })
+  }
+
+  transferLeadership(to: string | undefined): Promise<void> {
+    return this.run(() => {
+      this.transfers.push(to)
+    })
+  }
+
+  partition(cut: boolean): void {
+    this.cut = cut
+    this.push()
+  }
+
+  mirror(): CoreMirror {
+    const id = 'a'.repeat(32)
+    const bytes = this.entries.reduce((sum, entry) => sum + entry.key.length + entry.value.length, 0)
+    return {
+      cluster: {
+        health: this.cut ? 'no-quorum' : 'solo',
+        self: id,
+        clusterId: 'c'.repeat(32),
+        room: undefined,
+        role: 'leader',
+        leader: id,
+        term: 1,
+        commitIndex: this.version,
+        appliedIndex: this.version,
+        lastIndex: this.version,
+        lag: 0,
+      },
+      members: [
+        {
+          id,
+          role: 'voter',
+          state: 'self',
+          kind: 'node',
+          leader: true,
+          self: true,
+          rttMs: undefined,
+          matchIndex: this.version,
+        },
+      ],
+      status: {
+        storage: { kind: 'memory', logBytes: 0, keys: this.entries.length, bytes, durability: 'relaxed' },
+        log: { lastIndex: this.version, cachedBytes: 0, syncs: 0, records: 0 },
+        queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
+        frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },
+      },
+    }
+  }
+
+  subscribe(listener: (mirror: CoreMirror) => void): () => void {
+    this.mirrorListeners.add(listener)
+    listener(this.mirror())
+    return () => this.mirrorListeners.delete(listener)
+  }
+
+  events(listener: (event: DatabaseEvent) => void): () => void {
+    this.eventListeners.add(listener)
+    return () => this.eventListeners.delete(listener)
+  }
+
+  emit(event: DatabaseEvent): void {
+    for (const listener of this.eventListeners) listener(event)
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    for (const reject of this.pending) reject(new HarmonyError('CLOSED', 'closed'))
+  }
+
+  get listeners(): number {
+    return this.mirrorListeners.size + this.eventListeners.size
+  }
+
+  private run<T>(work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.pending.add(reject)
+      const start = async () => {
+        await this.hold
+        if (this.closed) throw new HarmonyError('CLOSED', 'closed')
+        return work()
+      }
+      start()
+        .then(resolve, reject)
+        .finally(() => this.pending.delete(reject))
+    })
+  }
+
+  private push(): void {
+    for (const listener of this.mirrorListeners) listener(this.mirror())
+  }
+}
+
+const versionText = (version: number): string => version.toString(16).padStart(14, '0')
