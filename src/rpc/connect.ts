@@ -1,0 +1,220 @@
+/**
+ * The page's end: a `Core` whose peer runs behind a port.
+ *
+ *  R1  Every call ends: with an answer, or with CLOSED once the other side was closed or is known to be gone (`lost`). A write that was
+ *      under way says `maybeCommitted` then.
+ *  R2  `mirror()` is a copy that the other side pushes whenever it changed: a moment behind, and only ever forward.
+ *  R3  Connections are held from module level until they end: comlink releases a remote object that only a pending call
+ *      can reach (GoogleChromeLabs/comlink#692), and then the call would hang.
+ */
+import { type Endpoint, proxy, type Remote, releaseProxy, transfer, wrap } from 'comlink'
+import { errorFromRecord, HarmonyError } from '../base/errors.ts'
+import type {
+  Core,
+  CoreEntry,
+  CoreJoin,
+  CoreMirror,
+  CorePage,
+  CoreReadOptions,
+  CoreScan,
+  CoreWrite,
+} from '../database/core.ts'
+import type { DatabaseEvent, Signaling } from '../database/types.ts'
+import { packKeys, packWrite, unpackEntries } from './pack.ts'
+import {
+  acknowledgement,
+  type CoreService,
+  type Envelope,
+  isPush,
+  opened,
+  type Push,
+  protocolVersion,
+  type RemoteSignaling,
+  type RpcPort,
+  type Transferable,
+} from './protocol.ts'
+
+export interface ConnectOptions {
+  /** Goes to the function given to `exposeCore`. */
+  readonly request: unknown
+  /** Ports within the request. */
+  readonly transfer?: readonly Transferable[]
+  /**
+   * Tells when the other side is gone for good (the worker died), if the port itself does not. Called once, at once; what it
+   * is given may be called at any time.
+   */
+  readonly watch?: (lost: (reason: string) => void) => void
+}
+
+/** Events from before anybody listened. */
+const earlyEventsMax = 100
+
+const connections = new Set<RemoteCore>()
+
+/** Opens the core behind the port. Rejects with what opening it there failed with, or CLOSED. */
+export async function connectCore(port: RpcPort, options: ConnectOptions): Promise<Core> {
+  const core = new RemoteCore(port, options)
+  connections.add(core)
+  await core.open(options)
+  return core
+}
+
+class RemoteCore implements Core {
+  private readonly port: RpcPort
+  private readonly service: Remote<CoreService>
+  private readonly pending = new Set<() => void>()
+  private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
+  private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
+  private readonly onMessage: (event: { readonly data?: unknown }) => void
+  private latest: CoreMirror | undefined
+  private early: DatabaseEvent[] = []
+  private ended: string | undefined
+  private closing: Promise<void> | undefined
+
+  constructor(port: RpcPort, options: ConnectOptions) {
+    this.port = port
+    this.service = wrap<CoreService>(port as unknown as Endpoint)
+    this.onMessage = ({ data }) => {
+      if (isPush(data)) this.onPush(data)
+    }
+    port.addEventListener('message', this.onMessage)
+    port.addEventListener('messageerror', () => this.end('a message could not be read'))
+    port.addEventListener('close', () => this.end('the connection to its worker ended'))
+    options.watch?.(reason => this.end(reason))
+  }
+
+  async open({ request, transfer: ports = [] }: ConnectOptions): Promise<void> {
+    try {
+      this.latest = await this.call(() => this.service.open(protocolVersion, transfer(request, [...ports] as never)))
+    } catch (error) {
+      this.end('it could not be opened')
+      throw error
+    }
+  }
+
+  async getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+    return unpackEntries(await this.call(() => this.service.getMany(handedOver(packKeys(keys)), options)))
+  }
+
+  async scan(request: CoreScan): Promise<CorePage> {
+    const { continuation } = request
+    // A view would be cloned with all of the page that it looks into.
+    const own = continuation && { ...continuation, after: continuation.after.slice() }
+    const page = await this.call(() => this.service.scan({ ...request, continuation: own }))
+    return { ...page, entries: unpackEntries(page.entries) as CoreEntry[] }
+  }
+
+  write(request: CoreWrite): Promise<{ readonly version: string }> {
+    return this.call(() => this.service.write(handedOver(packWrite(request))), true)
+  }
+
+  join({ ownSignaling, ...options }: CoreJoin): Promise<void> {
+    const own = ownSignaling && (proxy(remoteSignaling(ownSignaling)) as never)
+    return this.call(() => this.service.join(options, own))
+  }
+
+  leave(): Promise<void> {
+    return this.call(() => this.service.leave())
+  }
+
+  transferLeadership(to: string | undefined): Promise<void> {
+    return this.call(() => this.service.transferLeadership(to))
+  }
+
+  partition(cut: boolean): void {
+    this.call(() => this.service.partition(cut)).catch(() => {})
+  }
+
+  mirror(): CoreMirror {
+    return this.latest as CoreMirror // from `open` on
+  }
+
+  subscribe(listener: (mirror: CoreMirror) => void): () => void {
+    this.mirrorListeners.add(listener)
+    listener(this.mirror())
+    return () => this.mirrorListeners.delete(listener)
+  }
+
+  events(listener: (event: DatabaseEvent) => void): () => void {
+    this.eventListeners.add(listener)
+    for (const event of this.early.splice(0)) listener(event)
+    return () => this.eventListeners.delete(listener)
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
+    if (this.ended !== undefined) return
+    try {
+      await this.call(() => this.service.close())
+    } catch (error) {
+      // Gone already: closed all the same. Another failure is the caller's to know.
+      if (this.ended === undefined) throw error
+    } finally {
+      this.end('it was closed')
+    }
+  }
+
+  private call<T>(run: () => Promise<Envelope<T>>, mayCommit = false): Promise<T> {
+    if (this.ended !== undefined) return Promise.reject(this.closedError(false))
+    return new Promise((resolve, reject) => {
+      const fail = () => reject(this.closedError(mayCommit))
+      this.pending.add(fail)
+      run()
+        .then(opened)
+        .then(resolve, reject)
+        .finally(() => this.pending.delete(fail))
+    })
+  }
+
+  private closedError(maybeCommitted: boolean): HarmonyError {
+    const effect = maybeCommitted ? '; this write may be committed all the same' : ''
+    return new HarmonyError('CLOSED', `the database is closed: ${this.ended}${effect}`, { maybeCommitted })
+  }
+
+  private onPush({ mirror, events }: Push): void {
+    this.port.postMessage(acknowledgement, [])
+    this.latest = mirror
+    for (const pushed of events) {
+      const event: DatabaseEvent =
+        pushed.type === 'error' ? { type: 'error', error: errorFromRecord(pushed.record) } : pushed
+      if (this.eventListeners.size === 0 && this.early.length < earlyEventsMax) this.early.push(event)
+      for (const listener of [...this.eventListeners]) listener(event)
+    }
+    for (const listener of [...this.mirrorListeners]) listener(mirror)
+  }
+
+  private end(reason: string): void {
+    if (this.ended !== undefined) return
+    this.ended = reason
+    for (const fail of this.pending) fail()
+    this.pending.clear()
+    this.port.removeEventListener('message', this.onMessage)
+    this.service[releaseProxy]()
+    this.port.close?.()
+    connections.delete(this)
+  }
+}
+
+/** Packed bytes are made for one message: their buffer goes with it. */
+function handedOver(packed: Uint8Array): Uint8Array {
+  return transfer(packed, [packed.buffer as ArrayBuffer])
+}
+
+/** An application's Signaling for the worker: what it returns stays here, and is reached by reference. */
+function remoteSignaling(own: Signaling): RemoteSignaling {
+  return {
+    connect: async (room, self, on) => {
+      const session = await own.connect(room, self, (from, message) => {
+        Promise.resolve(on(from, message)).catch(() => {})
+      })
+      return proxy({
+        send: (to: string, message: unknown) => session.send(to, message),
+        close: () => session.close(),
+      })
+    },
+  }
+}

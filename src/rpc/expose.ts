@@ -1,0 +1,141 @@
+/**
+ * The worker's end: offers a core to whoever holds the other end of the port, and pushes its state and events there.
+ *
+ * The core lives until `close` is called over the port, or the port closes (where the host tells).
+ */
+import { type Endpoint, expose, proxy, type Remote, releaseProxy, transfer } from 'comlink'
+import { errorToRecord, HarmonyError } from '../base/errors.ts'
+import type { Core, CoreMirror } from '../database/core.ts'
+import type { DatabaseEvent, Signaling } from '../database/types.ts'
+import { packEntries, unpackKeys, unpackWrite } from './pack.ts'
+import {
+  type CoreService,
+  type Envelope,
+  enveloped,
+  isAcknowledgement,
+  type Push,
+  type PushedEvent,
+  protocolVersion,
+  type RemoteSession,
+  type RemoteSignaling,
+  type RpcPort,
+} from './protocol.ts'
+
+/** Events that wait for a page that does not read; beyond it the oldest go. */
+const eventsMax = 1000
+
+/**
+ * @param open Makes the core from what `connectCore` was given, once.
+ */
+export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Core>): void {
+  let opening: Promise<Core> | undefined
+  const core = async (): Promise<Core> => {
+    if (opening === undefined) throw new HarmonyError('VALIDATION', 'open comes first')
+    return opening
+  }
+  const service: CoreService = {
+    open: (protocol, request) =>
+      enveloped(async () => {
+        if (protocol !== protocolVersion) {
+          const message = `the worker is of another version of HarmonyDB (protocol ${protocolVersion}) than the page (${protocol}); clear caches and build again`
+          throw new HarmonyError('VERSION_MISMATCH', message)
+        }
+        if (opening !== undefined) throw new HarmonyError('VALIDATION', 'this worker has a database already')
+        opening = open(request)
+        const made = await opening
+        push(made, port)
+        return made.mirror()
+      }),
+    getMany: async (keys, options) => {
+      const answer = await enveloped(async () => packEntries(await (await core()).getMany(unpackKeys(keys), options)))
+      return handedOver(answer, packed => packed)
+    },
+    scan: async request => {
+      const answer = await enveloped(async () => {
+        const { entries, snapshot, done } = await (await core()).scan(request)
+        return { entries: packEntries(entries), snapshot, done }
+      })
+      return handedOver(answer, page => page.entries)
+    },
+    write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
+    join: (options, own) =>
+      enveloped(async () => {
+        const ownSignaling = own === undefined ? undefined : signalingOf(own as unknown as Remote<RemoteSignaling>)
+        await (await core()).join({ ...options, ownSignaling })
+      }),
+    leave: () => enveloped(async () => (await core()).leave()),
+    transferLeadership: to => enveloped(async () => (await core()).transferLeadership(to)),
+    partition: cut => enveloped(async () => (await core()).partition(cut)),
+    close: () => enveloped(async () => (await core()).close()),
+  }
+  port.addEventListener('close', () => {
+    opening?.then(made => made.close()).catch(() => {})
+  })
+  expose(service, port as unknown as Endpoint)
+}
+
+/** The buffer of the packed part goes over instead of being copied. */
+function handedOver<T>(answer: Envelope<T>, packed: (value: T) => Uint8Array): Envelope<T> {
+  return answer.ok ? transfer(answer, [packed(answer.value).buffer as ArrayBuffer]) : answer
+}
+
+/** At most one push under way; what happens meanwhile is in the next one. */
+function push(core: Core, port: RpcPort): void {
+  let latest: CoreMirror | undefined
+  let events: PushedEvent[] = []
+  let underway = false
+  let scheduled = false
+  const send = () => {
+    scheduled = false
+    if (underway || (latest === undefined && events.length === 0)) return
+    const message: Push = { harmonydb: 'push', mirror: latest ?? core.mirror(), events }
+    latest = undefined
+    events = []
+    underway = true
+    port.postMessage(message, [])
+  }
+  // The first change of a turn waits for the turn's end: a burst of events is one message.
+  const schedule = () => {
+    if (scheduled) return
+    scheduled = true
+    Promise.resolve().then(send)
+  }
+  port.addEventListener('message', ({ data }) => {
+    if (!isAcknowledgement(data)) return
+    underway = false
+    schedule()
+  })
+  core.subscribe(mirror => {
+    latest = mirror
+    schedule()
+  })
+  core.events(event => {
+    events.push(pushed(event))
+    if (events.length > eventsMax) events.shift()
+    schedule()
+  })
+}
+
+function pushed(event: DatabaseEvent): PushedEvent {
+  return event.type === 'error' ? { type: 'error', record: errorToRecord(event.error) } : event
+}
+
+/** The page's Signaling, as if it were here. What cannot be delivered is lost, as it may be in any rendezvous. */
+function signalingOf(remote: Remote<RemoteSignaling>): Signaling {
+  return {
+    connect: async (room, self, on) => {
+      const session = (await remote.connect(room, self, proxy(on))) as unknown as Remote<RemoteSession>
+      return {
+        send: (to, message) => {
+          session.send(to, message).catch(() => {})
+        },
+        close: () => {
+          session
+            .close()
+            .catch(() => {})
+            .then(() => session[releaseProxy]())
+        },
+      }
+    },
+  }
+}

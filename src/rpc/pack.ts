@@ -1,0 +1,84 @@
+/**
+ * Many byte strings as one: cloning a message costs per buffer in it, transferring one buffer costs nothing. Both ends are of
+ * one build (`protocolVersion`), so a form that does not decode is a bug, not input.
+ *
+ *   keys     varint count, then bytes each
+ *   entries  varint count, then for each: bool present, [bytes key | bytes value | text version]
+ *   write    varint checks { bytes key | bool present, [text version] }
+ *            | varint ops { bool put | bytes key | [bytes value] }
+ *            | bool has idempotency key, [text] | varint timeout in ms, rounded up
+ *
+ * What is unpacked are views into the buffer, not copies.
+ */
+import { assert } from '../base/assert.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import type { CoreEntry, CoreOp, CoreWrite } from '../database/core.ts'
+
+export function packKeys(keys: readonly Uint8Array[]): Uint8Array {
+  const writer = new ByteWriter().varint(keys.length)
+  for (const key of keys) writer.bytes(key)
+  return writer.finish()
+}
+
+export function unpackKeys(packed: Uint8Array): Uint8Array[] {
+  return unpack(packed, reader => list(reader, () => reader.bytes()))
+}
+
+export function packEntries(entries: readonly (CoreEntry | undefined)[]): Uint8Array {
+  const writer = new ByteWriter(1024).varint(entries.length)
+  for (const entry of entries) {
+    writer.bool(entry !== undefined)
+    if (entry !== undefined) writer.bytes(entry.key).bytes(entry.value).text(entry.version)
+  }
+  return writer.finish()
+}
+
+export function unpackEntries(packed: Uint8Array): (CoreEntry | undefined)[] {
+  return unpack(packed, reader =>
+    list(reader, () =>
+      reader.bool() ? { key: reader.bytes(), value: reader.bytes(), version: reader.text() } : undefined,
+    ),
+  )
+}
+
+export function packWrite({ ops, checks, idempotencyKey, timeoutMs }: CoreWrite): Uint8Array {
+  const writer = new ByteWriter(1024).varint(checks.length)
+  for (const { key, version } of checks) {
+    writer.bytes(key).bool(version !== null)
+    if (version !== null) writer.text(version)
+  }
+  writer.varint(ops.length)
+  for (const op of ops) {
+    writer.bool(op.type === 'put').bytes(op.key)
+    if (op.type === 'put') writer.bytes(op.value)
+  }
+  writer.bool(idempotencyKey !== undefined)
+  if (idempotencyKey !== undefined) writer.text(idempotencyKey)
+  return writer.varint(Math.ceil(timeoutMs)).finish()
+}
+
+export function unpackWrite(packed: Uint8Array): CoreWrite {
+  return unpack(packed, reader => {
+    const checks = list(reader, () => ({ key: reader.bytes(), version: reader.bool() ? reader.text() : null }))
+    const ops = list(reader, (): CoreOp => {
+      const put = reader.bool()
+      const key = reader.bytes()
+      return put ? { type: 'put', key, value: reader.bytes() } : { type: 'delete', key }
+    })
+    const idempotencyKey = reader.bool() ? reader.text() : undefined
+    return { ops, checks, idempotencyKey, timeoutMs: reader.varint() }
+  })
+}
+
+function list<T>(reader: ByteReader, read: () => T): T[] {
+  const items: T[] = []
+  for (let count = reader.count(1); count > 0 && !reader.failed; count--) items.push(read())
+  return items
+}
+
+function unpack<T>(packed: Uint8Array, read: (reader: ByteReader) => T): T {
+  const reader = new ByteReader(packed)
+  const result = read(reader)
+  assert(reader.done(), 'a packed message has the form that this build gives it')
+  return result
+}
