@@ -1,0 +1,245 @@
+/**
+ * The Transport of Node: WebRTC data channels by node-datachannel's native API, on the wire the same as a browser's
+ * (two negotiated channels, trickle ICE, the initiator offers). See `native.ts` for how the library wants to be treated.
+ *
+ * Facts that shaped it
+ *  - The library negotiates by itself: creating a channel makes the initiator's offer, setting the remote offer makes the
+ *    answer. So the other side creates its channels right after the offer came in: before, it would offer as well.
+ *  - Its send never refuses: it queues without bound. `bufferedAmount` counts, and the endpoint's 16 MiB end it.
+ *  - It takes candidates only after the remote description: earlier ones wait here.
+ *  - 'disconnected' may heal; heartbeats above decide. 'failed' and 'closed' end the link.
+ *
+ * Caveat: incoming messages queue in the library while JavaScript is busy; nothing slows the sender down but its own window.
+ */
+import nodeDataChannel, { type DataChannel, type PeerConnection } from 'node-datachannel'
+import { HarmonyError } from '../../../src/base/errors.ts'
+import type { Clock, Connection, ConnectionEvents, Lane, Transport } from '../../../src/platform.ts'
+import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
+import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
+import { channelIds } from '../../network/channel-ids.ts'
+import type { RtcIntroduction } from '../../network/introduction.ts'
+import { nativeIceServers, type RtcOptions } from './ice-servers.ts'
+import { assertMainThread, bindAddressNeeded, keep, release, shielded } from './native.ts'
+
+export interface NodeTransportOptions {
+  readonly clock: Clock
+  /** ICE servers for peers behind address translation; without them only the machine's own addresses are offered. */
+  readonly rtc?: RtcOptions
+  /** The local address to use alone. Default: all, or 127.0.0.1 where nothing else is up. */
+  readonly bindAddress?: string
+  /** An attempt that is not open by then has failed. Default 15,000. */
+  readonly timeoutMs?: number
+}
+
+/** @throws HarmonyError VALIDATION in a worker thread, or for ICE servers that cannot be read. */
+export function createNodeTransport(options: NodeTransportOptions): Transport {
+  assertMainThread()
+  const { clock, rtc = {}, timeoutMs = connectTimeoutMs } = options
+  const bindAddress = options.bindAddress ?? bindAddressNeeded()
+  const config = {
+    iceServers: nativeIceServers(rtc),
+    ...(rtc.iceTransportPolicy === undefined ? {} : { iceTransportPolicy: rtc.iceTransportPolicy }),
+    ...(bindAddress === undefined ? {} : { bindAddress }),
+  }
+  const attempts = new Set<Attempt>()
+  let closed = false
+
+  function start(
+    initiator: boolean,
+    events: ConnectionEvents,
+    adopted: PeerConnection | undefined,
+    makeOwn: () => PeerConnection,
+  ): Connection {
+    const native = createNativeLink(adopted)
+    const attempt = createAttempt({
+      initiator,
+      adopted: adopted !== undefined,
+      events,
+      clock,
+      channels: native.channels,
+      timeoutMs,
+      introduceToHost: native.introduce,
+      dispose: () => {
+        attempts.delete(attempt)
+        native.dispose()
+      },
+    })
+    attempts.add(attempt)
+    // A failure to start is told like any other: later, not before the caller holds the connection.
+    try {
+      if (closed) throw new HarmonyError('CLOSED', 'the transport is closed')
+      native.start(attempt, makeOwn, initiator)
+    } catch (error) {
+      clock.soon(() => attempt.ended(messageOf(error)))
+    }
+    return attempt
+  }
+
+  return {
+    connect: (_remote, initiator, events) =>
+      start(initiator, events, undefined, () => new nodeDataChannel.PeerConnection('harmonydb', config)),
+    adopt(connection, initiator, events) {
+      if (!isPeerConnection(connection)) {
+        throw new HarmonyError('VALIDATION', 'adopt takes a PeerConnection of node-datachannel here')
+      }
+      return start(initiator, events, connection, () => connection)
+    },
+    close() {
+      closed = true
+      for (const attempt of [...attempts]) attempt.close()
+    },
+  }
+}
+
+interface NativeLink {
+  readonly channels: Readonly<Record<Lane, HostChannel>>
+  start(attempt: Attempt, make: () => PeerConnection, initiator: boolean): void
+  introduce(message: RtcIntroduction): void
+  dispose(): void
+}
+
+function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
+  const channels: Record<Lane, NativeChannel> = { consensus: createNativeChannel(), bulk: createNativeChannel() }
+  let attempt: Attempt | undefined
+  let connection: PeerConnection | undefined
+  let remoteSet = false
+  let waiting: { candidate: string; mid: string }[] = []
+  let disposed = false
+
+  function tellDescriptions(): void {
+    const local = connection?.localDescription()
+    const remote = connection?.remoteDescription()
+    if (local && remote) attempt!.described(local.sdp, remote.sdp)
+  }
+
+  function createChannels(): void {
+    const ids = channelIds(adopted !== undefined)
+    for (const lane of lanes) {
+      const channel = connection!.createDataChannel(lane, { negotiated: true, id: ids[lane] })
+      channels[lane].attach(channel, {
+        opened: () => {
+          tellDescriptions()
+          attempt!.channelOpened(lane)
+        },
+        received: bytes => attempt!.received(lane, bytes),
+        receivedOther: () => attempt!.receivedOther(),
+        low: () => attempt!.low(lane),
+        ended: reason => attempt!.ended(reason),
+      })
+    }
+  }
+
+  function introduce(message: RtcIntroduction): void {
+    if (connection === undefined || disposed) return
+    try {
+      if (message.type === 'candidate') {
+        if (remoteSet) connection.addRemoteCandidate(message.candidate, message.mid)
+        else waiting.push(message)
+        return
+      }
+      connection.setRemoteDescription(message.sdp, message.type)
+      remoteSet = true
+      if (message.type === 'offer') createChannels()
+      for (const { candidate, mid } of waiting) connection.addRemoteCandidate(candidate, mid)
+      waiting = []
+    } catch (error) {
+      attempt!.ended(`introduction refused: ${messageOf(error)}`)
+    }
+  }
+
+  return {
+    channels,
+    introduce,
+    start(to, make, initiator) {
+      attempt = to
+      const made = make()
+      connection = made
+      if (adopted !== undefined) return createChannels()
+      keep(made)
+      made.onLocalDescription(
+        shielded((sdp, type) => {
+          if (type === 'offer' || type === 'answer') to.introduction({ type, sdp })
+        }),
+      )
+      made.onLocalCandidate(shielded((candidate, mid) => to.introduction({ type: 'candidate', candidate, mid })))
+      made.onStateChange(
+        shielded(state => {
+          if (state === 'closed') release(made)
+          if (state === 'failed' || state === 'closed') to.ended(`connection ${state}`)
+        }),
+      )
+      if (initiator) createChannels()
+    },
+    dispose() {
+      if (disposed) return
+      disposed = true
+      waiting = []
+      // The application's own connection stays as it is, without our channels.
+      if (adopted === undefined) connection?.close()
+    },
+  }
+}
+
+interface ChannelEvents {
+  opened(): void
+  received(bytes: Uint8Array): void
+  receivedOther(): void
+  low(): void
+  ended(reason: string): void
+}
+
+interface NativeChannel extends HostChannel {
+  attach(channel: DataChannel, events: ChannelEvents): void
+}
+
+function createNativeChannel(): NativeChannel {
+  let channel: DataChannel | undefined
+  return {
+    attach(native, events) {
+      channel = native
+      keep(native)
+      native.setBufferedAmountLowThreshold(lowWaterBytes)
+      native.onOpen(shielded(() => events.opened()))
+      native.onBufferedAmountLow(shielded(() => events.low()))
+      native.onMessage(
+        shielded(message => {
+          if (typeof message === 'string') return events.receivedOther()
+          // A plain Uint8Array: a Buffer's `slice` would not copy.
+          if (message instanceof ArrayBuffer) return events.received(new Uint8Array(message))
+          events.received(new Uint8Array(message.buffer, message.byteOffset, message.byteLength))
+        }),
+      )
+      native.onError(shielded(error => events.ended(`channel error: ${error}`)))
+      native.onClosed(
+        shielded(() => {
+          release(native)
+          events.ended('closed by the other side')
+        }),
+      )
+      // An adopted connection may be long open, and then so is the channel already.
+      if (native.isOpen()) setImmediate(shielded(() => events.opened()))
+    },
+    send(bytes) {
+      if (channel === undefined) return 'gone'
+      try {
+        channel.sendMessageBinary(bytes)
+        return 'taken'
+      } catch {
+        return channel.isOpen() ? 'full' : 'gone'
+      }
+    },
+    bufferedBytes: () => channel?.bufferedAmount() ?? 0,
+    close() {
+      channel?.close()
+    },
+  }
+}
+
+/** By shape: an application may hold another copy of the library. */
+function isPeerConnection(value: unknown): value is PeerConnection {
+  if (typeof value !== 'object' || value === null) return false
+  const { createDataChannel, localDescription, remoteDescription } = value as Record<string, unknown>
+  return [createDataChannel, localDescription, remoteDescription].every(verb => typeof verb === 'function')
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
