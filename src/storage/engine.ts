@@ -29,7 +29,7 @@ export interface EngineSnapshot {
   release(): void
 }
 
-/** `value` undefined deletes. */
+/** `value` undefined deletes. Both arrays become the engine's: hand in copies (`copyBytes`) of what is part of something larger. */
 export interface Change {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined

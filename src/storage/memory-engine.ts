@@ -4,9 +4,10 @@
  *
  * All pages are "resident": every read runs once, at once. Snapshots hold an old root of the tree (`memory-tree.ts`) and cost nothing
  * until something changes; then the changed paths are kept twice for as long as the snapshot lives.
+ *
+ * Keys and values are kept as they are handed in: making a small typed array costs as much as finding its place in the tree.
  */
 import { assert } from '../base/assert.ts'
-import { copyBytes } from '../base/bytes.ts'
 import { type Index, index } from '../base/ids.ts'
 import type { Change, Engine, EngineSnapshot, EngineStatus, View } from './engine.ts'
 import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
@@ -53,7 +54,6 @@ export class MemoryEngine implements Engine {
     }
   }
 
-  /** Copies what it keeps. */
   apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
     const { shared, epoch } = this
@@ -61,7 +61,7 @@ export class MemoryEngine implements Engine {
       const changed: Changed =
         value === undefined
           ? treeDelete(this.root, key, { shared, epoch })
-          : treeSet(this.root, copyBytes(key), copyBytes(value), { shared, epoch })
+          : treeSet(this.root, key, value, { shared, epoch })
       this.root = changed.root
       this.count(key, changed.previous, value)
     }

@@ -129,7 +129,7 @@ function choose(slots: readonly [DecodedSuperblock, DecodedSuperblock], pages: P
   }
   if (a.state === 'foreign' && b.state !== 'damaged')
     return refuse('CORRUPT', `this is not a HarmonyDB file. ${remedy}`)
-  return refuse('CORRUPT', `no superblock is valid: ${describe(a)}, ${describe(b)}. ${remedy}`)
+  return refuse('CORRUPT', `no superblock is valid: ${stateText(a)}, ${stateText(b)}. ${remedy}`)
 }
 
 /** The other one may have been newer: that everything was closed in order is then not known. */
@@ -142,7 +142,7 @@ const refuse = (code: 'CORRUPT' | 'VERSION_MISMATCH', message: string): Choice =
   current: undefined,
   error: new HarmonyError(code, message),
 })
-const describe = (slot: DecodedSuperblock): string => (slot.state === 'foreign' ? 'overwritten' : slot.state)
+const stateText = (slot: DecodedSuperblock): string => (slot.state === 'foreign' ? 'overwritten' : slot.state)
 
 function blockCrc(block: Uint8Array): number {
   const before = crc32c(block, 0, 0, 12)

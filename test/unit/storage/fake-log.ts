@@ -23,7 +23,7 @@ export class FakeLog implements LogFile {
   private readonly waiting: (() => void)[] = []
   private dead: HarmonyError | undefined
 
-  constructor(content = new Uint8Array(0)) {
+  constructor(content: Uint8Array = new Uint8Array(0)) {
     this.durable = content.slice()
     this.content = content.slice()
     this.used = content.length

@@ -21,7 +21,7 @@ export class FakePages implements PageFile {
   private readonly waiting: (() => void)[] = []
   private dead: HarmonyError | undefined
 
-  constructor(content = new Uint8Array(0), shape: Shape = {}) {
+  constructor(content: Uint8Array = new Uint8Array(0), shape: Shape = {}) {
     this.durable = content.slice()
     this.content = content.slice()
     this.shape = shape
