@@ -3,7 +3,7 @@
  * still the one it was planned from. So a load that was paused, killed or raced by another tab goes on where the data really
  * is: nothing twice, nothing left out, and a batch whose outcome is unknown is simply looked up.
  */
-import { isHarmonyError } from 'harmonydb'
+import { isHarmonyError } from '../src/base/errors.ts'
 import type { Consistency, Database, Key, Op } from '../src/database/types.ts'
 import { type CityFile, searchable } from './city-records.ts'
 import { pause, RateMeter } from './pace.ts'
