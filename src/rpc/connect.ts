@@ -40,10 +40,16 @@ export interface ConnectOptions {
   /** Ports within the request. */
   readonly transfer?: readonly Transferable[]
   /**
-   * Tells when the other side is gone for good (the worker died), if the port itself does not. Called once, at once; what it
-   * is given may be called at any time.
+   * Tells when the other side is gone for good (the worker died), if the port itself does not. Called once, before anything is
+   * sent; what it is given may be called at any time, also more than once.
    */
   readonly watch?: (lost: (reason: string) => void) => void
+}
+
+export interface Connected {
+  readonly core: Core
+  /** What the other side's `open` had to say. */
+  readonly about: unknown
 }
 
 /** Events from before anybody listened. */
@@ -52,11 +58,10 @@ const earlyEventsMax = 100
 const connections = new Set<RemoteCore>()
 
 /** Opens the core behind the port. Rejects with what opening it there failed with, or CLOSED. */
-export async function connectCore(port: RpcPort, options: ConnectOptions): Promise<Core> {
+export async function connectCore(port: RpcPort, options: ConnectOptions): Promise<Connected> {
   const core = new RemoteCore(port, options)
   connections.add(core)
-  await core.open(options)
-  return core
+  return { core, about: await core.open(options) }
 }
 
 class RemoteCore implements Core {
@@ -83,9 +88,12 @@ class RemoteCore implements Core {
     options.watch?.(reason => this.end(reason))
   }
 
-  async open({ request, transfer: ports = [] }: ConnectOptions): Promise<void> {
+  async open({ request, transfer: ports = [] }: ConnectOptions): Promise<unknown> {
     try {
-      this.latest = await this.call(() => this.service.open(protocolVersion, transfer(request, [...ports] as never)))
+      const parcel = transfer(request, [...ports] as never)
+      const { mirror, about } = await this.call(() => this.service.open(protocolVersion, parcel))
+      this.latest ??= mirror // what was pushed meanwhile is newer
+      return about
     } catch (error) {
       this.end('it could not be opened')
       throw error

@@ -24,14 +24,20 @@ import {
 /** Events that wait for a page that does not read; beyond it the oldest go. */
 const eventsMax = 1000
 
+export interface OpenedCore {
+  readonly core: Core
+  /** Whatever the other side should know of what was opened; structured-clonable. */
+  readonly about: unknown
+}
+
 /**
  * @param open Makes the core from what `connectCore` was given, once.
  */
-export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Core>): void {
-  let opening: Promise<Core> | undefined
+export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<OpenedCore>): void {
+  let opening: Promise<OpenedCore> | undefined
   const core = async (): Promise<Core> => {
     if (opening === undefined) throw new HarmonyError('VALIDATION', 'open comes first')
-    return opening
+    return (await opening).core
   }
   const service: CoreService = {
     open: (protocol, request) =>
@@ -43,8 +49,8 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Co
         if (opening !== undefined) throw new HarmonyError('VALIDATION', 'this worker has a database already')
         opening = open(request)
         const made = await opening
-        push(made, port)
-        return made.mirror()
+        push(made.core, port)
+        return { mirror: made.core.mirror(), about: made.about }
       }),
     getMany: async (keys, options) => {
       const answer = await enveloped(async () => packEntries(await (await core()).getMany(unpackKeys(keys), options)))
@@ -69,7 +75,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Co
     close: () => enveloped(async () => (await core()).close()),
   }
   port.addEventListener('close', () => {
-    opening?.then(made => made.close()).catch(() => {})
+    opening?.then(made => made.core.close()).catch(() => {})
   })
   expose(service, port as unknown as Endpoint)
 }

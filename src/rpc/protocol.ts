@@ -49,7 +49,7 @@ export function opened<T>(envelope: Envelope<T>): T {
 
 /** What the worker exposes through comlink. Packed arguments and results are of `pack.ts`. */
 export interface CoreService {
-  open(protocol: number, request: unknown): Promise<Envelope<CoreMirror>>
+  open(protocol: number, request: unknown): Promise<Envelope<{ readonly mirror: CoreMirror; readonly about: unknown }>>
   getMany(keys: Uint8Array, options: CoreReadOptions): Promise<Envelope<Uint8Array>>
   scan(request: CoreScan): Promise<Envelope<PackedPage>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>

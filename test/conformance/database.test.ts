@@ -9,6 +9,7 @@ databaseSuite('the database over a core in memory', async () => createDatabase(n
 
 databaseSuite('the database over a core behind a port', async () => {
   const { port1, port2 } = new MessageChannel()
-  exposeCore(port1 as unknown as RpcPort, async () => new MemoryCore())
-  return createDatabase(await connectCore(port2 as unknown as RpcPort, { request: {} }))
+  exposeCore(port1 as unknown as RpcPort, async () => ({ core: new MemoryCore(), about: undefined }))
+  const { core } = await connectCore(port2 as unknown as RpcPort, { request: {} })
+  return createDatabase(core)
 })

@@ -31,9 +31,9 @@ const write = { ...put, idempotencyKey: undefined, timeoutMs: 1000 }
 
 async function connected(core: Core = new MemoryCore()) {
   const { near, far } = channel()
-  exposeCore(asPort(far), async () => core)
+  exposeCore(asPort(far), async () => ({ core, about: 'hello' }))
   let lost: (reason: string) => void = () => {}
-  const remote = await connectCore(asPort(near), {
+  const { core: remote } = await connectCore(asPort(near), {
     request: {},
     watch: report => {
       lost = report
@@ -56,9 +56,11 @@ describe('opening', () => {
     let got: unknown
     exposeCore(asPort(far), async request => {
       got = request
-      return core
+      return { core, about: { slot: 3 } }
     })
-    await connectCore(asPort(near), { request: { name: 'x', port: inner.far }, transfer: [inner.far] })
+    const request = { name: 'x', port: inner.far }
+    const { about } = await connectCore(asPort(near), { request, transfer: [inner.far] })
+    expect(about).toEqual({ slot: 3 })
     expect(got).toMatchObject({ name: 'x' })
     const { port } = got as { port: MessagePort }
     const heard = new Promise(resolve => port.addEventListener('message', event => resolve(event.data)))
@@ -80,7 +82,7 @@ describe('opening', () => {
 
   test('of another build is VERSION_MISMATCH', async () => {
     const { near, far } = channel()
-    exposeCore(asPort(far), async () => new MemoryCore())
+    exposeCore(asPort(far), async () => ({ core: new MemoryCore(), about: undefined }))
     // What a page of another version would send: comlink's own call with another number in it.
     const { wrap } = await import('comlink')
     const service = wrap<{ open(protocol: number, request: unknown): Promise<{ error: { code: string } }> }>(near)
@@ -223,7 +225,7 @@ describe('R2 pushed state', () => {
   test('a page that does not read finds a bounded number of events', async () => {
     const core = new MemoryCore()
     const { near, far } = channel()
-    exposeCore(asPort(far), async () => core)
+    exposeCore(asPort(far), async () => ({ core, about: 'hello' }))
     const { wrap } = await import('comlink')
     // Opens and never acknowledges.
     await wrap<{ open(protocol: number, request: unknown): Promise<unknown> }>(near).open(1, {})

@@ -1,0 +1,42 @@
+/**
+ * The public surface, names written out. `open` is added by each host's entry file (`platform/node`, `platform/browser/page`), because
+ * opening is where hosts differ; the last block is what those files build it from, and not for users.
+ */
+export { type ErrorCode, errorCodes, HarmonyError, isHarmonyError } from './base/errors.ts'
+export type { Core, CoreJoin } from './database/core.ts'
+export { batchBytesMax, batchOpsMax, createDatabase, getManyKeysMax } from './database/database.ts'
+export { keyBytesMax } from './database/key.ts'
+export { LocalCore, type LocalCoreOptions, openLocalCore } from './database/local-core.ts'
+export { openOptions } from './database/options.ts'
+export { rendezvousOf } from './database/own-signaling.ts'
+export type {
+  AbortSignalLike,
+  Check,
+  Cluster,
+  ClusterStatus,
+  Committed,
+  Consistency,
+  Database,
+  DatabaseEvent,
+  Entry,
+  Health,
+  IceConfiguration,
+  JoinOptions,
+  Key,
+  KeyPart,
+  Member,
+  Op,
+  OpenOptions,
+  Range,
+  Reader,
+  ReadOptions,
+  Scan,
+  ScanOptions,
+  Signaling,
+  Status,
+  WriteOptions,
+} from './database/types.ts'
+export { valueBytesMax } from './database/value-format.ts'
+export { type Connected, type ConnectOptions, connectCore } from './rpc/connect.ts'
+export { exposeCore, type OpenedCore } from './rpc/expose.ts'
+export type { RpcPort } from './rpc/protocol.ts'
