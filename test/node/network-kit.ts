@@ -29,7 +29,7 @@ export const idB = peerId('b'.repeat(32))
 export const idC = peerId('c'.repeat(32))
 
 /** Polls until `condition` holds. */
-export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function until(condition: () => boolean, what: string, timeoutMs = 15_000): Promise<void> {
   const end = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > end) throw new Error(`did not happen within ${timeoutMs} ms: ${what}`)

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import nodeDataChannel, { type PeerConnection } from 'node-datachannel'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { bindingOf, fingerprintOf } from '../../platform/network/binding.ts'
 import { nativeIceServers } from '../../platform/node/rtc/ice-servers.ts'
 import { bindAddressNeeded, keptCount } from '../../platform/node/rtc/native.ts'
@@ -8,6 +8,9 @@ import { createNodeTransport } from '../../platform/node/rtc/transport.ts'
 import { concatBytes } from '../../src/base/bytes.ts'
 import type { Transport } from '../../src/platform.ts'
 import { clock, emptySide, eventsOf, idA, idB, linked, listenTo, type Side, until } from './network-kit.ts'
+
+// One link in three takes a second longer (a lost DTLS hello), and some more on a busy machine.
+vi.setConfig({ testTimeout: 20_000 })
 
 const transports: Transport[] = []
 const transport = (timeoutMs = 15_000): Transport => {
