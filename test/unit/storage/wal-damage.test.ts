@@ -138,6 +138,16 @@ describe('damage to the write-ahead log', () => {
     expect(codeOf(bytes.subarray(0, damaged.lsn + damaged.bytes))).toBe('opened')
   })
 
+  it('a record left over from another place never passes, though its checksum holds', () => {
+    const { lsn: at, bytes: length } = positions[0]!
+    const stale = image.slice(at, at + length)
+    const bytes = new Uint8Array(image.length + stale.length)
+    bytes.set(image)
+    bytes.set(stale, image.length)
+    const cut = stale.findLastIndex(byte => byte !== 0) + 1
+    expect(brief(openLog(new FakeLog(bytes)))).toBe(opened(all.length, image.length, cut))
+  })
+
   it('a foreign file is CORRUPT and stays as it is; zeros alone are a new log', () => {
     const foreign = new TextEncoder().encode('{"this is": "somebody else\'s file"}')
     const log = new FakeLog(foreign)
