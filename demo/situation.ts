@@ -56,8 +56,8 @@ export function situationOf(known: Known): Situation {
         'Conflict',
         'bad',
         'This tab and the room both hold data',
-        `${known.problem} Two histories are never merged silently: give up this tab’s copy, or go to another room.`,
-        localOnly,
+        `${known.problem} Two histories are never merged silently. This tab goes on alone with its own copy; give that up to join, or choose another room.`,
+        known.status?.health === 'solo' || known.status?.health === 'ok' ? all : localOnly,
       )
     case 'leaving':
       return say('leaving', 'Leaving', 'calm', 'Leaving', 'Handing over and saying goodbye.', localOnly)
