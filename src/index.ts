@@ -7,7 +7,7 @@ export type { Core, CoreJoin } from './database/core.ts'
 export { batchBytesMax, batchOpsMax, createDatabase, getManyKeysMax } from './database/database.ts'
 export { keyBytesMax } from './database/key.ts'
 export { LocalCore, type LocalCoreOptions, openLocalCore } from './database/local-core.ts'
-export { openOptions } from './database/options.ts'
+export { openOptions } from './database/open-options.ts'
 export { rendezvousOf } from './database/own-signaling.ts'
 export type {
   AbortSignalLike,

@@ -117,7 +117,7 @@ function signalingOf(given: JoinOptions['signaling']): Pick<CoreJoin, 'signaling
   const addresses = typeof given === 'string' ? [given] : given
   if (!Array.isArray(addresses) || !addresses.every(isAddress) || addresses.length > signalingAddressesMax) {
     throw invalid(
-      `signaling must be a ws:// or wss:// address, up to ${signalingAddressesMax} of them, or an object with connect(), not ${shown(given)}`,
+      `signaling must be a ws:// or wss:// (or http://) address, up to ${signalingAddressesMax} of them, or an object with connect(), not ${shown(given)}`,
     )
   }
   return { signaling: [...addresses], ownSignaling: undefined }
@@ -128,7 +128,7 @@ function isOwn(given: unknown): given is Signaling {
 }
 
 function isAddress(address: unknown): boolean {
-  return typeof address === 'string' && /^wss?:\/\/[^\s]+$/i.test(address)
+  return typeof address === 'string' && /^(ws|http)s?:\/\/[^\s]+$/i.test(address)
 }
 
 /** The fields that are used, copied: an RTCConfiguration may hold certificates, which cannot go to a worker. */

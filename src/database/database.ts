@@ -49,18 +49,23 @@ export const batchOpsMax = 10_000
 /** Encoded keys and values of one `batch`: more than the largest single write takes. */
 export const batchBytesMax = 20 * 1024 * 1024
 
-/** The database over a core. Closing it closes the core. */
-export function createDatabase(core: Core): Database {
-  return new CoreDatabase(core)
+/**
+ * The database over a core. Closing it closes the core.
+ * @param onClosed Called once, after the core has closed or failed to.
+ */
+export function createDatabase(core: Core, onClosed: () => void = () => {}): Database {
+  return new CoreDatabase(core, onClosed)
 }
 
 class CoreDatabase implements Database {
   private readonly core: Core
   private readonly facade: ClusterFacade
+  private readonly onClosed: () => void
   private closing: Promise<void> | undefined
 
-  constructor(core: Core) {
+  constructor(core: Core, onClosed: () => void) {
     this.core = core
+    this.onClosed = onClosed
     this.facade = new ClusterFacade(core, () => this.assertOpen())
   }
 
@@ -185,7 +190,7 @@ class CoreDatabase implements Database {
 
   /** Ends what is in flight (it rejects with CLOSED) and lets go of the storage. Calling it again waits for the same end. */
   close(): Promise<void> {
-    this.closing ??= this.core.close()
+    this.closing ??= this.core.close().finally(this.onClosed)
     return this.closing
   }
 

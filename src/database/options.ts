@@ -1,7 +1,7 @@
 /** Checks what callers pass besides keys and values, once, at the edge: below this everything is complete and of the right type. */
 import { HarmonyError } from '../base/errors.ts'
 import type { CoreReadOptions } from './core.ts'
-import type { AbortSignalLike, Consistency, OpenOptions, ReadOptions, ScanOptions, WriteOptions } from './types.ts'
+import type { AbortSignalLike, Consistency, ReadOptions, ScanOptions, WriteOptions } from './types.ts'
 
 export const timeoutMsDefault = 10_000
 export const stalenessMsDefault = 10_000
@@ -101,27 +101,4 @@ export function idempotencyKeyOf({ idempotencyKey }: WriteOptions): string | und
 export function versionOf(version: string | null, name: string): string | null {
   if (version === null || typeof version === 'string') return version
   throw invalid(`${name} must be a version that a read returned, or null for "absent", not ${shown(version)}`)
-}
-
-/** Names become parts of directory and database names: 1 to 64 characters that every file system takes. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
-
-/** What every host checks of `open`'s argument. @throws VALIDATION. */
-export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
-  const options =
-    typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
-  const { name, storage, durability, onEvent } = options
-  if (typeof name !== 'string' || !nameForm.test(name)) {
-    throw invalid(
-      `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
-    )
-  }
-  if (typeof storage === 'object' && storage !== null) {
-    if (typeof storage.dir !== 'string' || storage.dir === '')
-      throw invalid('storage.dir must be the path of a directory')
-  } else if (storage !== undefined) oneOf(storage, ['auto', 'indexeddb', 'memory'], 'storage')
-  if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
-  if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
-  return options
 }

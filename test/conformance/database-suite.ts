@@ -369,9 +369,9 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
           db => db.cluster.join({ room: 'r', secret: 'long enough', role: as<'auto'>('king') }),
         ],
         [
-          'an http address',
+          'an address of another kind',
           'VALIDATION',
-          db => db.cluster.join({ room: 'r', secret: 'long enough', signaling: 'http://x' }),
+          db => db.cluster.join({ room: 'r', secret: 'long enough', signaling: 'ftp://x' }),
         ],
         ['odd signaling', 'VALIDATION', db => db.cluster.join({ room: 'r', secret: 'long enough', signaling: as({}) })],
         [

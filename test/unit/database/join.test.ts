@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createDatabase } from '../../../src/database/database.ts'
-import { openOptions } from '../../../src/database/options.ts'
+import { openOptions } from '../../../src/database/open-options.ts'
 import type { JoinOptions, OpenOptions, Signaling } from '../../../src/database/types.ts'
 import { MemoryCore } from '../../conformance/memory-core.ts'
 
@@ -65,6 +65,7 @@ describe('what every host checks when it opens', () => {
     ['an unknown storage', { name: 'a', storage: 'cloud' }],
     ['a storage without a directory', { name: 'a', storage: { dir: '' } }],
     ['an unknown durability', { name: 'a', durability: 'eventual' }],
+    ['a room without a secret', { name: 'a', cluster: { room: 'r' } }],
     ['onEvent that cannot be called', { name: 'a', onEvent: 1 }],
   ])('%s is VALIDATION', (_, options) => {
     expect(() => openOptions(options as OpenOptions)).toThrow(expect.objectContaining({ code: 'VALIDATION' }))

@@ -1,0 +1,28 @@
+/** What every host checks of `open`'s argument, before it touches anything. */
+import { coreJoin } from './cluster.ts'
+import { invalid, oneOf, record, shown } from './options.ts'
+import type { OpenOptions } from './types.ts'
+
+/** Names become parts of directory and database names: 1 to 64 characters that every file system takes. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
+
+/** @throws HarmonyError VALIDATION. */
+export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
+  const options =
+    typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
+  const { name, storage, durability, onEvent, cluster } = options
+  if (typeof name !== 'string' || !nameForm.test(name)) {
+    throw invalid(
+      `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
+    )
+  }
+  if (typeof storage === 'object' && storage !== null) {
+    if (typeof storage.dir !== 'string' || storage.dir === '')
+      throw invalid('storage.dir must be the path of a directory')
+  } else if (storage !== undefined) oneOf(storage, ['auto', 'indexeddb', 'memory'], 'storage')
+  if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
+  if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
+  if (cluster !== undefined) coreJoin(cluster)
+  return options
+}
