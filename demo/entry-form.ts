@@ -99,7 +99,10 @@ export function createEntryForm(page: PageContext): EntryForm {
     },
     fill(key, value) {
       keyBox.value = editableKey(key)
-      valueBox.value = editableValue(value)
+      const text = editableValue(value)
+      valueBox.value = text ?? ''
+      if (text === undefined)
+        show('refused', `${formatKey(key)} holds what cannot be edited as text; a put replaces it.`, '', '')
       valueBox.focus()
     },
     remove,

