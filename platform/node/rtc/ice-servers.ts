@@ -1,16 +1,7 @@
 /** The `iceServers` of a W3C RTCConfiguration, as the native library wants them. */
 import type { IceServer } from 'node-datachannel'
 import { HarmonyError } from '../../../src/base/errors.ts'
-
-/** The part of an RTCConfiguration that means something outside of a browser. */
-export interface RtcOptions {
-  readonly iceServers?: readonly {
-    readonly urls: string | readonly string[]
-    readonly username?: string
-    readonly credential?: string
-  }[]
-  readonly iceTransportPolicy?: 'all' | 'relay'
-}
+import type { RtcOptions } from '../../network/rtc-transport.ts'
 
 const form = /^(stun|stuns|turn|turns):(\[[0-9a-fA-F:.]+\]|[^:?[\]]+)(?::(\d{1,5}))?(?:\?transport=(udp|tcp))?$/
 

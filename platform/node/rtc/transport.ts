@@ -11,14 +11,15 @@
  *
  * Caveat: incoming messages queue in the library while JavaScript is busy; nothing slows the sender down but its own window.
  */
-import nodeDataChannel, { type DataChannel, type PeerConnection } from 'node-datachannel'
+import nodeDataChannel, { type DataChannel, type PeerConnection, type RtcConfig } from 'node-datachannel'
 import { HarmonyError } from '../../../src/base/errors.ts'
-import type { Clock, Connection, ConnectionEvents, Lane, Transport } from '../../../src/platform.ts'
+import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
 import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
 import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
 import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
-import { nativeIceServers, type RtcOptions } from './ice-servers.ts'
+import type { RtcOptions, RtcTransport } from '../../network/rtc-transport.ts'
+import { nativeIceServers } from './ice-servers.ts'
 import { assertMainThread, bindAddressNeeded, keep, release, shielded } from './native.ts'
 
 export interface NodeTransportOptions {
@@ -32,15 +33,16 @@ export interface NodeTransportOptions {
 }
 
 /** @throws HarmonyError VALIDATION in a worker thread, or for ICE servers that cannot be read. */
-export function createNodeTransport(options: NodeTransportOptions): Transport {
+export function createNodeTransport(options: NodeTransportOptions): RtcTransport {
   assertMainThread()
-  const { clock, rtc = {}, timeoutMs = connectTimeoutMs } = options
+  const { clock, timeoutMs = connectTimeoutMs } = options
   const bindAddress = options.bindAddress ?? bindAddressNeeded()
-  const config = {
+  const configFor = (rtc: RtcOptions = {}): RtcConfig => ({
     iceServers: nativeIceServers(rtc),
     ...(rtc.iceTransportPolicy === undefined ? {} : { iceTransportPolicy: rtc.iceTransportPolicy }),
     ...(bindAddress === undefined ? {} : { bindAddress }),
-  }
+  })
+  let config = configFor(options.rtc)
   const attempts = new Set<Attempt>()
   let closed = false
 
@@ -76,6 +78,9 @@ export function createNodeTransport(options: NodeTransportOptions): Transport {
   }
 
   return {
+    configure(rtc) {
+      config = configFor(rtc)
+    },
     connect: (_remote, initiator, events) =>
       start(initiator, events, undefined, () => new nodeDataChannel.PeerConnection('harmonydb', config)),
     adopt(connection, initiator, events) {

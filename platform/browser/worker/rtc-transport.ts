@@ -1,0 +1,238 @@
+/**
+ * The Transport of browsers, for the realm in which the core runs: a dedicated worker, or the page itself. The connections live with
+ * the page's host (`page/rtc-host.ts`) behind a port; `network/rtc-host-wire.ts` has the protocol and how the port is handed over.
+ *
+ * Channels come transferred (they are this worker's then, a busy page does not delay them), as they are (core on the page), or
+ * not at all: then their messages go through the page, and this side counts what the page has not got rid of yet.
+ */
+import { HarmonyError } from '../../../src/base/errors.ts'
+import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
+import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
+import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
+import {
+  type FromHost,
+  type HostPort,
+  isLentConnection,
+  type LentConnection,
+  type ToHost,
+} from '../../network/rtc-host-wire.ts'
+import type { RtcOptions, RtcTransport } from '../../network/rtc-transport.ts'
+
+export interface RtcTransportOptions {
+  readonly clock: Clock
+  readonly rtc?: RtcOptions
+  /** For a core on the page: the host's `lend`, so that `adopt` takes an RTCPeerConnection itself. */
+  readonly lend?: (connection: never) => LentConnection
+  /** An attempt that is not open by then has failed. Default 15,000. */
+  readonly timeoutMs?: number
+}
+
+/** How the channels of the last link came: for tests and for status displays. */
+export type HandedOver = 'channels' | 'bridge'
+
+/** Only this kind of realm can be given channels of another. */
+const takesChannels = 'DedicatedWorkerGlobalScope' in globalThis
+
+export interface BrowserTransport extends RtcTransport {
+  readonly handedOver: HandedOver | undefined
+}
+
+export function createRtcTransport(port: HostPort, options: RtcTransportOptions): BrowserTransport {
+  const { clock, lend, timeoutMs = connectTimeoutMs } = options
+  const links = new Map<number, Link>()
+  let rtc = options.rtc
+  let count = 0
+  let closed = false
+  let handedOver: HandedOver | undefined
+
+  const post = (message: ToHost, transfer: object[] = []): void => port.postMessage(message, transfer)
+
+  function start(
+    initiator: boolean,
+    adopted: boolean,
+    events: ConnectionEvents,
+    request: (id: number) => ToHost,
+  ): Connection {
+    const id = ++count
+    const link = createLink(id, post)
+    const attempt = createAttempt({
+      initiator,
+      adopted,
+      events,
+      clock,
+      channels: link.channels,
+      timeoutMs,
+      introduceToHost: message => post({ op: 'introduction', id, message }),
+      dispose: () => {
+        if (links.delete(id)) post({ op: 'close', id })
+      },
+    })
+    if (closed) {
+      clock.soon(() => attempt.ended('the transport is closed'))
+      return attempt
+    }
+    link.attempt = attempt
+    links.set(id, link)
+    post(request(id))
+    return attempt
+  }
+
+  port.onmessage = (event: { readonly data: FromHost }) => {
+    const message = event.data
+    const link = links.get(message.id)
+    if (link === undefined) {
+      // Channels of an attempt that was given up while they were on their way.
+      if (message.op === 'channels') for (const channel of message.channels) (channel as RTCDataChannel).close()
+      return
+    }
+    if (message.op === 'channels') handedOver = message.channels.length > 0 ? 'channels' : 'bridge'
+    // The page has forgotten it: nothing to close there.
+    if (message.op === 'ended') links.delete(message.id)
+    link.take(message)
+  }
+
+  return {
+    get handedOver() {
+      return handedOver
+    },
+    configure(next) {
+      rtc = next
+    },
+    connect: (_remote, initiator, events) =>
+      start(initiator, false, events, id => ({ op: 'connect', id, initiator, rtc, takesChannels })),
+    adopt(connection, initiator, events) {
+      const lent = isLentConnection(connection)
+        ? connection
+        : lend !== undefined
+          ? lend(asLendable(connection))
+          : undefined
+      if (lent === undefined) {
+        throw new HarmonyError(
+          'VALIDATION',
+          'adopt takes an RTCPeerConnection here, lent by the page if the database is in a worker',
+        )
+      }
+      return start(initiator, true, events, id => ({ op: 'adopt', id, lent: lent.harmonydbLent, takesChannels }))
+    },
+    close() {
+      closed = true
+      for (const link of [...links.values()]) link.attempt?.close()
+    },
+  }
+}
+
+/** By shape: the class belongs to the page, and this file is also a worker's. */
+function asLendable(connection: unknown): never {
+  const verbs = ['createDataChannel', 'setLocalDescription', 'addEventListener']
+  const fits =
+    typeof connection === 'object' &&
+    connection !== null &&
+    verbs.every(verb => typeof (connection as Record<string, unknown>)[verb] === 'function')
+  if (!fits) throw new HarmonyError('VALIDATION', 'adopt takes an RTCPeerConnection here')
+  return connection as never
+}
+
+interface Link {
+  readonly channels: Readonly<Record<Lane, HostChannel>>
+  attempt: Attempt | undefined
+  take(message: FromHost): void
+}
+
+function createLink(id: number, post: (message: ToHost, transfer?: object[]) => void): Link {
+  const channels: Record<Lane, LaneChannel> = { consensus: createLaneChannel(), bulk: createLaneChannel() }
+  const link: Link = {
+    channels,
+    attempt: undefined,
+    take(message) {
+      const attempt = link.attempt!
+      switch (message.op) {
+        case 'channels':
+          for (const [i, lane] of lanes.entries()) {
+            const channel = message.channels[i] as RTCDataChannel | undefined
+            if (channel === undefined)
+              channels[lane].bridge(bytes => post({ op: 'send', id, lane, bytes }, owned(bytes)))
+            else channels[lane].use(channel, lane, attempt)
+          }
+          return
+        case 'introduction':
+          return attempt.introduction(message.message)
+        case 'described':
+          return attempt.described(message.local, message.remote)
+        case 'opened':
+          return attempt.channelOpened(message.lane)
+        case 'message':
+          return receive(message.data, message.lane, attempt)
+        case 'left':
+          channels[message.lane].left(message.bytes)
+          return attempt.low(message.lane)
+        case 'ended':
+          return attempt.ended(message.reason)
+      }
+    },
+  }
+  return link
+}
+
+/** A buffer that holds nothing but the message goes across without a copy: by P4 it is ours. */
+function owned(bytes: Uint8Array): object[] {
+  return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []
+}
+
+function receive(data: unknown, lane: Lane, attempt: Attempt): void {
+  if (data instanceof ArrayBuffer) attempt.received(lane, new Uint8Array(data))
+  else attempt.receivedOther()
+}
+
+/** One lane, in whichever of the two ways it came. Until then it takes nothing. */
+interface LaneChannel extends HostChannel {
+  use(channel: RTCDataChannel, lane: Lane, attempt: Attempt): void
+  bridge(send: (bytes: Uint8Array) => void): void
+  left(bytes: number): void
+}
+
+function createLaneChannel(): LaneChannel {
+  let channel: RTCDataChannel | undefined
+  let sendBridged: ((bytes: Uint8Array) => void) | undefined
+  let postedBytes = 0
+  let leftBytes = 0
+  return {
+    use(handed, lane, attempt) {
+      channel = handed
+      handed.binaryType = 'arraybuffer'
+      handed.bufferedAmountLowThreshold = lowWaterBytes
+      handed.onopen = () => attempt.channelOpened(lane)
+      handed.onmessage = ({ data }: MessageEvent<unknown>) => receive(data, lane, attempt)
+      handed.onbufferedamountlow = () => attempt.low(lane)
+      // A close always follows an error.
+      handed.onclose = () => attempt.ended('closed by the other side')
+      if (handed.readyState === 'open') attempt.channelOpened(lane)
+    },
+    bridge(send) {
+      sendBridged = send
+    },
+    left(bytes) {
+      leftBytes = bytes
+    },
+    send(bytes) {
+      if (sendBridged !== undefined) {
+        postedBytes += bytes.length
+        sendBridged(bytes)
+        return 'taken'
+      }
+      if (channel?.readyState !== 'open') return 'gone'
+      try {
+        channel.send(bytes as Uint8Array<ArrayBuffer>)
+        return 'taken'
+      } catch {
+        return channel.readyState === 'open' ? 'full' : 'gone'
+      }
+    },
+    bufferedBytes: () => (channel === undefined ? postedBytes - leftBytes : channel.bufferedAmount),
+    close() {
+      sendBridged = () => {}
+      if (channel === undefined) return
+      channel.onopen = channel.onmessage = channel.onbufferedamountlow = channel.onclose = null
+      channel.close()
+    },
+  }
+}
