@@ -1,0 +1,101 @@
+/**
+ * What must hold at every event of a simulated cluster. Sources: "paper" is "In Search of an Understandable Consensus Algorithm (extended
+ * version)", figure 3; the rest names its own. Facts come in by `observe` and `onMessage`; the first fact that breaks an invariant is kept.
+ */
+
+/** What one living peer says of itself. */
+export interface ObservedPeer {
+  readonly id: string
+  readonly cluster: string
+  readonly role: string
+  readonly term: number
+  readonly commit: number
+  readonly applied: number
+  /** Hash over all that was applied. */
+  readonly fingerprint: number
+}
+
+/** The part of a consensus message that the invariants read. */
+export interface ObservedMessage {
+  readonly type: string
+  readonly from: string
+  readonly to: string
+  readonly term: number
+  readonly granted?: boolean
+}
+
+export class Invariants {
+  readonly violations: string[] = []
+  /** Terms with a leader, over all clusters: how often leadership changed. */
+  get terms(): number {
+    return this.leaders.size
+  }
+  private readonly leaders = new Map<string, string>()
+  private readonly votes = new Map<string, string>()
+  private readonly states = new Map<string, { readonly fingerprint: number; readonly id: string }>()
+  private readonly progress = new Map<string, { readonly term: number; readonly commit: number }>()
+
+  /** A new life of a peer may know less than the one before knew in memory. */
+  forget(id: string): void {
+    for (const name of this.progress.keys()) if (name.startsWith(id)) this.progress.delete(name)
+  }
+
+  observe(peer: ObservedPeer): void {
+    this.electionSafety(peer)
+    this.stateMachineSafety(peer)
+    this.monotonicity(peer)
+  }
+
+  /** One vote a term (paper, 5.2; persistence: 5.1 and pitfall 10): over all lives of the voter. */
+  onMessage(cluster: string, message: ObservedMessage): void {
+    if (message.type !== 'voteReply' || message.granted !== true) return
+    const name = `${cluster} ${message.from} ${message.term}`
+    const earlier = this.votes.get(name)
+    if (earlier === undefined) this.votes.set(name, message.to)
+    else if (earlier !== message.to) {
+      this.violate(
+        `one vote a term: ${short(message.from)} voted for ${short(earlier)} and ${short(message.to)} in term ${message.term}`,
+      )
+    }
+  }
+
+  /** At most one leader a term (paper, figure 3: Election Safety). */
+  private electionSafety({ cluster, role, term, id }: ObservedPeer): void {
+    if (role !== 'leader') return
+    const name = `${cluster} ${term}`
+    const earlier = this.leaders.get(name)
+    if (earlier === undefined) this.leaders.set(name, id)
+    else if (earlier !== id)
+      this.violate(`election safety: ${short(earlier)} and ${short(id)} both lead in term ${term}`)
+  }
+
+  /** Whoever has applied an index has applied the same (paper, figure 3: State Machine Safety, and with it Log Matching below it). */
+  private stateMachineSafety({ cluster, applied, fingerprint, id }: ObservedPeer): void {
+    if (applied === 0) return
+    const name = `${cluster} ${applied}`
+    const earlier = this.states.get(name)
+    if (earlier === undefined) this.states.set(name, { fingerprint, id })
+    else if (earlier.fingerprint !== fingerprint) {
+      this.violate(`state machine safety: ${short(earlier.id)} and ${short(id)} differ after index ${applied}`)
+    }
+  }
+
+  /** Terms and commit indexes never go back within one life (paper, 5.1, and figure 2: volatile state "increases monotonically"). */
+  private monotonicity({ cluster, id, term, commit, applied }: ObservedPeer): void {
+    const name = `${id} ${cluster}`
+    const before = this.progress.get(name)
+    if (before !== undefined && (term < before.term || commit < before.commit)) {
+      this.violate(
+        `monotonicity: ${short(id)} went from term ${before.term}, commit ${before.commit} to ${term}, ${commit}`,
+      )
+    }
+    if (applied > commit) this.violate(`applied beyond commit: ${short(id)} applied ${applied} of ${commit}`)
+    this.progress.set(name, { term, commit })
+  }
+
+  private violate(text: string): void {
+    if (this.violations.length < 20) this.violations.push(text)
+  }
+}
+
+const short = (id: string): string => id.slice(0, 6)

@@ -1,0 +1,126 @@
+/** What this process asks of the database: reads at a chosen consistency and writes, over the peer's replica. */
+import type { HarmonyError } from '../base/errors.ts'
+import type { Index } from '../base/ids.ts'
+import type { Clock, Done, Random } from '../platform.ts'
+import type { SessionId, WriteCheck, WriteOp } from '../shard/command.ts'
+import type { Replica } from '../shard/replica.ts'
+import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
+import type { ReadLevel } from './peer-types.ts'
+import { Reads } from './reads.ts'
+import { type PostResult, type WriteResult, Writes } from './writes.ts'
+
+export interface ClientsHost {
+  readonly clock: Clock
+  readonly random: Random
+  readonly engine: Engine
+  /** Undefined while a new history is being begun. */
+  replica(): Replica | undefined
+  /** Local reads wait for this index; undefined: not known before the first catch-up. */
+  localFrom(): Index | undefined
+  /** Why nothing at all is answered (closed, stopped by an error). */
+  unusable(): HarmonyError | undefined
+  /** Why nothing that needs a majority is taken. */
+  refusal(): HarmonyError | undefined
+  post(session: SessionId, serial: number, body: Uint8Array): PostResult
+}
+
+export class Clients {
+  readonly writes: Writes
+  readonly reads: Reads
+  private readonly host: ClientsHost
+  /** Local reads that came before the log was replayed. */
+  private readonly locals = new Set<Done>()
+
+  constructor(host: ClientsHost) {
+    this.host = host
+    const { clock, random } = host
+    this.writes = new Writes({ clock, random, post: (session, serial, body) => host.post(session, serial, body) })
+    this.reads = new Reads({
+      clock,
+      readIndex: context => {
+        const replica = host.replica()
+        if (replica !== undefined) replica.readIndex(context)
+        else this.reads.onReadIndex(context, undefined)
+      },
+      whenApplied: (index, run) => host.replica()?.whenApplied(index, run),
+    })
+  }
+
+  /** `done` is called in the turn in which the answer is true; `operation` may run more than once (see `storage/engine.ts`). */
+  read<T>(
+    level: ReadLevel,
+    timeoutMs: number,
+    operation: (view: View) => T,
+    done: (result: T | HarmonyError) => void,
+  ): void {
+    this.barrier(level, timeoutMs, error => {
+      if (error !== undefined) done(error)
+      else this.host.engine.read(operation, done)
+    })
+  }
+
+  /** The state at the level asked for, to be read for a while. The receiver releases it. */
+  snapshot(level: ReadLevel, timeoutMs: number, done: (result: EngineSnapshot | HarmonyError) => void): void {
+    this.barrier(level, timeoutMs, error => done(error ?? this.host.engine.snapshot()))
+  }
+
+  write(
+    ops: readonly WriteOp[],
+    checks: readonly WriteCheck[],
+    idempotencyKey: string | undefined,
+    timeoutMs: number,
+    done: (result: WriteResult) => void,
+  ): void {
+    const refusal = this.host.refusal()
+    if (refusal !== undefined) return done({ error: refusal })
+    this.writes.submit(ops, checks, idempotencyKey, timeoutMs, done)
+  }
+
+  tick(): void {
+    this.writes.tick()
+    this.reads.tick()
+  }
+
+  /** Everybody who waits hears `why`; `maybeCommitted` is set for writes that left this peer. */
+  failAll(why: (maybeCommitted: boolean) => HarmonyError): void {
+    this.writes.failAll(why)
+    this.reads.failAll(() => why(false))
+  }
+
+  /** As `failAll`, and for good: also those who wait for what is on this peer's own disk. */
+  close(why: (maybeCommitted: boolean) => HarmonyError): void {
+    this.failAll(why)
+    const waiting = [...this.locals]
+    this.locals.clear()
+    for (const done of waiting) done(why(false))
+  }
+
+  /** The replica begins a new history. */
+  restart(): void {
+    this.writes.restart()
+    this.reads.restart()
+  }
+
+  private awaitLocal(replica: Replica, from: Index, done: Done): void {
+    if (replica.applied >= from) return done(undefined)
+    this.locals.add(done)
+    replica.whenApplied(from, () => {
+      if (this.locals.delete(done)) done(undefined)
+    })
+  }
+
+  private barrier(level: ReadLevel, timeoutMs: number, done: Done): void {
+    if (level.consistency === 'local' || level.consistency === 'session') {
+      const unusable = this.host.unusable()
+      if (unusable !== undefined) return done(unusable)
+      // Own writes are answered when this replica has applied them: whatever is local has them all.
+      const from = this.host.localFrom()
+      const replica = this.host.replica()
+      if (from !== undefined && replica !== undefined) return this.awaitLocal(replica, from, done)
+    }
+    const refusal = this.host.refusal()
+    if (refusal !== undefined) return done(refusal)
+    if (level.consistency === 'bounded') this.reads.boundedBarrier(level.maxStalenessMs, timeoutMs, done)
+    else this.reads.barrier(timeoutMs, done)
+  }
+}

@@ -1,0 +1,99 @@
+/** What a peer is made with and what it tells of itself; see `peer.ts`. */
+import type { HarmonyError } from '../base/errors.ts'
+import type { ClusterId, PeerId } from '../base/ids.ts'
+import type { Platform, Rendezvous } from '../platform.ts'
+import type { Configuration, Message, RaftLimits, RaftStatus } from '../raft/types.ts'
+import type { SessionId } from '../shard/command.ts'
+import type { RestoredGroup } from '../shard/replica.ts'
+import type { Engine } from '../storage/engine.ts'
+import type { AutopilotPolicy } from './autopilot.ts'
+import type { LinkInfo, MeshCounters } from './mesh-types.ts'
+import type { Store } from './store.ts'
+import type { Wish } from './wire.ts'
+
+export interface PeerTiming {
+  readonly tickMs: number
+  readonly noQuorumAfterMs: number
+}
+
+export interface PeerOptions {
+  readonly platform: Platform
+  readonly store: Store
+  readonly engine: Engine
+  readonly limits?: Partial<RaftLimits>
+  readonly timing?: Partial<PeerTiming>
+  readonly policy?: Partial<AutopilotPolicy>
+  /** Sees every consensus message that leaves this peer: for invariant checks and traces. */
+  readonly trace?: (message: Message) => void
+  /** Something in `status()` or `links()` changed; coalesced per turn. */
+  readonly onChange: () => void
+  readonly onEvent: (event: PeerEvent) => void
+}
+
+export interface PeerJoin {
+  readonly room: string
+  readonly secret: string
+  readonly rendezvous: readonly Rendezvous[]
+  readonly wish: Wish
+  readonly bootstrap: 'auto' | boolean
+  readonly onConflict: 'fail' | 'discard-local'
+}
+
+export type PeerEvent =
+  | { readonly type: 'link'; readonly peer: string; readonly up: boolean; readonly message: string }
+  | { readonly type: 'rendezvous'; readonly state: 'open' | 'down'; readonly message: string }
+  | { readonly type: 'error'; readonly error: HarmonyError }
+
+export type PeerHealth = 'solo' | 'ok' | 'electing' | 'no-quorum' | 'left'
+
+export interface PeerStatus {
+  readonly id: PeerId
+  readonly cluster: ClusterId
+  readonly room: string | undefined
+  readonly health: PeerHealth
+  readonly raft: RaftStatus
+  readonly hasData: boolean
+  readonly fingerprint: number
+  readonly links: readonly LinkInfo[]
+  readonly frames: MeshCounters
+  readonly pendingWrites: number
+  readonly pendingReads: number
+  readonly queuedBytes: number
+  readonly queuedBytesMax: number
+}
+
+export type ReadLevel =
+  | { readonly consistency: 'linearizable' | 'session' | 'local' }
+  | { readonly consistency: 'bounded'; readonly maxStalenessMs: number }
+
+export const defaultLimits: RaftLimits = {
+  electionTicks: 12,
+  heartbeatTicks: 2,
+  messageBytesMax: 512 * 1024,
+  inflightBytesMax: 4 * 1024 * 1024,
+  inflightMessagesMax: 256,
+  uncommittedBytesMax: 48 * 1024 * 1024,
+  cacheBytesMax: 8 * 1024 * 1024,
+  applyBytesMax: 4 * 1024 * 1024,
+}
+export const defaultTiming: PeerTiming = { tickMs: 50, noQuorumAfterMs: 1200 }
+/** For commands that no client waits for. */
+export const noSession: SessionId = '0'.repeat(32)
+
+/** A candidate knows no leader, whatever it remembers. */
+export const leaderOf = (status: RaftStatus): PeerId | undefined =>
+  status.role === 'leader' || status.role === 'follower' ? status.leader : undefined
+
+export const membersOf = (configuration: Configuration): ReadonlySet<PeerId> =>
+  new Set([
+    ...configuration.voters,
+    ...configuration.outgoing,
+    ...configuration.learners,
+    ...configuration.learnersNext,
+  ])
+
+export function isSole(restored: RestoredGroup, id: PeerId): boolean {
+  const { configurations, birth } = restored.log
+  const members = membersOf(configurations[configurations.length - 1]?.configuration ?? birth)
+  return members.size === 1 && members.has(id)
+}

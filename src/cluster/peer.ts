@@ -1,0 +1,510 @@
+/**
+ * One peer: its storage, its replica of the group, its links to the others, and its clients' reads and writes. Everything runs in
+ * one event loop; ports call back into it, and nothing here returns a promise.
+ *
+ * Health, as clients see it: `solo` (alone by choice), `ok` (a leader is known), `electing` (none for a moment), `no-quorum` (none for
+ * `noQuorumAfterMs`: linearizable reads and writes are refused at once), `left`.
+ */
+import { assert } from '../base/assert.ts'
+import { HarmonyError } from '../base/errors.ts'
+import type { ClusterId, Index, PeerId } from '../base/ids.ts'
+import type { Cancel, Done, Platform } from '../platform.ts'
+import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
+import type { Applied } from '../shard/apply.ts'
+import { decodeBody, encodeBody, type SessionId } from '../shard/command.ts'
+import { newGroup, Replica, type RestoredGroup } from '../shard/replica.ts'
+import type { Engine } from '../storage/engine.ts'
+import { defaultPolicy } from './autopilot.ts'
+import { Clients } from './clients.ts'
+import { awaitHandOver, Departures, goodbye } from './departures.ts'
+import { JoinProgress } from './join-progress.ts'
+import { Links } from './links.ts'
+import { Membership, type Own } from './membership.ts'
+import type { Advert } from './mesh-types.ts'
+import {
+  defaultLimits,
+  defaultTiming,
+  isSole,
+  leaderOf,
+  membersOf,
+  noSession,
+  type PeerHealth,
+  type PeerJoin,
+  type PeerOptions,
+  type PeerStatus,
+  type PeerTiming,
+} from './peer-types.ts'
+import { Steward } from './steward.ts'
+import { closeStore, group0, nobody, randomUint32, type Store, writeBirth } from './store.ts'
+import type { PeerMessage } from './wire.ts'
+import type { PostResult } from './writes.ts'
+
+export class Peer {
+  readonly id: PeerId
+  private readonly platform: Platform
+  private readonly store: Store
+  private readonly engine: Engine
+  private readonly limits: RaftLimits
+  private readonly timing: PeerTiming
+  private readonly options: PeerOptions
+  readonly clients: Clients
+  private readonly steward: Steward
+  private readonly departures: Departures
+  private cluster: ClusterId
+  /** Undefined while a new history is being begun. */
+  private replica: Replica | undefined
+  /** Local reads wait for this index: what the log on disk knew to be committed, or what the first catch-up brings. */
+  private localFrom: Index | undefined
+  private room: string | undefined
+  private readonly links: Links
+  private membership: Membership | undefined
+  private joining: JoinProgress | undefined
+  private leaderSeenMs: number
+  private lastLeader: { readonly id: PeerId | undefined; readonly term: number } = { id: undefined, term: -1 }
+  private hadData = false
+  private left = false
+  private fatal: HarmonyError | undefined
+  private closing = false
+  private cancelTick: Cancel = () => {}
+  private changeAnnounced = false
+  private lastStatus: RaftStatus | undefined
+
+  constructor(options: PeerOptions) {
+    const { platform, store, engine } = options
+    this.options = options
+    this.platform = platform
+    this.store = store
+    this.engine = engine
+    this.id = store.identity.id
+    this.limits = { ...defaultLimits, ...options.limits }
+    this.timing = { ...defaultTiming, ...options.timing }
+    this.cluster = store.restored.cluster
+    const { clock, random } = platform
+    this.leaderSeenMs = clock.now()
+    this.clients = new Clients({
+      clock,
+      random,
+      engine,
+      replica: () => this.replica,
+      localFrom: () => this.localFrom,
+      unusable: () => this.unusable(),
+      refusal: () => this.refusal(),
+      post: (session, serial, body) => this.post(session, serial, body),
+    })
+    this.steward = new Steward({ clock, policy: { ...defaultPolicy, ...options.policy } })
+    this.departures = new Departures({ clock, send: (to, message) => this.links.send(to, message) })
+    this.links = new Links({
+      platform,
+      identity: store.identity,
+      cluster: () => this.cluster,
+      onMessage: (from, message) => this.onMessage(from, message),
+      onChange: linked => this.onLinks(linked),
+      onRefused: error => this.onRefused(error),
+      onEvent: options.onEvent,
+    })
+    this.replica = this.makeReplica(store.restored)
+    this.localFrom = store.restored.log.hardState.commit
+    this.tick()
+    if (isSole(store.restored, this.id)) this.replica.campaign()
+  }
+
+  // Clients: see `clients.ts`
+
+  /** Why nothing that needs a quorum is taken now; undefined: go on. */
+  private refusal(): HarmonyError | undefined {
+    const unusable = this.unusable()
+    if (unusable !== undefined) return unusable
+    const health = this.health()
+    if (health === 'left')
+      return new HarmonyError('NOT_MEMBER', 'this peer has left its cluster: join again to write or to read afresh')
+    if (health === 'no-quorum') return this.noQuorum(false)
+    return undefined
+  }
+
+  private unusable(): HarmonyError | undefined {
+    if (this.fatal !== undefined) return this.fatal
+    return this.closing ? new HarmonyError('CLOSED', 'the database is closed') : undefined
+  }
+
+  private noQuorum(maybeCommitted: boolean): HarmonyError {
+    const voters = this.replica?.status().configuration.voters.length ?? 0
+    const how = !this.links.open
+      ? 'join the room to reach the others'
+      : 'it goes on by itself once a majority is reachable'
+    const message = `no majority of the ${voters} voters can be reached; ${how}. Reads with consistency 'local' still answer`
+    return new HarmonyError('NO_QUORUM', message, { maybeCommitted })
+  }
+
+  // Status
+
+  health(): PeerHealth {
+    if (this.left) return 'left'
+    const status = this.replica?.status()
+    if (status !== undefined && leaderOf(status) !== undefined) return !this.links.open ? 'solo' : 'ok'
+    if (!this.links.open && !this.configuration().hasCompany) return 'solo'
+    return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
+  }
+
+  status(): PeerStatus {
+    const replica = this.replica
+    assert(replica !== undefined || this.lastStatus !== undefined, 'a peer without a history')
+    if (replica !== undefined) this.lastStatus = replica.status()
+    return {
+      id: this.id,
+      cluster: this.cluster,
+      room: this.room,
+      health: this.health(),
+      raft: this.lastStatus as RaftStatus,
+      hasData: this.hadData,
+      fingerprint: replica?.fingerprint ?? 0,
+      links: this.links.list(),
+      frames: this.links.counters(),
+      pendingWrites: this.clients.writes.count,
+      pendingReads: this.clients.reads.count,
+      queuedBytes: this.clients.writes.bytes,
+      queuedBytesMax: this.clients.writes.bytesMax,
+    }
+  }
+
+  // Membership
+
+  /** Completes once this peer is a member and has caught up. Errors: ROOM_CONFLICT, UNAUTHORIZED, VERSION_MISMATCH, TIMEOUT, VALIDATION. */
+  join(options: PeerJoin, done: Done): void {
+    const unusable = this.unusable()
+    if (unusable !== undefined) return done(unusable)
+    if (this.links.open || this.joining !== undefined) {
+      const message = `this peer is in the room "${this.room}" already; leave it before you join another`
+      return done(new HarmonyError('VALIDATION', message))
+    }
+    this.room = options.room
+    const joining = new JoinProgress(this.platform.clock, done)
+    this.joining = joining
+    // Whether there is data decides how clusters meet, so the log is replayed before anybody is met.
+    const { log } = this.store.restored
+    const from = isSole(this.store.restored, this.id) ? log.lastIndex : log.hardState.commit
+    const begin = (): void => {
+      if (this.joining === joining) this.enter(options)
+    }
+    if (this.cluster === this.store.restored.cluster) this.replica?.whenApplied(from, begin)
+    else begin()
+  }
+
+  private enter(options: PeerJoin): void {
+    const { wish, bootstrap, onConflict, room } = options
+    const { clock, foundingLock } = this.platform
+    this.left = false
+    this.leaderSeenMs = clock.now()
+    this.links.start(options, this.advert(this.configuration().hasCompany ? 'member' : 'newcomer'))
+    this.membership = new Membership(
+      { wish, bootstrap, onConflict, room, foundingLock, clock },
+      {
+        own: () => this.own(),
+        linked: () => this.links.adverts,
+        unresolved: () => this.links.unresolved(),
+        reachable: () => this.links.reachable(),
+        advertise: standing => this.links.advertise(this.advert(standing)),
+        askAdmission: (peer, wished) => this.links.send(peer, { type: 'admit', wish: wished }),
+        proposeDissolution: into => this.post(noSession, 0, encodeBody({ type: 'dissolve', into })),
+        adopt: cluster => this.adopt(cluster),
+        onConflict: error => this.joinFailed(error),
+      },
+    )
+    this.membership.step()
+    this.changed()
+  }
+
+  /** Hands over what this peer is responsible for and has itself removed, as far as that succeeds within a few seconds. */
+  leave(done: Done): void {
+    const unusable = this.unusable()
+    if (unusable !== undefined) return done(unusable)
+    this.finishJoin(new HarmonyError('ABORTED', 'this peer left the room while it was joining'))
+    if (!this.links.open) return done(undefined)
+    this.departures.begin('remove', () => {
+      this.disconnect()
+      this.left = this.configuration().hasCompany
+      const why = 'this peer left the cluster before the answer came'
+      this.clients.failAll(sent => new HarmonyError('NOT_MEMBER', why, { maybeCommitted: sent }))
+      this.changed()
+      done(undefined)
+    })
+    this.tickDepartures()
+  }
+
+  transferLeadership(to: PeerId | undefined, done: Done): void {
+    const status = this.replica?.status()
+    if (this.replica === undefined || status?.role !== 'leader') {
+      const message = 'only the leader can hand leadership over; call this on the leading peer'
+      return done(new HarmonyError('NOT_MEMBER', message, { retryable: true }))
+    }
+    if (!this.replica.transferLeadership(to)) {
+      const message = `leadership cannot go to ${to ?? 'another peer'}: it must be a voter other than the leader`
+      return done(new HarmonyError('VALIDATION', message))
+    }
+    awaitHandOver(this.platform.clock, this.timing.tickMs, () => this.replica?.status(), done)
+  }
+
+  /** For demonstrations and tests. */
+  partition(cut: boolean): void {
+    this.links.partition(cut)
+    this.changed()
+  }
+
+  /** Ends everything in order: hands over, tells the others, writes what is not written. Callers in flight get CLOSED. */
+  close(done: Done): void {
+    if (this.closing) return done(undefined)
+    this.finishJoin(new HarmonyError('CLOSED', 'the database was closed while it was joining'))
+    const finish = (): void => {
+      this.closing = true
+      this.disconnect()
+      this.cancelTick()
+      const why = 'the database was closed before the answer came'
+      this.clients.close(sent => new HarmonyError('CLOSED', why, { maybeCommitted: sent }))
+      this.replica?.writeHardState()
+      this.replica?.stop()
+      closeStore(this.store, done)
+    }
+    if (!this.links.open || this.fatal !== undefined) return finish()
+    const voters = this.replica?.status().configuration.voters ?? []
+    this.departures.begin(goodbye(this.platform.kind, this.id, voters, this.links.adverts), finish)
+    this.tickDepartures()
+  }
+
+  private disconnect(): void {
+    this.membership?.stop()
+    this.membership = undefined
+    this.links.close()
+    this.room = undefined
+  }
+
+  private own(): Own {
+    const { inConfiguration, hasCompany } = this.configuration()
+    const status = this.replica?.status()
+    const hasLeader = status !== undefined && leaderOf(status) !== undefined
+    return { id: this.id, cluster: this.cluster, hasData: this.hadData, inConfiguration, hasCompany, hasLeader }
+  }
+
+  private configuration(): { readonly inConfiguration: boolean; readonly hasCompany: boolean } {
+    const configuration = this.replica?.status().configuration ?? nobody
+    const members = membersOf(configuration)
+    return { inConfiguration: members.has(this.id), hasCompany: members.size > (members.has(this.id) ? 1 : 0) }
+  }
+
+  private advert(standing: Advert['standing']): Advert {
+    return { kind: this.platform.kind, cluster: this.cluster, standing, hasData: this.hadData }
+  }
+
+  private onLinks(linked: PeerId | undefined): void {
+    this.membership?.step()
+    if (linked !== undefined) this.clients.writes.kick(linked === this.lastLeader.id)
+    this.changed()
+  }
+
+  private onRefused(error: HarmonyError): void {
+    this.options.onEvent({ type: 'error', error })
+    // A peer that others have let in is not at fault if a stranger knocks; one that nobody lets in has the wrong secret itself.
+    const stranger = this.membership?.standing === 'newcomer' && this.links.adverts.size === 0
+    if (this.joining !== undefined && stranger) this.joinFailed(error)
+  }
+
+  private joinFailed(error: HarmonyError): void {
+    this.options.onEvent({ type: 'error', error })
+    if (this.joining === undefined) return
+    this.disconnect()
+    this.finishJoin(error)
+    this.changed()
+  }
+
+  private finishJoin(error: HarmonyError | undefined): void {
+    const joining = this.joining
+    this.joining = undefined
+    joining?.finish(error)
+  }
+
+  private checkJoin(): void {
+    const { joining, membership } = this
+    if (joining === undefined || membership === undefined) return
+    const member = membership.standing === 'member' && this.configuration().inConfiguration
+    const verdict = joining.check({
+      member,
+      newcomer: membership.standing === 'newcomer',
+      healthy: this.health() === 'ok',
+      settled: () => this.steward.isSettled(this.replica?.status()),
+      barrier: done => this.clients.reads.barrier(5000, done),
+      onCaughtUp: () => {
+        this.localFrom ??= this.replica?.applied
+      },
+    })
+    if (verdict === 'done') this.finishJoin(undefined)
+    else if (verdict !== 'pending') this.joinFailed(verdict)
+  }
+
+  /** Forgets the own history (its user data was checked by the caller) and begins an empty one of `cluster`. */
+  private adopt(cluster: ClusterId): void {
+    if (this.cluster === cluster && this.replica === undefined) return
+    this.lastStatus = this.replica?.status()
+    this.replica?.stop()
+    this.replica = undefined
+    this.cluster = cluster
+    this.localFrom = undefined
+    this.leaderSeenMs = this.platform.clock.now()
+    this.hadData = false
+    this.engine.reset()
+    this.clients.restart()
+    writeBirth(this.store.wal, cluster, nobody)
+    this.store.wal.flush(error => {
+      if (error !== undefined) return this.onFatal(error)
+      if (this.closing || this.cluster !== cluster || this.replica !== undefined) return
+      this.replica = this.makeReplica(newGroup(group0, cluster, nobody))
+      this.membership?.step()
+    })
+  }
+
+  // Replica and wire
+
+  private makeReplica(restored: RestoredGroup): Replica {
+    const { clock, random } = this.platform
+    const replica: Replica = new Replica(this.id, this.limits, () => randomUint32(random), restored, {
+      clock,
+      wal: this.store.wal,
+      engine: this.engine,
+      send: message => this.sendRaft(message),
+      onApplied: applied => this.onApplied(replica, applied),
+      onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),
+      onProgress: () => this.onProgress(),
+      onFatal: error => this.onFatal(error),
+    })
+    return replica
+  }
+
+  private onApplied(replica: Replica, applied: Applied): void {
+    switch (applied.type) {
+      case 'openSession':
+        return this.clients.writes.sessionOpened(applied.session)
+      case 'write':
+        if (!this.hadData && replica.hasData) {
+          this.hadData = true
+          if (this.membership !== undefined) this.links.advertise(this.advert(this.membership.standing))
+        }
+        return this.clients.writes.applied(applied.session, applied.serial, applied.outcome)
+      case 'dissolved':
+        return this.membership?.onDissolved(applied.into)
+    }
+  }
+
+  private onProgress(): void {
+    const status = this.replica?.status()
+    if (status === undefined) return
+    const leader = leaderOf(status)
+    if (leader !== this.lastLeader.id || status.term !== this.lastLeader.term) {
+      this.lastLeader = { id: leader, term: status.term }
+      if (leader === this.id) this.steward.onElected()
+      if (leader !== undefined) this.clients.writes.kick(true)
+    } else {
+      this.clients.writes.kick(false)
+    }
+    this.changed()
+  }
+
+  private post(session: SessionId, serial: number, body: Uint8Array): PostResult {
+    const status = this.replica?.status()
+    const leader = status === undefined ? undefined : leaderOf(status)
+    if (this.replica === undefined || leader === undefined) return 'later'
+    if (leader === this.id) return this.replica.propose(body).ok ? 'sent' : 'later'
+    return this.links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
+  }
+
+  private sendRaft(message: Message): void {
+    // Lost messages are Raft's daily bread: whoever is not linked hears later.
+    this.options.trace?.(message)
+    this.links.send(message.to, { type: 'raft', group: group0, message })
+  }
+
+  private onMessage(from: PeerId, message: PeerMessage): void {
+    if (this.replica === undefined) return
+    this.steward.heard(from)
+    switch (message.type) {
+      case 'raft':
+        // The link proves who speaks; the message must not claim otherwise.
+        if (message.message.from === from && message.message.to === this.id) this.replica.step(message.message)
+        return
+      case 'forward':
+        return this.onForward(from, message)
+      case 'returned':
+        return this.clients.writes.returned(message.session, message.serial, message.reason)
+      case 'admit':
+        return this.steward.asked(from, message.wish)
+      case 'depart':
+        return this.steward.departing(from, message.remove ? 'remove' : 'demote')
+      case 'departed':
+        return this.departures.confirmed()
+    }
+  }
+
+  private onForward(from: PeerId, message: PeerMessage & { readonly type: 'forward' }): void {
+    const { session, serial } = message
+    const body = decodeBody(message.body)
+    const result = body.ok ? this.replica?.propose(message.body) : ({ ok: false, reason: 'invalid' } as const)
+    if (result?.ok === false) this.links.send(from, { type: 'returned', session, serial, reason: result.reason })
+  }
+
+  // Time
+
+  private tick(): void {
+    this.cancelTick = this.platform.clock.after(this.timing.tickMs, () => {
+      if (this.closing || this.fatal !== undefined) return
+      this.tick()
+      this.onTick()
+    })
+  }
+
+  private onTick(): void {
+    const wasHealth = this.health()
+    if (!this.left) this.replica?.tick()
+    const status = this.replica?.status()
+    if (status !== undefined && leaderOf(status) !== undefined) this.leaderSeenMs = this.platform.clock.now()
+    this.membership?.step()
+    if (this.replica !== undefined && this.links.open) {
+      const self = this.departures.kind
+      this.steward.tick(this.replica, this.id, self, to => this.links.send(to, { type: 'departed' }))
+    }
+    this.tickDepartures()
+    this.clients.tick()
+    this.checkJoin()
+    const health = this.health()
+    if (health === 'no-quorum') {
+      this.clients.failAll(sent => this.noQuorum(sent))
+    }
+    if (health !== wasHealth) this.changed()
+  }
+
+  private tickDepartures(): void {
+    const status = this.replica?.status()
+    this.departures.tick(status, this.id, status === undefined ? undefined : leaderOf(status))
+  }
+
+  private changed(): void {
+    if (this.changeAnnounced) return
+    this.changeAnnounced = true
+    this.platform.clock.soon(() => {
+      this.changeAnnounced = false
+      this.options.onChange()
+    })
+  }
+
+  /** Storage or state cannot be trusted: as good as a crash. Clients hear why; the others see a dead peer. */
+  private onFatal(error: unknown): void {
+    if (this.fatal !== undefined || this.closing) return
+    const fatal =
+      error instanceof HarmonyError
+        ? error
+        : new HarmonyError('STORAGE_LOST', `this peer stopped: ${String(error)}`, { cause: error })
+    this.fatal = fatal
+    this.cancelTick()
+    this.replica?.stop()
+    this.disconnect()
+    this.finishJoin(fatal)
+    this.clients.close(sent => new HarmonyError(fatal.code, fatal.message, { maybeCommitted: sent, cause: error }))
+    this.options.onEvent({ type: 'error', error: fatal })
+    this.changed()
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * What peers of one cluster say to each other over an authenticated link, to the byte. (Frames, chunks and checksums are the
+ * mesh's; this is the content of one whole message.)
+ *
+ *   message = u8 type | id128 cluster | fields
+ *     1 raft      varint group | a consensus message (`raft/message-codec.ts`)
+ *     2 forward   varint group | id128 session | varint serial (0: none) | command body   to the leader
+ *     3 returned  id128 session | varint serial | u8 reason       the leader did not take it; it is safe to send it again
+ *     4 admit     u8 role wished (0 auto, 1 voter, 2 learner)  "have me in your configuration": to any member, repeated until it is true
+ *     5 depart    u8 (0 stay as learner, 1 be removed)     to the leader, repeated until it is true
+ *     6 departed  no fields                 the leader's word that the change is committed
+ *
+ * A message of another cluster than the receiver's is dropped. Decoding is total.
+ */
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { HarmonyError } from '../base/errors.ts'
+import { type ClusterId, clusterId, type GroupId, groupId } from '../base/ids.ts'
+import type { Result } from '../platform.ts'
+import { decodeMessage, encodeMessage } from '../raft/message-codec.ts'
+import type { Message } from '../raft/types.ts'
+import type { SessionId } from '../shard/command.ts'
+
+export const wishes = ['auto', 'voter', 'learner'] as const
+export type Wish = (typeof wishes)[number]
+
+export const returnReasons = ['not-leader', 'full', 'transferring', 'pending', 'invalid'] as const
+export type ReturnReason = (typeof returnReasons)[number]
+
+export type PeerMessage =
+  | { readonly type: 'raft'; readonly group: GroupId; readonly message: Message }
+  | {
+      readonly type: 'forward'
+      readonly group: GroupId
+      readonly session: SessionId
+      readonly serial: number
+      readonly body: Uint8Array
+    }
+  | { readonly type: 'returned'; readonly session: SessionId; readonly serial: number; readonly reason: ReturnReason }
+  | { readonly type: 'admit'; readonly wish: Wish }
+  | { readonly type: 'depart'; readonly remove: boolean }
+  | { readonly type: 'departed' }
+
+const typeNumbers = { raft: 1, forward: 2, returned: 3, admit: 4, depart: 5, departed: 6 } as const
+
+export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uint8Array {
+  const writer = new ByteWriter(64)
+  writer.u8(typeNumbers[message.type])
+  writer.id128(cluster)
+  switch (message.type) {
+    case 'raft':
+      writer.varint(message.group)
+      writer.raw(encodeMessage(message.message))
+      break
+    case 'forward':
+      writer.varint(message.group)
+      writer.id128(message.session)
+      writer.varint(message.serial)
+      writer.raw(message.body)
+      break
+    case 'returned':
+      writer.id128(message.session)
+      writer.varint(message.serial)
+      writer.u8(returnReasons.indexOf(message.reason))
+      break
+    case 'admit':
+      writer.u8(wishes.indexOf(message.wish))
+      break
+    case 'depart':
+      writer.bool(message.remove)
+      break
+    case 'departed':
+      break
+  }
+  return writer.finish()
+}
+
+export function decodePeerMessage(
+  bytes: Uint8Array,
+): Result<{ readonly cluster: ClusterId; readonly message: PeerMessage }> {
+  const reader = new ByteReader(bytes)
+  const type = reader.u8()
+  const cluster = clusterId(reader.id128())
+  const message = reader.failed ? undefined : readFields(type, reader)
+  if (message === undefined || reader.failed) {
+    return {
+      ok: false,
+      error: new HarmonyError('CORRUPT', `a peer sent a malformed message of type ${type}, ${bytes.length} bytes`),
+    }
+  }
+  return { ok: true, value: { cluster, message } }
+}
+
+function readFields(type: number, reader: ByteReader): PeerMessage | undefined {
+  switch (type) {
+    case typeNumbers.raft: {
+      const group = groupId(reader.varint())
+      const message = decodeMessage(reader.rest())
+      return message.ok ? { type: 'raft', group, message: message.value } : undefined
+    }
+    case typeNumbers.forward:
+      return {
+        type: 'forward',
+        group: groupId(reader.varint()),
+        session: reader.id128(),
+        serial: reader.varint(),
+        body: reader.rest(),
+      }
+    case typeNumbers.returned: {
+      const session = reader.id128()
+      const serial = reader.varint()
+      const reason = returnReasons[reader.u8()]
+      return reason === undefined ? undefined : { type: 'returned', session, serial, reason }
+    }
+    case typeNumbers.admit: {
+      const wish = wishes[reader.u8()]
+      return wish === undefined ? undefined : { type: 'admit', wish }
+    }
+    case typeNumbers.depart:
+      return { type: 'depart', remove: reader.bool() }
+    case typeNumbers.departed:
+      return { type: 'departed' }
+    default:
+      return undefined
+  }
+}

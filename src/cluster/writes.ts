@@ -1,0 +1,271 @@
+/**
+ * The client side of exactly-once writes: every write of this process gets a serial in this process's session, is sent to the leader
+ * (wherever it is) until this replica has applied it, and is answered from what the replica applied. Sending twice is harmless;
+ * the state machine executes a serial once (`shard/sessions.ts`).
+ *
+ *  W1  At most `inflightMax` writes / `inflightBytesMax` are with the leader; the rest queue here, in order, up to `queuedBytesMax`.
+ *  W2  A caller is answered once: with the outcome, or with an error that says whether the write may still happen.
+ *  W3  Nothing here survives a restart: callers of a dead process have no answer, and its session simply ages away.
+ */
+import { HarmonyError } from '../base/errors.ts'
+import type { Clock, Random } from '../platform.ts'
+import { type Command, encodeBody, type SessionId, type WriteCheck, type WriteOp } from '../shard/command.ts'
+import type { Outcome } from '../shard/sessions.ts'
+import { randomId } from './store.ts'
+import type { ReturnReason } from './wire.ts'
+
+const inflightMax = 1024
+const inflightBytesMax = 4 * 1024 * 1024
+const queuedBytesMax = 64 * 1024 * 1024
+/** How long an answer may take before the command is sent once more. */
+const resendAfterMs = 2000
+
+export type WriteResult = { readonly outcome: Outcome } | { readonly error: HarmonyError }
+
+interface Pending {
+  readonly serial: number
+  readonly ops: readonly WriteOp[]
+  readonly checks: readonly WriteCheck[]
+  readonly idempotencyKey: string | undefined
+  readonly bytes: number
+  readonly deadlineMs: number
+  readonly done: (result: WriteResult) => void
+  body: Uint8Array | undefined
+  sentAtMs: number | undefined
+  /** It left this peer at least once: from then on nobody can say that it never happened. */
+  everSent: boolean
+}
+
+/** `later`: nobody to send to now; `post` will be called again after `kick`. */
+export type PostResult = 'sent' | 'later'
+
+export interface WritesHost {
+  readonly clock: Clock
+  readonly random: Random
+  /** Hands a command body to the leader: proposes it here, or forwards it. */
+  post(session: SessionId, serial: number, body: Uint8Array): PostResult
+}
+
+export class Writes {
+  private readonly host: WritesHost
+  private session: SessionId
+  private sessionOpen = false
+  private sessionSentAtMs: number | undefined
+  private nextSerial = 1
+  /** Insertion order is serial order. */
+  private readonly pending = new Map<number, Pending>()
+  private readonly queue: Pending[] = []
+  private pendingBytes = 0
+  private queuedBytes = 0
+
+  constructor(host: WritesHost) {
+    this.host = host
+    this.session = randomId(host.random)
+  }
+
+  get count(): number {
+    return this.pending.size + this.queue.length
+  }
+  get bytes(): number {
+    return this.pendingBytes + this.queuedBytes
+  }
+  get bytesMax(): number {
+    return inflightBytesMax + queuedBytesMax
+  }
+
+  submit(
+    ops: readonly WriteOp[],
+    checks: readonly WriteCheck[],
+    idempotencyKey: string | undefined,
+    timeoutMs: number,
+    done: (result: WriteResult) => void,
+  ): void {
+    let bytes = 64
+    for (const op of ops) bytes += op.key.length + (op.type === 'put' ? op.value.length : 0) + 8
+    for (const check of checks) bytes += check.key.length + 8
+    if (this.queuedBytes + bytes > queuedBytesMax) {
+      const message = `${this.queue.length} writes (${this.queuedBytes} bytes) wait already; await some of them before you send more`
+      return done({ error: new HarmonyError('TIMEOUT', message, { retryable: true }) })
+    }
+    const deadlineMs = this.host.clock.now() + timeoutMs
+    const fields = { ops, checks, idempotencyKey, bytes, deadlineMs, done }
+    const write: Pending = {
+      serial: this.nextSerial++,
+      ...fields,
+      body: undefined,
+      sentAtMs: undefined,
+      everSent: false,
+    }
+    this.queue.push(write)
+    this.queuedBytes += bytes
+    this.pump()
+  }
+
+  /** Something changed that may let writes go: a leader is known, a link came up. `again`: also what was sent before. */
+  kick(again: boolean): void {
+    if (again) {
+      this.sessionSentAtMs = undefined
+      for (const write of this.pending.values()) write.sentAtMs = undefined
+    }
+    this.pump()
+  }
+
+  /** Called regularly: deadlines, and repeats of what got no answer. */
+  tick(): void {
+    const now = this.host.clock.now()
+    const late = [...this.pending.values(), ...this.queue].filter(write => write.deadlineMs <= now)
+    for (const write of late) this.fail(write, timeoutError(write.everSent))
+    for (const write of this.pending.values()) {
+      if (write.sentAtMs !== undefined && now - write.sentAtMs > resendAfterMs) write.sentAtMs = undefined
+    }
+    if (this.sessionSentAtMs !== undefined && now - this.sessionSentAtMs > resendAfterMs)
+      this.sessionSentAtMs = undefined
+    this.pump()
+  }
+
+  /** The leader did not take it; when it may be worth another try. */
+  returned(session: SessionId, serial: number, reason: ReturnReason): void {
+    if (session !== this.session) return
+    if (serial === 0) {
+      this.sessionSentAtMs = undefined
+      return
+    }
+    const write = this.pending.get(serial)
+    if (write === undefined) return
+    write.sentAtMs = undefined
+    if (reason === 'invalid') {
+      this.fail(
+        write,
+        new HarmonyError(
+          'VERSION_MISMATCH',
+          'the leader does not understand this write: update all peers to one version',
+        ),
+      )
+    }
+  }
+
+  sessionOpened(session: SessionId): void {
+    if (session !== this.session || this.sessionOpen) return
+    this.sessionOpen = true
+    this.pump()
+  }
+
+  applied(session: SessionId, serial: number, outcome: Outcome): void {
+    if (session !== this.session) return
+    const write = this.pending.get(serial)
+    if (write === undefined) return
+    if (outcome.type === 'noSession') return this.sessionLost()
+    this.remove(write)
+    if (outcome.type === 'stale') {
+      write.done({ error: unknownError('its serial was given up') })
+    } else {
+      write.done({ outcome })
+    }
+    this.pump()
+  }
+
+  /** Every caller hears `why`; those whose write left this peer, with `maybeCommitted`. */
+  failAll(why: (everSent: boolean) => HarmonyError): void {
+    for (const write of [...this.pending.values(), ...this.queue]) this.fail(write, why(write.everSent))
+  }
+
+  /** The replica begins a new history: what was not answered was not executed there, and goes out again in a new session. */
+  restart(): void {
+    this.session = randomId(this.host.random)
+    this.sessionOpen = false
+    this.sessionSentAtMs = undefined
+    for (const write of this.pending.values()) {
+      write.sentAtMs = undefined
+      write.body = undefined
+      write.everSent = false
+    }
+  }
+
+  /**
+   * The state machine does not know our session (any more). What went out once was refused for that reason, or will be: the
+   * refusal is in the log. What may have been executed before the session was forgotten cannot be told apart any more.
+   */
+  private sessionLost(): void {
+    const opened = this.sessionOpen
+    const sent = [...this.pending.values()].filter(write => write.everSent)
+    this.restart()
+    if (opened) {
+      for (const write of sent)
+        this.fail(write, unknownError('its session was forgotten, which takes thousands of newer ones'))
+    }
+    this.pump()
+  }
+
+  private pump(): void {
+    if (this.queue.length === 0 && this.pending.size === 0) return
+    if (!this.sessionOpen) {
+      this.openSession()
+      return
+    }
+    const now = this.host.clock.now()
+    for (const write of this.pending.values()) {
+      if (write.sentAtMs === undefined && !this.send(write, now)) return
+    }
+    while (this.queue.length > 0) {
+      const write = this.queue[0]!
+      const room =
+        this.pending.size < inflightMax &&
+        (this.pendingBytes + write.bytes <= inflightBytesMax || this.pending.size === 0)
+      if (!room) return
+      this.queue.shift()
+      this.queuedBytes -= write.bytes
+      this.pending.set(write.serial, write)
+      this.pendingBytes += write.bytes
+      if (!this.send(write, now)) return
+    }
+  }
+
+  private openSession(): void {
+    if (this.sessionSentAtMs !== undefined) return
+    const body = encodeBody({ type: 'openSession', session: this.session })
+    if (this.host.post(this.session, 0, body) === 'sent') this.sessionSentAtMs = this.host.clock.now()
+  }
+
+  private send(write: Pending, now: number): boolean {
+    if (write.body === undefined) {
+      const floor = this.pending.keys().next().value ?? write.serial
+      const { serial, idempotencyKey, checks, ops } = write
+      const command: Command = { type: 'write', session: this.session, serial, floor, idempotencyKey, checks, ops }
+      write.body = encodeBody(command)
+    }
+    if (this.host.post(this.session, write.serial, write.body) === 'later') return false
+    write.sentAtMs = now
+    write.everSent = true
+    return true
+  }
+
+  private fail(write: Pending, error: HarmonyError): void {
+    this.remove(write)
+    write.done({ error })
+  }
+
+  private remove(write: Pending): void {
+    if (this.pending.delete(write.serial)) {
+      this.pendingBytes -= write.bytes
+      return
+    }
+    const at = this.queue.indexOf(write)
+    if (at < 0) return
+    this.queue.splice(at, 1)
+    this.queuedBytes -= write.bytes
+  }
+}
+
+const unknownError = (why: string): HarmonyError =>
+  new HarmonyError(
+    'COMMIT_UNKNOWN',
+    `whether the write was committed is not known: ${why}. Read the key before you try again`,
+  )
+
+function timeoutError(everSent: boolean): HarmonyError {
+  if (everSent) return unknownError('no answer came in time')
+  return new HarmonyError(
+    'TIMEOUT',
+    'the write did not reach a leader in time and was not made; try again, or give it a longer timeoutMs',
+  )
+}

@@ -1,0 +1,386 @@
+/**
+ * The `Core` of a peer in this realm: promises around the peer's callbacks, scans in pages over one snapshot, and the pushed mirror
+ * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
+ */
+import { HarmonyError } from '../base/errors.ts'
+import type { PeerId } from '../base/ids.ts'
+import { isId128, peerId, timestamp } from '../base/ids.ts'
+import { Peer } from '../cluster/peer.ts'
+import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadLevel } from '../cluster/peer-types.ts'
+import { openStore, type Store } from '../cluster/store.ts'
+import { parseVersion, payloadOf, timestampOf, versionOf } from '../mvcc/versioned.ts'
+import type { Directory, Platform, Rendezvous } from '../platform.ts'
+import type { WriteCheck } from '../shard/command.ts'
+import type { EngineSnapshot, View } from '../storage/engine.ts'
+import { MemoryEngine } from '../storage/memory-engine.ts'
+import type { Core, CoreEntry, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
+
+export interface LocalCoreOptions {
+  readonly platform: Platform
+  readonly directory: Directory
+  /** For display: `memory`, `indexeddb`, or the directory's path. */
+  readonly storageKind: string
+  readonly durability: 'strict' | 'relaxed'
+  /** Makes the ways to meet others that a join asks for. @throws HarmonyError VALIDATION */
+  readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
+  readonly limits?: PeerOptions['limits']
+  readonly timing?: PeerOptions['timing']
+  readonly policy?: PeerOptions['policy']
+}
+
+const snapshotsMax = 64
+const snapshotKeptMs = 60_000
+const pageBytesMax = 1024 * 1024
+
+/** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
+export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
+  return new Promise((resolve, reject) => {
+    openStore(options.directory, options.platform.random, store => {
+      if (store.ok) resolve(new LocalCore(options, store.value))
+      // The lock must not outlive a failed opening.
+      else options.directory.close(() => reject(store.error))
+    })
+  })
+}
+
+interface HeldSnapshot {
+  readonly snapshot: EngineSnapshot
+  usedMs: number
+}
+
+export class LocalCore implements Core {
+  /** For tests and tools that look inside. */
+  readonly peer: Peer
+  private readonly options: LocalCoreOptions
+  private readonly store: Store
+  private readonly engine = new MemoryEngine()
+  private readonly snapshots = new Map<string, HeldSnapshot>()
+  private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
+  private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
+  /** Events from before anybody listened; the first listener gets them. */
+  private early: DatabaseEvent[] = []
+  private latest: CoreMirror
+  private closed: Promise<void> | undefined
+
+  constructor(options: LocalCoreOptions, store: Store) {
+    this.options = options
+    this.store = store
+    const { platform, limits, timing, policy } = options
+    this.peer = new Peer({
+      platform,
+      store,
+      engine: this.engine,
+      ...(limits === undefined ? {} : { limits }),
+      ...(timing === undefined ? {} : { timing }),
+      ...(policy === undefined ? {} : { policy }),
+      onChange: () => this.onChange(),
+      onEvent: event => this.onPeerEvent(event),
+    })
+    this.latest = this.makeMirror()
+    this.emit({ type: 'opened', storage: options.storageKind })
+    for (const message of store.repairs) this.emit({ type: 'repaired', message })
+  }
+
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+    const operation = (view: View): (CoreEntry | undefined)[] =>
+      keys.map(key => {
+        const stored = view.get(key)
+        return stored === undefined ? undefined : toEntry(key, stored, false)
+      })
+    return new Promise((resolve, reject) => {
+      this.peer.clients.read(levelOf(options), options.timeoutMs, operation, result => {
+        if (result instanceof HarmonyError) reject(result)
+        else resolve(result)
+      })
+    })
+  }
+
+  async scan(request: CoreScan): Promise<CorePage> {
+    const name = request.continuation?.snapshot
+    const held = name === undefined ? await this.takeSnapshot(request) : this.heldSnapshot(name)
+    held.held.usedMs = this.options.platform.clock.now()
+    const page = await readPage(held.held.snapshot, request)
+    // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute.
+    if (page.done && name === undefined) this.release(held.name)
+    return { ...page, snapshot: held.name }
+  }
+
+  write(request: CoreWrite): Promise<{ readonly version: string }> {
+    const checks: WriteCheck[] = []
+    for (const { key, version } of request.checks) {
+      const at = version === null ? timestamp(0) : parseVersion(version)
+      // A version that this database never gave out matches no key.
+      if (at === undefined) return Promise.reject(conflict(`no key ever had the version "${version}"`))
+      checks.push({ key, at })
+    }
+    return new Promise((resolve, reject) => {
+      this.peer.clients.write(request.ops, checks, request.idempotencyKey, request.timeoutMs, result => {
+        if ('error' in result) return reject(result.error)
+        const { outcome } = result
+        if (outcome.type === 'committed') return resolve({ version: versionOf(outcome.at) })
+        if (outcome.type === 'conflict') {
+          const found = outcome.found === 0 ? 'the key is absent' : `the key has version ${versionOf(outcome.found)}`
+          return reject(conflict(`check ${outcome.check} failed: ${found}; read it again and decide anew`))
+        }
+        reject(
+          new HarmonyError('COMMIT_UNKNOWN', `the write ended as "${outcome.type}"; read the key before you try again`),
+        )
+      })
+    })
+  }
+
+  join(options: CoreJoin): Promise<void> {
+    const { room, secret, role, bootstrap, onConflict } = options
+    return this.settle(done => {
+      const rendezvous = this.options.rendezvous(options)
+      this.peer.join({ room, secret, rendezvous, wish: role, bootstrap, onConflict }, done)
+    })
+  }
+
+  leave(): Promise<void> {
+    return this.settle(done => this.peer.leave(done))
+  }
+
+  transferLeadership(to: string | undefined): Promise<void> {
+    return this.settle(done => {
+      if (to !== undefined && !isId128(to)) {
+        return done(new HarmonyError('VALIDATION', `"${to}" is not the id of a peer; see cluster.members()`))
+      }
+      this.peer.transferLeadership(to === undefined ? undefined : peerId(to), done)
+    })
+  }
+
+  partition(cut: boolean): void {
+    this.peer.partition(cut)
+  }
+
+  mirror(): CoreMirror {
+    return this.latest
+  }
+
+  subscribe(listener: (mirror: CoreMirror) => void): () => void {
+    this.mirrorListeners.add(listener)
+    listener(this.latest)
+    return () => this.mirrorListeners.delete(listener)
+  }
+
+  events(listener: (event: DatabaseEvent) => void): () => void {
+    this.eventListeners.add(listener)
+    const { early } = this
+    this.early = []
+    for (const event of early) listener(event)
+    return () => this.eventListeners.delete(listener)
+  }
+
+  close(): Promise<void> {
+    this.closed ??= this.settle(done => {
+      for (const name of [...this.snapshots.keys()]) this.release(name)
+      this.peer.close(done)
+    })
+    return this.closed
+  }
+
+  private settle(run: (done: (error: HarmonyError | undefined) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => run(error => (error === undefined ? resolve() : reject(error))))
+  }
+
+  private takeSnapshot(options: CoreReadOptions): Promise<{ readonly name: string; readonly held: HeldSnapshot }> {
+    return new Promise((resolve, reject) => {
+      this.peer.clients.snapshot(levelOf(options), options.timeoutMs, result => {
+        if (result instanceof HarmonyError) return reject(result)
+        const name = `${this.peer.status().cluster.slice(0, 8)}.${result.applied.toString(36)}`
+        const known = this.snapshots.get(name)
+        // Two scans of the same state share one snapshot.
+        if (known !== undefined) result.release()
+        const held = known ?? { snapshot: result, usedMs: this.options.platform.clock.now() }
+        this.snapshots.delete(name)
+        this.snapshots.set(name, held)
+        this.expireSnapshots()
+        resolve({ name, held })
+      })
+    })
+  }
+
+  private heldSnapshot(name: string): { readonly name: string; readonly held: HeldSnapshot } {
+    const held = this.snapshots.get(name)
+    if (held !== undefined) return { name, held }
+    const message = `the state that this cursor goes on with is no longer kept (${snapshotKeptMs / 1000} s after its last use); scan anew`
+    throw new HarmonyError('SNAPSHOT_TOO_OLD', message)
+  }
+
+  private expireSnapshots(): void {
+    const now = this.options.platform.clock.now()
+    for (const [name, held] of this.snapshots) {
+      if (this.snapshots.size > snapshotsMax || now - held.usedMs > snapshotKeptMs) this.release(name)
+    }
+  }
+
+  private release(name: string): void {
+    this.snapshots.get(name)?.snapshot.release()
+    this.snapshots.delete(name)
+  }
+
+  private onChange(): void {
+    const before = this.latest
+    this.latest = this.makeMirror()
+    this.emitDifferences(before, this.latest)
+    this.expireSnapshots()
+    for (const listener of [...this.mirrorListeners]) listener(this.latest)
+  }
+
+  private onPeerEvent(event: PeerEvent): void {
+    switch (event.type) {
+      case 'error':
+        return this.emit({ type: 'error', error: event.error })
+      case 'rendezvous':
+        return this.emit({ type: 'signaling', state: event.state, message: event.message })
+      case 'link':
+        this.emit({ type: 'link', id: event.peer, message: event.message })
+        return this.emit({ type: 'member', id: event.peer, change: event.up ? 'connected' : 'disconnected' })
+    }
+  }
+
+  private emitDifferences(before: CoreMirror, after: CoreMirror): void {
+    if (before.cluster.role !== after.cluster.role)
+      this.emit({ type: 'role', role: after.cluster.role, term: after.cluster.term })
+    if (before.cluster.health !== after.cluster.health) this.emit({ type: 'health', health: after.cluster.health })
+    const known = new Map(before.members.map(member => [member.id, member]))
+    for (const member of after.members) {
+      const was = known.get(member.id)
+      known.delete(member.id)
+      if (was === undefined) this.emit({ type: 'member', id: member.id, change: 'joined' })
+      else if (was.role !== member.role)
+        this.emit({ type: 'member', id: member.id, change: member.role === 'voter' ? 'promoted' : 'demoted' })
+    }
+    for (const id of known.keys()) this.emit({ type: 'member', id, change: 'left' })
+  }
+
+  private emit(event: DatabaseEvent): void {
+    if (this.eventListeners.size === 0 && this.early.length < 100) this.early.push(event)
+    for (const listener of [...this.eventListeners]) listener(event)
+  }
+
+  private makeMirror(): CoreMirror {
+    const status = this.peer.status()
+    return { cluster: clusterStatus(status), members: members(status), status: this.storageStatus(status) }
+  }
+
+  private storageStatus(status: PeerStatus): Status {
+    const { keys, bytes } = this.engine.status()
+    const { wal } = this.store
+    return {
+      storage: {
+        kind: this.options.storageKind,
+        logBytes: wal.endLsn,
+        keys,
+        bytes,
+        durability: this.options.durability,
+      },
+      log: {
+        lastIndex: status.raft.lastIndex,
+        cachedBytes: status.raft.cachedEntryBytes,
+        syncs: wal.counters.syncs,
+        records: wal.counters.records,
+      },
+      queues: {
+        pendingWrites: status.pendingWrites,
+        pendingReads: status.pendingReads,
+        bytes: status.queuedBytes,
+        bytesMax: status.queuedBytesMax,
+      },
+      frames: status.frames,
+    }
+  }
+}
+
+const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT', message, { retryable: false })
+
+const levelOf = (options: CoreReadOptions): ReadLevel =>
+  options.consistency === 'bounded'
+    ? { consistency: 'bounded', maxStalenessMs: options.maxStalenessMs }
+    : { consistency: options.consistency }
+
+const toEntry = (key: Uint8Array, stored: Uint8Array, keysOnly: boolean): CoreEntry => ({
+  // Copies: what the engine hands out is its own, and these bytes travel on (to a worker's port, to a caller).
+  key: key.slice(),
+  value: keysOnly ? new Uint8Array(0) : payloadOf(stored).slice(),
+  version: versionOf(timestampOf(stored)),
+})
+
+function readPage(snapshot: EngineSnapshot, request: CoreScan): Promise<Omit<CorePage, 'snapshot'>> {
+  const { reverse, keysOnly, continuation } = request
+  const after = continuation?.after
+  // Going on ascending: just behind the last key is that key with a zero byte after it. Descending: the end is exclusive anyway.
+  const from = after !== undefined && !reverse ? withZero(after) : request.from
+  const to = after !== undefined && reverse ? after : request.to
+  const operation = (view: View): Omit<CorePage, 'snapshot'> => {
+    const entries: CoreEntry[] = []
+    let bytes = 0
+    let more = false
+    view.scan(from, to, reverse, (key, stored) => {
+      if (entries.length >= request.limit || bytes >= pageBytesMax) {
+        more = true
+        return false
+      }
+      const entry = toEntry(key, stored, keysOnly)
+      entries.push(entry)
+      bytes += key.length + entry.value.length
+      return true
+    })
+    return { entries, done: !more }
+  }
+  return new Promise(resolve => snapshot.read(operation, resolve))
+}
+
+function withZero(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1)
+  next.set(key)
+  return next
+}
+
+function clusterStatus(status: PeerStatus): ClusterStatus {
+  const { raft } = status
+  const learner = raft.configuration.learners.includes(status.id) || !raft.configuration.voters.includes(status.id)
+  const role =
+    raft.role === 'leader' ? 'leader' : learner ? 'learner' : raft.role === 'follower' ? 'follower' : 'candidate'
+  return {
+    health: status.health,
+    self: status.id,
+    clusterId: status.cluster,
+    room: status.room,
+    role,
+    leader: leaderOf(raft),
+    term: raft.term,
+    commitIndex: raft.commit,
+    appliedIndex: raft.applied,
+    lastIndex: raft.lastIndex,
+    lag: Math.max(0, raft.commit - raft.applied),
+  }
+}
+
+function members(status: PeerStatus): Member[] {
+  const { configuration } = status.raft
+  const links = new Map(status.links.map(link => [link.id, link]))
+  const progress = new Map(status.raft.progress.map(one => [one.id, one]))
+  const voters = new Set<PeerId>([...configuration.voters, ...configuration.outgoing])
+  const leader = leaderOf(status.raft)
+  const ids = new Set<PeerId>([...voters, ...configuration.learners, ...configuration.learnersNext])
+  return [...ids].sort().map(id => {
+    const link = links.get(id)
+    const self = id === status.id
+    return {
+      id,
+      role:
+        configuration.voters.includes(id) || (voters.has(id) && !configuration.learnersNext.includes(id))
+          ? 'voter'
+          : 'learner',
+      state: self ? 'self' : link === undefined ? 'unreachable' : link.state === 'linked' ? 'connected' : 'connecting',
+      kind: link?.kind ?? 'unknown',
+      leader: id === leader,
+      self,
+      rttMs: link?.rttMs,
+      matchIndex: self ? status.raft.lastIndex : progress.get(id)?.match,
+    }
+  })
+}
