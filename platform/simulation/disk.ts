@@ -1,0 +1,222 @@
+/**
+ * A disk that outlives the lives of its process: files whose syncs take time, and which a crash, a failed sync, a full disk or rot
+ * can hit. What a crash leaves of unsynced bytes is drawn from the seed; see `stored-file.ts`.
+ *
+ * One life of a process at a time holds it (rule D4); a crash sets it free.
+ */
+import { assert } from '../../src/base/assert.ts'
+import { HarmonyError } from '../../src/base/errors.ts'
+import type { SeededRandom } from '../../src/base/random.ts'
+import type { Completion, Directory, Done, LogFile, PageFile } from '../../src/platform.ts'
+import { type FileHost, OrderedCompletions, SimulatedLogFile, SimulatedPageFile } from './disk-files.ts'
+import type { Incarnation } from './incarnation.ts'
+import type { Scheduler } from './scheduler.ts'
+import { type FileKind, StoredFile } from './stored-file.ts'
+
+export interface DiskOptions {
+  readonly syncMsMin: number
+  readonly syncMsMax: number
+  /** One sync in so many takes ten times as long; 0: none. */
+  readonly slowSyncEvery: number
+  /** Whether reads complete before they return, as on Node's file system, or later, as in IndexedDB. Default: by the seed. */
+  readonly reads: 'synchronous' | 'asynchronous' | undefined
+}
+
+export const defaultDiskOptions: DiskOptions = { syncMsMin: 0.1, syncMsMax: 2, slowSyncEvery: 50, reads: undefined }
+
+const nameForm = /^[a-z0-9-]{1,32}$/
+
+export class SimulatedDisk implements FileHost {
+  readonly name: string
+  readonly options: DiskOptions
+  readonly synchronousReads: boolean
+  /** While true, nothing can be written any more. */
+  full = false
+  private readonly scheduler: Scheduler
+  private readonly random: SeededRandom
+  private readonly files = new Map<string, StoredFile>()
+  private holder: SimulatedDirectory | undefined
+  private syncFailures = 0
+
+  constructor(scheduler: Scheduler, name: string, options: Partial<DiskOptions> = {}) {
+    this.scheduler = scheduler
+    this.name = name
+    this.options = { ...defaultDiskOptions, ...options }
+    this.random = scheduler.random(`disk ${name}`)
+    const reads = this.options.reads ?? this.random.pick(['synchronous', 'asynchronous'] as const)
+    this.synchronousReads = reads === 'synchronous'
+  }
+
+  /** Errors: LOCKED while another life holds it. */
+  open(incarnation: Incarnation): Directory | HarmonyError {
+    if (this.holder !== undefined) {
+      return new HarmonyError('LOCKED', `the disk ${this.name} is in use by ${this.holder.incarnation.name}`)
+    }
+    this.holder = new SimulatedDirectory(this, incarnation, this.files, () => {
+      this.holder = undefined
+    })
+    return this.holder
+  }
+
+  /** The next so many syncs fail: each is the end of its file object (L6). */
+  failNextSync(count = 1): void {
+    this.syncFailures += count
+  }
+
+  /** The process is gone. `lost`: the power as well, and with it what was not synced. */
+  crash(cache: 'lost' | 'kept'): void {
+    this.holder = undefined
+    for (const [name, file] of this.files) {
+      if (cache === 'kept') file.keepAll()
+      else if (!file.crash(this.random)) this.files.delete(name)
+    }
+  }
+
+  /** A new disk, or an evicted origin (pitfalls 14 and 24). Only while nobody holds it. */
+  wipe(): void {
+    assert(this.holder === undefined, 'a disk in use cannot be wiped')
+    this.files.clear()
+  }
+
+  /** Flips one bit of what is stored, durably. */
+  rot(file: string, at: number, bit: number): void {
+    const stored = this.files.get(file)
+    assert(stored !== undefined, `no file ${file} on disk ${this.name}`)
+    stored.rot(at, bit)
+  }
+
+  /** Names and lengths, for tests that want to damage something. */
+  contents(): readonly {
+    readonly name: string
+    readonly kind: FileKind
+    readonly start: number
+    readonly end: number
+  }[] {
+    return [...this.files].map(([name, { kind, current }]) => ({ name, kind, start: current.start, end: current.end }))
+  }
+
+  takeSyncFailure(): boolean {
+    if (this.syncFailures === 0) return false
+    this.syncFailures--
+    return true
+  }
+
+  syncLatencyMs(): number {
+    const { syncMsMin, syncMsMax, slowSyncEvery } = this.options
+    const usual = syncMsMin + this.random.unit() * (syncMsMax - syncMsMin)
+    return slowSyncEvery > 0 && this.random.below(slowSyncEvery) === 0 ? usual * 10 : usual
+  }
+
+  readLatencyMs(): number {
+    return 0.05 + this.random.unit() * 0.2
+  }
+
+  droppedFrontGrainBytes(): number {
+    return this.random.pick([1, 512, 4096])
+  }
+
+  note(value: number): void {
+    this.scheduler.note(value)
+  }
+}
+
+type OpenFile = SimulatedLogFile | SimulatedPageFile
+
+class SimulatedDirectory implements Directory {
+  readonly incarnation: Incarnation
+  private readonly disk: SimulatedDisk
+  private readonly files: Map<string, StoredFile>
+  private readonly released: () => void
+  private readonly openFiles = new Map<string, OpenFile>()
+  private readonly calls = new OrderedCompletions()
+  private closed = false
+
+  constructor(disk: SimulatedDisk, incarnation: Incarnation, files: Map<string, StoredFile>, released: () => void) {
+    this.disk = disk
+    this.incarnation = incarnation
+    this.files = files
+    this.released = released
+  }
+
+  openLog(name: string, done: Completion<LogFile>): void {
+    this.open<SimulatedLogFile>(
+      name,
+      'log',
+      stored => new SimulatedLogFile(this.disk, this.incarnation, name, stored),
+      done,
+    )
+  }
+
+  openPages(name: string, done: Completion<PageFile>): void {
+    this.open<SimulatedPageFile>(
+      name,
+      'pages',
+      stored => new SimulatedPageFile(this.disk, this.incarnation, name, stored),
+      done,
+    )
+  }
+
+  list(done: Completion<readonly string[]>): void {
+    this.later('list', () => {
+      if (this.closed) return done({ ok: false, error: closedError(this.disk) })
+      done({ ok: true, value: [...this.files.keys()].sort() })
+    })
+  }
+
+  remove(name: string, done: Done): void {
+    this.later('remove', () => {
+      if (this.closed) return done(closedError(this.disk))
+      if (this.openFiles.has(name)) return done(new HarmonyError('LOCKED', `the file ${name} is open: close it first`))
+      this.files.delete(name)
+      done(undefined)
+    })
+  }
+
+  close(done: Done): void {
+    if (this.closed) return this.later('close directory', () => done(closedError(this.disk)))
+    this.closed = true
+    let open = this.openFiles.size
+    const oneClosed = (): void => {
+      if (open-- > 0) return
+      if (this.incarnation.alive) this.released()
+      this.incarnation.soon('directory closed', () => done(undefined))
+    }
+    for (const file of this.openFiles.values()) file.close(oneClosed)
+    oneClosed()
+  }
+
+  private open<F extends OpenFile>(
+    name: string,
+    kind: FileKind,
+    make: (stored: StoredFile) => F,
+    done: Completion<F>,
+  ): void {
+    assert(nameForm.test(name), `a file name has 1 to 32 of a-z, 0-9 and '-': ${name}`)
+    this.later(`open ${name}`, () => {
+      if (this.closed) return done({ ok: false, error: closedError(this.disk) })
+      if (this.openFiles.has(name)) {
+        return done({ ok: false, error: new HarmonyError('LOCKED', `the file ${name} is open already`) })
+      }
+      const stored = this.files.get(name) ?? new StoredFile(kind)
+      if (stored.kind !== kind) {
+        return done({
+          ok: false,
+          error: new HarmonyError('CORRUPT', `the file ${name} is of the other kind: ${stored.kind}`),
+        })
+      }
+      this.files.set(name, stored)
+      const file = make(stored)
+      this.openFiles.set(name, file)
+      file.onClosed = () => this.openFiles.delete(name)
+      done({ ok: true, value: file })
+    })
+  }
+
+  private later(what: string, run: () => void): void {
+    this.incarnation.after(this.disk.readLatencyMs(), what, this.calls.add(run))
+  }
+}
+
+function closedError(disk: SimulatedDisk): HarmonyError {
+  return new HarmonyError('CLOSED', `the directory on disk ${disk.name} was closed`)
+}
