@@ -50,7 +50,7 @@ export interface CoreWrite {
 export interface CoreJoin {
   readonly room: string
   readonly secret: string
-  /** `ws://…` and `wss://…` addresses; undefined: the host's own way (BroadcastChannel in browsers). */
+  /** `ws://…` and `wss://…` addresses, besides the host's own way (BroadcastChannel in browsers). */
   readonly signaling: readonly string[] | undefined
   /**
    * The application's own way, in place of the above. The one thing that cannot be cloned: `rpc/` bridges it. A core makes a

@@ -117,7 +117,7 @@ export interface JoinOptions {
   room: string
   /** What all members of the room know. At least 128 random bits, or a pass phrase (it is stretched). Never leaves the peer. */
   secret: string
-  /** `ws://…` addresses, or an own implementation. Default: BroadcastChannel between tabs of one origin; none in Node. */
+  /** `ws://…` addresses, or an own implementation in place of all others. Tabs of one origin also meet without: by BroadcastChannel. */
   signaling?: string | string[] | Signaling
   rtc?: IceConfiguration
   role?: 'auto' | 'voter' | 'learner'

@@ -20,7 +20,7 @@ import type {
   CoreWrite,
 } from '../database/core.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
-import { packKeys, packWrite, unpackEntries } from './pack.ts'
+import { buffersOf, packKeys, packWrite, unpackEntries } from './pack.ts'
 import {
   acknowledgement,
   type CoreService,
@@ -67,6 +67,8 @@ export async function connectCore(port: RpcPort, options: ConnectOptions): Promi
 class RemoteCore implements Core {
   private readonly port: RpcPort
   private readonly service: Remote<CoreService>
+  /** Reading a method of a remote object makes a new proxy and registers it for finalization: these are called often. */
+  private readonly often: Pick<Remote<CoreService>, 'getMany' | 'scan' | 'write'>
   private readonly pending = new Set<() => void>()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -79,6 +81,8 @@ class RemoteCore implements Core {
   constructor(port: RpcPort, options: ConnectOptions) {
     this.port = port
     this.service = wrap<CoreService>(port as unknown as Endpoint)
+    const { getMany, scan, write } = this.service
+    this.often = { getMany, scan, write }
     this.onMessage = ({ data }) => {
       if (isPush(data)) this.onPush(data)
     }
@@ -101,19 +105,19 @@ class RemoteCore implements Core {
   }
 
   async getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
-    return unpackEntries(await this.call(() => this.service.getMany(handedOver(packKeys(keys)), options)))
+    return unpackEntries(await this.call(() => this.often.getMany(handedOver(packKeys(keys)), options)))
   }
 
   async scan(request: CoreScan): Promise<CorePage> {
     const { continuation } = request
     // A view would be cloned with all of the page that it looks into.
     const own = continuation && { ...continuation, after: continuation.after.slice() }
-    const page = await this.call(() => this.service.scan({ ...request, continuation: own }))
+    const page = await this.call(() => this.often.scan({ ...request, continuation: own }))
     return { ...page, entries: unpackEntries(page.entries) as CoreEntry[] }
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
-    return this.call(() => this.service.write(handedOver(packWrite(request))), true)
+    return this.call(() => this.often.write(handedOver(packWrite(request))), true)
   }
 
   join({ ownSignaling, ...options }: CoreJoin): Promise<void> {
@@ -209,7 +213,7 @@ class RemoteCore implements Core {
 
 /** Packed bytes are made for one message: their buffer goes with it. */
 function handedOver(packed: Uint8Array): Uint8Array {
-  return transfer(packed, [packed.buffer as ArrayBuffer])
+  return transfer(packed, buffersOf(packed) as never)
 }
 
 /** An application's Signaling for the worker: what it returns stays here, and is reached by reference. */

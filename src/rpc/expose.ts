@@ -7,7 +7,7 @@ import { type Endpoint, expose, proxy, type Remote, releaseProxy, transfer } fro
 import { errorToRecord, HarmonyError } from '../base/errors.ts'
 import type { Core, CoreMirror } from '../database/core.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
-import { packEntries, unpackKeys, unpackWrite } from './pack.ts'
+import { buffersOf, packEntries, unpackKeys, unpackWrite } from './pack.ts'
 import {
   type CoreService,
   type Envelope,
@@ -82,7 +82,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
 
 /** The buffer of the packed part goes over instead of being copied. */
 function handedOver<T>(answer: Envelope<T>, packed: (value: T) => Uint8Array): Envelope<T> {
-  return answer.ok ? transfer(answer, [packed(answer.value).buffer as ArrayBuffer]) : answer
+  return answer.ok ? transfer(answer, buffersOf(packed(answer.value)) as never) : answer
 }
 
 /** At most one push under way; what happens meanwhile is in the next one. */

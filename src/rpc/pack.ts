@@ -1,5 +1,5 @@
 /**
- * Many byte strings as one: cloning a message costs per buffer in it, transferring one buffer costs nothing. Both ends are of
+ * Many byte strings as one: cloning a message costs per buffer in it. Both ends are of
  * one build (`protocolVersion`), so a form that does not decode is a bug, not input.
  *
  *   keys     varint count, then bytes each
@@ -13,6 +13,14 @@
 import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { CoreEntry, CoreOp, CoreWrite } from '../database/core.ts'
+
+/** Below this copying is cheaper than transferring. */
+const transferBytesMin = 16 * 1024
+
+/** What to transfer with a packed message. */
+export function buffersOf(packed: Uint8Array): object[] {
+  return packed.length < transferBytesMin ? [] : [packed.buffer]
+}
 
 export function packKeys(keys: readonly Uint8Array[]): Uint8Array {
   const writer = new ByteWriter().varint(keys.length)

@@ -1,0 +1,106 @@
+/** Puts a peer together from the browser's parts: in the worker, or on the page for `worker: false`. */
+import { type CoreJoin, MemoryDirectory, type OpenedCore, openLocalCore, rendezvousOf } from '../../../src/index.ts'
+import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
+import type { HostPort } from '../../network/rtc-host-wire.ts'
+import { browserClock, browserRandom } from './host.ts'
+import { createRtcTransport, type RtcTransportOptions } from './rtc-transport.ts'
+import { createBroadcastRendezvous } from './signaling/broadcast.ts'
+import { createFoundingLock } from './signaling/founding-lock.ts'
+import { createWebSocketRendezvous } from './signaling/web-socket.ts'
+import { claimSlot, type Slot } from './slot.ts'
+import { openDirectory } from './storage/directory.ts'
+
+export interface BrowserRequest {
+  readonly name: string
+  readonly storage: 'indexeddb' | 'memory'
+  readonly durability: 'strict' | 'relaxed'
+  /** Slots that this tab had before, best first. */
+  readonly ownSlots: readonly number[]
+  /** To the page's part of WebRTC (`network/rtc-host-wire.ts`). */
+  readonly rtcPort: HostPort
+}
+
+export interface BrowserAbout {
+  readonly slot: number | undefined
+  /** A Web Lock that this realm holds as long as the core is open: whoever gets it knows that it is not, any more. */
+  readonly lockName: string | undefined
+}
+
+/**
+ * @param lend On the page: the host's `lend`.
+ * @throws HarmonyError LOCKED, CORRUPT, QUOTA, STORAGE_LOST, VERSION_MISMATCH, VALIDATION.
+ */
+export async function openBrowserCore(
+  request: BrowserRequest,
+  lend?: RtcTransportOptions['lend'],
+): Promise<OpenedCore & { readonly about: BrowserAbout }> {
+  const slot = request.storage === 'indexeddb' ? await claimSlot(request.name, request.ownSlots) : undefined
+  const lock = slot ?? (await holdLock())
+  const directory = await openStorage(slot, () => lock?.release())
+  const transport = createRtcTransport(request.rtcPort, {
+    clock: browserClock,
+    ...(lend === undefined ? {} : { lend }),
+  })
+  const platform: Platform = {
+    kind: 'tab',
+    clock: browserClock,
+    random: browserRandom,
+    transport,
+    foundingLock: createFoundingLock(),
+  }
+  // On failure the directory is closed by whoever failed, and the lock goes with it.
+  const core = await openLocalCore({
+    platform,
+    directory,
+    storageKind: request.storage,
+    durability: slot === undefined ? 'relaxed' : request.durability,
+    rendezvous: join => {
+      transport.configure(join.rtc)
+      return rendezvousFor(join)
+    },
+  })
+  return { core, about: { slot: slot?.index, lockName: lock?.storeName } }
+}
+
+function openStorage(slot: Slot | undefined, release: () => void): Promise<Directory> {
+  if (slot === undefined) return Promise.resolve(releasing(new MemoryDirectory(), release))
+  return new Promise((resolve, reject) => {
+    openDirectory(slot.storeName, result => {
+      if (result.ok) return resolve(releasing(result.value, release))
+      release()
+      reject(result.error)
+    })
+  })
+}
+
+/** The directory, whose closing also lets go of the lock (D4). */
+function releasing(directory: Directory, release: () => void): Directory {
+  return {
+    openLog: (name, done) => directory.openLog(name, done),
+    openPages: (name, done) => directory.openPages(name, done),
+    list: done => directory.list(done),
+    remove: (name, done) => directory.remove(name, done),
+    close: done =>
+      directory.close(error => {
+        release()
+        done(error)
+      }),
+  }
+}
+
+/** Tabs of this browser always find each other without a server; an own signaling stands alone. */
+function rendezvousFor({ ownSignaling, signaling = [] }: CoreJoin): readonly Rendezvous[] {
+  if (ownSignaling !== undefined) return [rendezvousOf(ownSignaling, browserClock)]
+  const sockets = signaling.map(url => createWebSocketRendezvous({ url, clock: browserClock, random: browserRandom }))
+  return [createBroadcastRendezvous(), ...sockets]
+}
+
+/** For peers in memory, which have no slot: a lock of their own, so that the page notices their end all the same. */
+async function holdLock(): Promise<Pick<Slot, 'storeName' | 'release'> | undefined> {
+  if (navigator.locks === undefined) return undefined
+  const name = Array.from(crypto.getRandomValues(new Uint32Array(4)), word => word.toString(36)).join('')
+  const storeName = `harmonydb/memory/${name}`
+  return new Promise(resolve => {
+    navigator.locks.request(storeName, () => new Promise<void>(release => resolve({ storeName, release })))
+  })
+}
