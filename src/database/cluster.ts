@@ -27,7 +27,7 @@ export class ClusterFacade implements Cluster {
     await this.core.join(coreJoin(options))
   }
 
-  /** Leaves the room in order: hands leadership over and stops being a voter. The data stays here. @throws NOT_MEMBER, CLOSED. */
+  /** Leaves the room in order: hands leadership over and stops being a voter. The data stays here. In no room it does nothing. @throws CLOSED. */
   async leave(): Promise<void> {
     this.assertOpen()
     await this.core.leave()
@@ -64,9 +64,9 @@ export class ClusterFacade implements Cluster {
   }
 
   /**
-   * Makes another voter the leader. Works from any peer.
-   * @param to Default: the one that is most up to date.
-   * @throws VALIDATION, NOT_MEMBER, NO_QUORUM, TIMEOUT, CLOSED.
+   * Makes another voter the leader. Called on the one that leads.
+   * @param to A member's id. Default: the voter that is most up to date.
+   * @throws VALIDATION, NOT_MEMBER (this peer does not lead), TIMEOUT, CLOSED.
    */
   async transferLeadership(to?: string): Promise<void> {
     this.assertOpen()

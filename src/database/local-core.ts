@@ -46,6 +46,8 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
 
 interface HeldSnapshot {
   readonly snapshot: EngineSnapshot
+  /** How many scans began on it. */
+  scans: number
   usedMs: number
 }
 
@@ -101,8 +103,8 @@ export class LocalCore implements Core {
     const held = name === undefined ? await this.takeSnapshot(request) : this.heldSnapshot(name)
     held.held.usedMs = this.options.platform.clock.now()
     const page = await readPage(held.held.snapshot, request)
-    // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute.
-    if (page.done && name === undefined) this.release(held.name)
+    // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
+    if (page.done && name === undefined && --held.held.scans === 0) this.release(held.name)
     return { ...page, snapshot: held.name }
   }
 
@@ -193,7 +195,8 @@ export class LocalCore implements Core {
         const known = this.snapshots.get(name)
         // Two scans of the same state share one snapshot.
         if (known !== undefined) result.release()
-        const held = known ?? { snapshot: result, usedMs: this.options.platform.clock.now() }
+        const held = known ?? { snapshot: result, scans: 0, usedMs: this.options.platform.clock.now() }
+        held.scans++
         this.snapshots.delete(name)
         this.snapshots.set(name, held)
         this.expireSnapshots()

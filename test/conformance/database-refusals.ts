@@ -77,5 +77,4 @@ export const refusals: Refusal[] = [
     db => db.cluster.join({ room: 'r', secret: 'long enough', rtc: { iceServers: as([1]) } }),
   ],
   ['an odd member', 'VALIDATION', db => db.cluster.transferLeadership('somebody')],
-  ['leaving no room', 'NOT_MEMBER', db => db.cluster.leave()],
 ]

@@ -1,5 +1,11 @@
 /** Puts a peer together from the browser's parts: in the worker, or on the page for `worker: false`. */
-import { type CoreJoin, MemoryDirectory, type OpenedCore, openLocalCore, rendezvousOf } from '../../../src/index.ts'
+import {
+  type CoreJoin,
+  createMemoryDirectory,
+  type OpenedCore,
+  openLocalCore,
+  rendezvousOf,
+} from '../../../src/index.ts'
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
 import { browserClock, browserRandom } from './host.ts'
@@ -63,7 +69,7 @@ export async function openBrowserCore(
 }
 
 function openStorage(slot: Slot | undefined, release: () => void): Promise<Directory> {
-  if (slot === undefined) return Promise.resolve(releasing(new MemoryDirectory(), release))
+  if (slot === undefined) return Promise.resolve(releasing(createMemoryDirectory(), release))
   return new Promise((resolve, reject) => {
     openDirectory(slot.storeName, result => {
       if (result.ok) return resolve(releasing(result.value, release))
