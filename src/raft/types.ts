@@ -14,7 +14,11 @@
  *  O3  Serve `fetch` by reading those entries from the log file and calling `fetched`. One fetch is out at a time.
  *  O4  A failed append is a crash: the object is dropped; a new one is made from what is on disk.
  */
+import type { HarmonyError } from '../base/errors.ts'
 import type { Index, PeerId, Term } from '../base/ids.ts'
+
+/** What the total decoders here return; the shape of the ports' `Result`, which lies above this folder. */
+export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: HarmonyError }
 
 /** `command` is opaque to Raft; `configuration` holds an encoded `Configuration`; `noop` opens a leader's term. */
 export type EntryKind = 'noop' | 'command' | 'configuration'
@@ -98,7 +102,7 @@ export interface ReadState {
   readonly index: Index | undefined
 }
 
-/** Names one Ready's append; handed back to `appended`. The core ignores those that a newer term has overtaken. */
+/** Names one Ready's append; handed back to `appended`. A late one never vouches for entries that replaced its own. */
 export interface AppendToken {
   readonly term: Term
   readonly lastIndex: Index

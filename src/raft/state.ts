@@ -1,0 +1,130 @@
+/**
+ * What one peer knows of its group, and the few changes of it that every role shares. The rules of the roles are functions over
+ * this state: `election.ts`, `follower.ts`, `leader.ts`; `raft.ts` puts them together.
+ *
+ * Invariants
+ *   - `applied` ≤ `delivered` ≤ `commit` ≤ the log's end. `commit`, `delivered` and `applied` only grow.
+ *   - `leader` is undefined while this peer campaigns. `leader` is this peer exactly while `role` is leader.
+ *   - `vote` changes from one peer to another only with `term`.
+ */
+import { type Index, index, type PeerId, type Term } from '../base/ids.ts'
+import { Appends } from './appends.ts'
+import { ConfigurationHistory } from './configuration.ts'
+import { RaftLog } from './log.ts'
+import { Peers } from './progress.ts'
+import { ForwardedReads, type Question, ReadRounds } from './read-index.ts'
+import type { Message, RaftLimits, RaftOptions, ReadState, Role } from './types.ts'
+
+export class State {
+  readonly id: PeerId
+  readonly limits: RaftLimits
+  readonly random: () => number
+
+  term: Term
+  vote: PeerId | undefined
+  role: Role = 'follower'
+  leader: PeerId | undefined = undefined
+  readonly log: RaftLog
+  readonly appends = new Appends()
+  readonly configurations: ConfigurationHistory
+  commit: Index
+  /** Through where committed entries were handed out. */
+  delivered = index(0)
+  applied = index(0)
+
+  /** Ticks since this object was made. */
+  now = 0
+  /** Ticks since the leader was heard, a vote was given or a campaign began. */
+  electionElapsed = 0
+  electionTimeout = 0
+  readonly votes = new Map<PeerId, boolean>()
+  /** Of a candidate: its term and its vote for itself are on disk. */
+  ballotDurable = false
+
+  /** Of the leader only: made anew in each of its terms. */
+  peers: Peers
+  /** The first entry of this leader's term. */
+  termStart = index(0)
+  heartbeatElapsed = 0
+  uncommittedBytes = 0
+  transferee: PeerId | undefined = undefined
+  transferElapsed = 0
+  /** Something may be sent to followers that could not be sent before. */
+  sendsDue = false
+
+  readonly rounds = new ReadRounds()
+  readonly forwarded = new ForwardedReads()
+
+  messages: Message[] = []
+  messagesAfterAppend: Message[] = []
+  /** This much of the leader's log is in ours: to be said once it is durable. One answer for all appends since the last Ready. */
+  acknowledgement: Index | undefined = undefined
+  reads: ReadState[] = []
+
+  constructor({ id, limits, random, restored }: RaftOptions) {
+    this.id = id
+    this.limits = limits
+    this.random = random
+    this.term = restored.hardState.term
+    this.vote = restored.hardState.vote
+    this.log = new RaftLog(restored)
+    // A torn tail may have lost entries whose commit was already noted: a majority has them, and will say so again.
+    this.commit = index(Math.min(restored.hardState.commit, restored.lastIndex))
+    this.configurations = new ConfigurationHistory(restored.birth, restored.configurations)
+    this.configurations.committed(this.commit)
+    this.peers = new Peers(id, limits)
+    resetElectionTimer(this)
+  }
+}
+
+export function resetElectionTimer(state: State): void {
+  const { electionTicks } = state.limits
+  state.electionElapsed = 0
+  state.electionTimeout = electionTicks + Math.floor((state.random() / 0x1_0000_0000) * electionTicks)
+}
+
+/** A leader was heard so lately that nobody else can have been elected for good reasons (thesis, 4.2.3). */
+export const inLease = (state: State): boolean =>
+  state.leader !== undefined && state.electionElapsed < state.limits.electionTicks
+
+export function setLeader(state: State, leader: PeerId | undefined): void {
+  if (leader === state.leader) return
+  state.leader = leader
+  state.acknowledgement = undefined
+  dropForwardedReads(state, state.now)
+}
+
+/** Also for a leader or candidate that steps down within its term. */
+export function becomeFollower(state: State, term: Term, leader: PeerId | undefined): void {
+  if (term > state.term) {
+    state.term = term
+    state.vote = undefined
+    // The same peer may lead again in the new term: what was asked or said in the old one is void all the same.
+    setLeader(state, undefined)
+  }
+  state.role = 'follower'
+  state.transferee = undefined
+  for (const question of state.rounds.abandon()) refuseRead(state, question)
+  setLeader(state, leader)
+  resetElectionTimer(state)
+}
+
+/** The asker is told to ask again. */
+export function refuseRead(state: State, { from, context }: Question): void {
+  if (from === undefined) state.reads.push({ context, index: undefined })
+  else {
+    const { id, term } = state
+    state.messages.push({ type: 'readIndexReply', from: id, to: from, term, context, index: index(0) })
+  }
+}
+
+/** Forwarded questions asked at or before this tick get no answer any more. */
+export function dropForwardedReads(state: State, tick: number): void {
+  for (const context of state.forwarded.expire(tick)) state.reads.push({ context, index: undefined })
+}
+
+export function commitThrough(state: State, through: Index): void {
+  if (through <= state.commit) return
+  state.commit = through
+  state.configurations.committed(through)
+}

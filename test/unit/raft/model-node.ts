@@ -1,0 +1,178 @@
+/**
+ * One peer for tests: a consensus core over a model of its disk and state machine. It does the owner's duties (O1 to O4 of
+ * `src/raft/types.ts`); appends complete when the test says so, and a crash loses those that did not.
+ */
+import { type Index, index, type PeerId, peerId, type Term, term } from '../../../src/base/ids.ts'
+import { decodeConfiguration } from '../../../src/raft/configuration.ts'
+import { Raft } from '../../../src/raft/raft.ts'
+import type {
+  AppendToken,
+  Configuration,
+  Entry,
+  HardState,
+  Message,
+  RaftLimits,
+  ReadState,
+  Ready,
+  RestoredLog,
+} from '../../../src/raft/types.ts'
+
+/** Node 1 is 00…01, in hex. */
+export const idOf = (n: number): PeerId => peerId(n.toString(16).padStart(32, '0'))
+export const numberOf = (id: PeerId): number => Number.parseInt(id, 16)
+
+export const limits: RaftLimits = {
+  electionTicks: 10,
+  heartbeatTicks: 1,
+  messageBytesMax: 1 << 16,
+  inflightBytesMax: 1 << 20,
+  inflightMessagesMax: 64,
+  uncommittedBytesMax: 1 << 20,
+  cacheBytesMax: 1 << 20,
+  applyBytesMax: 1 << 16,
+}
+
+export const configurationOf = (voters: readonly number[], learners: readonly number[] = []): Configuration => ({
+  voters: voters.map(idOf),
+  outgoing: [],
+  learners: learners.map(idOf),
+  learnersNext: [],
+})
+
+const textEncoder = new TextEncoder()
+const textDecoder = new TextDecoder()
+export const data = (text: string): Uint8Array => textEncoder.encode(text)
+export const textOf = (bytes: Uint8Array): string => textDecoder.decode(bytes)
+
+/** What a crash leaves. */
+export interface Disk {
+  hardState: HardState
+  entries: Entry[]
+}
+
+interface PendingAppend {
+  readonly token: AppendToken
+  readonly hardState: HardState | undefined
+  readonly entries: readonly Entry[]
+  readonly messages: readonly Message[]
+}
+
+export interface ModelNodeOptions {
+  readonly id: number
+  readonly birth: Configuration
+  readonly random: () => number
+  readonly limits?: Partial<RaftLimits>
+  readonly send: (message: Message) => void
+  /** Sees every Ready before its effects. */
+  readonly onReady?: (ready: Ready) => void
+  readonly onApply?: (entry: Entry) => void
+  readonly onRead?: (read: ReadState) => void
+}
+
+export class ModelNode {
+  readonly id: PeerId
+  readonly disk: Disk = { hardState: { term: term(0), vote: undefined, commit: index(0) }, entries: [] }
+  raft: Raft
+  /** Written, not yet durable. */
+  pending: PendingAppend[] = []
+  /** Everything written, durable or not: what reads of the log file see. */
+  file: Entry[] = []
+  applied: Entry[] = []
+  /** A newer commit index alone is written with what must be written anyway. */
+  private lazyHardState: HardState | undefined
+  private readonly options: ModelNodeOptions
+
+  constructor(options: ModelNodeOptions) {
+    this.options = options
+    this.id = idOf(options.id)
+    this.raft = this.make()
+  }
+
+  private make(): Raft {
+    return new Raft({
+      id: this.id,
+      limits: { ...limits, ...this.options.limits },
+      random: this.options.random,
+      restored: restoredLog(this.disk, this.options.birth),
+    })
+  }
+
+  /** One Ready and its effects, up to what waits for the disk. False: there was none. */
+  process(): boolean {
+    if (!this.raft.hasReady()) return false
+    const ready = this.raft.ready()
+    this.options.onReady?.(ready)
+    for (const entry of ready.entries) replaceFrom(this.file, entry)
+    if (ready.hardState !== undefined) this.lazyHardState = ready.hardState
+    if (ready.append !== undefined) {
+      const { append: token, entries, messagesAfterAppend: messages } = ready
+      this.pending.push({ token, hardState: this.lazyHardState, entries, messages })
+      this.lazyHardState = undefined
+    } else if (ready.entries.length > 0 || ready.messagesAfterAppend.length > 0)
+      throw new Error('nothing names the append')
+    for (const message of ready.messages) this.options.send(message)
+    for (const read of ready.reads) this.options.onRead?.(read)
+    for (const entry of ready.committed) {
+      this.applied.push(entry)
+      this.options.onApply?.(entry)
+    }
+    if (ready.committed.length > 0) this.raft.applied(ready.committed[ready.committed.length - 1]!.index)
+    const { fetch } = ready
+    if (fetch !== undefined) {
+      const entries: Entry[] = []
+      let bytes = 0
+      for (let at = fetch.from as number; at <= fetch.through && bytes < fetch.bytesMax; at++) {
+        const entry = this.file[at - 1]
+        if (entry === undefined) break
+        entries.push(entry)
+        bytes += entry.data.length
+      }
+      this.raft.fetched(fetch, entries)
+    }
+    return true
+  }
+
+  /** The oldest append becomes durable. False: nothing was under way. */
+  completeAppend(): boolean {
+    const append = this.pending.shift()
+    if (append === undefined) return false
+    if (append.hardState !== undefined) this.disk.hardState = append.hardState
+    for (const entry of append.entries) replaceFrom(this.disk.entries, entry)
+    for (const message of append.messages) this.options.send(message)
+    this.raft.appended(append.token)
+    return true
+  }
+
+  /** Until there is nothing left to do without the network. */
+  settle(): void {
+    while (this.process() || this.completeAppend()) {}
+  }
+
+  /** Crash and start again from the disk; what was not durable is lost. */
+  restart(): void {
+    this.pending = []
+    this.lazyHardState = undefined
+    this.file = [...this.disk.entries]
+    this.applied = []
+    this.raft = this.make()
+  }
+}
+
+function replaceFrom(entries: Entry[], entry: Entry): void {
+  if (entry.index > entries.length + 1) throw new Error(`a hole before entry ${entry.index}`)
+  entries.length = entry.index - 1
+  entries.push(entry)
+}
+
+export function restoredLog(disk: Disk, birth: Configuration): RestoredLog {
+  const termRuns: { from: Index; term: Term }[] = []
+  const configurations: { index: Index; configuration: Configuration }[] = []
+  for (const entry of disk.entries) {
+    if (termRuns[termRuns.length - 1]?.term !== entry.term) termRuns.push({ from: entry.index, term: entry.term })
+    if (entry.kind !== 'configuration') continue
+    const decoded = decodeConfiguration(entry.data)
+    if (!decoded.ok) throw decoded.error
+    configurations.push({ index: entry.index, configuration: decoded.value })
+  }
+  return { hardState: disk.hardState, lastIndex: index(disk.entries.length), termRuns, configurations, birth }
+}

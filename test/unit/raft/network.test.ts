@@ -1,0 +1,39 @@
+import { expect, test } from 'vitest'
+import { isVoter } from '../../../src/raft/configuration.ts'
+import { data } from './model-node.ts'
+import { NetworkModel } from './network-model.ts'
+
+// One seed: SEED=17 npx vitest run --project unit test/unit/raft/network.test.ts
+const only = process.env.SEED
+const seeds = only === undefined ? Array.from({ length: 300 }, (_, i) => i + 1) : [Number(only)]
+const eventsPerSeed = 1500
+
+test(`a hostile network breaks no rule of consensus, and a healed one makes progress (${seeds.length} seeds)`, {
+  timeout: 60_000,
+}, () => {
+  let committed = 0
+  let reads = 0
+  for (const seed of seeds) {
+    try {
+      const model = new NetworkModel(seed)
+      model.run(eventsPerSeed)
+      const before = model.committed.length
+      let proposed = false
+      model.heal(200, () => {
+        const leader = model.leader()
+        if (leader !== undefined && !proposed) proposed = leader.raft.propose(data('last')).ok
+        if (leader === undefined || !proposed || model.committed.length <= before) return false
+        const { configuration, commit, lastIndex, changePending } = leader.raft.status()
+        if (commit < lastIndex || changePending) return false
+        return model.nodes.every(node => !isVoter(configuration, node.id) || node.applied.length === lastIndex)
+      })
+      committed += model.committed.length
+      reads += model.readsAnswered
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+    }
+  }
+  // The network is hostile, not dead.
+  expect(committed).toBeGreaterThan(seeds.length * 10)
+  expect(reads).toBeGreaterThan(seeds.length * 2)
+})
