@@ -1,6 +1,6 @@
 /** What a peer is made with and what it tells of itself; see `peer.ts`. */
 import type { HarmonyError } from '../base/errors.ts'
-import type { ClusterId, PeerId } from '../base/ids.ts'
+import { type ClusterId, index, type PeerId, term } from '../base/ids.ts'
 import type { Platform, Rendezvous } from '../platform.ts'
 import type { Configuration, Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
@@ -97,3 +97,21 @@ export function isSole(restored: RestoredGroup, id: PeerId): boolean {
   const members = membersOf(configurations[configurations.length - 1]?.configuration ?? birth)
   return members.size === 1 && members.has(id)
 }
+
+/** What a peer says while it begins a new history and has no replica yet. */
+export const unborn = (id: PeerId): RaftStatus => ({
+  id,
+  role: 'follower',
+  term: term(0),
+  vote: undefined,
+  leader: undefined,
+  commit: index(0),
+  applied: index(0),
+  lastIndex: index(0),
+  lastTerm: term(0),
+  configuration: { voters: [], outgoing: [], learners: [], learnersNext: [] },
+  changePending: false,
+  transferee: undefined,
+  progress: [],
+  cachedEntryBytes: 0,
+})

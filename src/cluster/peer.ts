@@ -33,6 +33,7 @@ import {
   type PeerOptions,
   type PeerStatus,
   type PeerTiming,
+  unborn,
 } from './peer-types.ts'
 import { Steward } from './steward.ts'
 import { closeStore, group0, nobody, randomUint32, type Store, writeBirth } from './store.ts'
@@ -341,7 +342,7 @@ export class Peer {
   /** Forgets the own history (its user data was checked by the caller) and begins an empty one of `cluster`. */
   private adopt(cluster: ClusterId): void {
     if (this.cluster === cluster && this.replica === undefined) return
-    this.lastStatus = this.replica?.status()
+    this.lastStatus = unborn(this.id)
     this.replica?.stop()
     this.replica = undefined
     this.cluster = cluster

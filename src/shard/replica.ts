@@ -121,7 +121,9 @@ export class Replica {
     const at = timestamp(Math.max(this.machine.timestamp, this.stamped) + 1)
     const wallMs = Math.max(0, Math.floor(this.host.clock.wall()))
     const result = this.raft.propose(stampBody({ at, wallMs }, body))
-    if (result.ok) this.stamped = at
+    // Nothing to do for a refusal: to be woken by it would be to ask again without end.
+    if (!result.ok) return result
+    this.stamped = at
     this.schedule()
     return result
   }
@@ -137,7 +139,7 @@ export class Replica {
   proposeConfiguration(change: ConfigurationChange): ProposeResult {
     if (this.stopped) return { ok: false, reason: 'not-leader' }
     const result = this.raft.proposeConfiguration(change)
-    this.schedule()
+    if (result.ok) this.schedule()
     return result
   }
 
