@@ -32,12 +32,33 @@ export interface MeshOptions {
   readonly secret: string
   readonly rendezvous: readonly Rendezvous[]
   readonly advert: Advert
+  readonly timing?: Partial<MeshTiming>
 }
 
+export interface MeshTiming {
+  readonly pingEveryMs: number
+  /** A link that says nothing for so long, though pinged, is dead. */
+  readonly silenceMsMax: number
+  readonly handshakeMsMax: number
+  /** From the first introduction to an open connection. */
+  readonly connectMsMax: number
+  /** How long the other side may take to answer the first introduction: messages of a rendezvous get lost. */
+  readonly answerMsMax: number
+  /** Delay before a failed connection is tried again: doubles from the first to the second, half of it random. */
+  readonly retryMs: number
+  readonly retryMsMax: number
+  /** How often a peer says on each rendezvous that it is here, once the first seconds are over. */
+  readonly presenceEveryMs: number
+  /** Who was not heard of for so long is not tried any more. */
+  readonly presenceMsMax: number
+}
+
+/** Events never come from within a call of the mesh, and none comes after `close`. */
 export interface MeshEvents {
   /** An authenticated link is up; comes once per link. */
   onLinked(peer: PeerId, advert: Advert): void
   onAdvert(peer: PeerId, advert: Advert): void
+  /** Comes once for each `onLinked`, also when the peer's next link takes over at once. */
   onUnlinked(peer: PeerId, reason: string): void
   onMessage(from: PeerId, lane: Lane, bytes: Uint8Array): void
   /** All of `peer`'s bulk lane went below its low-water mark after `send` had returned 'full'. */
@@ -55,11 +76,13 @@ export interface LinkInfo {
   readonly bufferedBytes: number
 }
 
+/** Channel messages (frames that left together count once) and their bytes, since the start. */
 export interface MeshCounters {
   readonly sent: number
   readonly received: number
   readonly bytesSent: number
   readonly bytesReceived: number
+  /** Held now: waiting to be sent, here and in the host, and received parts of unfinished messages. */
   readonly bytesInFlight: number
 }
 
@@ -68,6 +91,7 @@ export type SendResult = 'sent' | 'unlinked' | 'full'
 
 export interface Mesh {
   /** Messages sent in one turn of the event loop leave as one channel message per lane (up to the size limit). */
+  /** At most 4 MiB on `consensus`, 32 MiB on `bulk` (assertion). The bytes are the mesh's from then on. */
   send(to: PeerId, lane: Lane, bytes: Uint8Array): SendResult
   links(): readonly LinkInfo[]
   /** Peers that are announced or being connected and have neither linked nor failed yet: the birth of a cluster waits for them. */
