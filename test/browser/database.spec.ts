@@ -18,7 +18,8 @@ const summary = (outcomes: readonly Outcome[]) => ({
 test('the database keeps its rules over a real worker', async ({ page }) => {
   await page.goto(server.url)
   const outcomes = await page.evaluate(async () => {
-    const { overWorker } = await import('/test/browser/database-page.ts' as string)
+    // Relative to the page, which lies beside this file.
+    const { overWorker } = await import('./database-page.ts')
     return overWorker()
   })
   const { count, failed } = summary(outcomes)

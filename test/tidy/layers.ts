@@ -64,6 +64,11 @@ interface Exception {
 }
 
 const exceptions: readonly Exception[] = [
+  ...['open', 'entry'].map(name => ({
+    from: `platform/browser/page/${name}.ts`,
+    to: /^src\/(database\/(core|database|key|open-options|types|value-format)|rpc\/(connect|protocol))\.ts$/,
+    why: 'by way of src/index.ts, bundlers would put the whole peer into the chunk that the page loads',
+  })),
   {
     from: 'platform/browser/page/open.ts',
     to: /^platform\/browser\/worker\/(open-core|entry|inline)\.ts$/,

@@ -8,17 +8,17 @@
  *  O3  `pagehide` closes: a document in the back/forward cache may lose its locks, and others count on hearing that a tab is gone.
  *      A page that comes back from there finds its database closed, and opens it again.
  *  O4  Nothing here is touched when the module is imported: a server may import it.
+ *
+ * The page's files import what they need from where it is, not from `src/index.ts`: bundlers put whatever that file reaches, the whole
+ * peer, into the chunk that the page loads.
  */
-import {
-  type Core,
-  connectCore,
-  createDatabase,
-  type Database,
-  HarmonyError,
-  type OpenOptions,
-  openOptions,
-  type RpcPort,
-} from '../../../src/index.ts'
+import { HarmonyError } from '../../../src/base/errors.ts'
+import type { Core } from '../../../src/database/core.ts'
+import { createDatabase } from '../../../src/database/database.ts'
+import { openOptions } from '../../../src/database/open-options.ts'
+import type { Database, OpenOptions } from '../../../src/database/types.ts'
+import { connectCore } from '../../../src/rpc/connect.ts'
+import type { RpcPort } from '../../../src/rpc/protocol.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
 import type { BrowserAbout, BrowserRequest } from '../worker/open-core.ts'
 import { createLocalPorts, createRtcHost, type RtcHost } from './rtc-host.ts'
