@@ -1,0 +1,184 @@
+/** The command line's grammar: commands, options and their help. What a command does is in the other files. */
+import { readFileSync } from 'node:fs'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Consistency } from '../../../src/index.ts'
+import { startSignalingServer } from '../signaling/server.ts'
+import { get, put, remove, scan, status } from './data-commands.ts'
+import { exitStatusHelp, systemFailure, usage } from './exit-status.ts'
+import { importFile } from './import-command.ts'
+import type { Output } from './output.ts'
+import { serve } from './serve-command.ts'
+
+const textHelp = `Keys:
+  A key is a JSON array of its parts, '["user",1]', or a bare string, which is a key of one part: user is ["user"].
+  Parts are strings, numbers, true and false, {"$bigint":"123"} and {"$bytes":"base64"}.
+
+Values:
+  JSON; where the text cannot be mistaken for JSON, a string as it stands. What JSON lacks is an object with one name:
+  {"$bigint":"123"}  {"$bytes":"base64"}  {"$date":"2026-11-23T00:00:00Z"}  {"$number":"NaN"}  {"$undefined":true}
+  {"$map":[[key,value],...]}  {"$set":[...]}  {"$typed":["Float32Array","base64"]}  {"$buffer":"base64"}  {"$dataview":"base64"}
+  An object with a name that begins with $ is {"$object":[["$name",value],...]}.
+
+Where:
+  Commands on data use the peer that \`harmonydb serve\` runs on the directory; where none runs, they open the directory themselves.
+`
+
+/** @param untilStopped Resolves with a word for people when the process is to end (a signal). */
+export function createProgram(output: Output, version: string, untilStopped: () => Promise<string>): Command {
+  const program = new Command('harmonydb')
+    .description('HarmonyDB: a database that lives inside your programs, and is one across all of them.')
+    .version(version)
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .showHelpAfterError('(--help shows how it is used)')
+    .addHelpText('after', `\n${textHelp}\n${exitStatusHelp}`)
+    .exitOverride()
+
+  addServe(program, output, untilStopped)
+  program
+    .command('signal')
+    .description('run a stand-alone signalling server: it introduces the peers of a room and sees none of their data')
+    .option('--port <number>', 'port to listen on; 0 takes any', port, 8787)
+    .option('--host <address>', 'address to listen on; 0.0.0.0 for all', '127.0.0.1')
+    .option('--json', 'print events as JSON lines', false)
+    .action(async (options: { port: number; host: string; json: boolean }) => {
+      const stopped = untilStopped()
+      const server = await startSignalingServer(options)
+      await output.line(
+        options.json
+          ? JSON.stringify({ event: 'listening', signal: `${server.url}/signal` })
+          : `HarmonyDB signalling ${server.url}/signal`,
+      )
+      await stopped
+      await server.close()
+    })
+
+  onData(program.command('get'))
+    .description('print the value of a key')
+    .argument('<key>', 'the key')
+    .addOption(consistency())
+    .option('--raw', 'print a string or bytes as they are, without quotes and without a line end', false)
+    .action((key: string, options) => get(key, options, output))
+
+  const conditions = (command: Command): Command =>
+    command
+      .option('--if-version <version>', 'only if the key has this version')
+      .option('--if-absent', 'only if the key is not there', false)
+
+  conditions(onData(program.command('put')))
+    .description('store a value under a key; prints its version')
+    .argument('<key>', 'the key')
+    .argument('<value>', 'the value; - reads it from standard input')
+    .option('--string', 'take the value as a string, whatever it looks like', false)
+    .action(async (key: string, value: string, options) =>
+      put(key, value === '-' ? readStandardInput() : value, options, output),
+    )
+
+  conditions(onData(program.command('delete')))
+    .description('remove a key; prints the version of the removal')
+    .argument('<key>', 'the key')
+    .action((key: string, options) => remove(key, options, output))
+
+  onData(program.command('scan'))
+    .description('print keys and values in key order, one a line, separated by a tab')
+    .option('--prefix <key>', 'only keys that begin with these parts')
+    .option('--start <key>', 'only this key and later ones')
+    .option('--end <key>', 'only keys before this one')
+    .option('--limit <number>', 'at most so many', positive)
+    .option('--reverse', 'from the last to the first', false)
+    .option('--keys-only', 'print no values', false)
+    .addOption(consistency())
+    .action(options => scan(options, output))
+
+  onData(program.command('import'))
+    .description('store the records of a file: one {"key": ..., "value": ...} a line; progress goes to standard error')
+    .argument('<file>', 'a file of JSON lines; - for standard input')
+    .option('--batch <number>', 'records in one write', batchSize, 500)
+    .action((file: string, options) => importFile(file, options, output))
+
+  onData(program.command('status'))
+    .description('print the state of the peer, its cluster and its storage')
+    .action(options => status(options, output))
+
+  return program
+}
+
+function addServe(program: Command, output: Output, untilStopped: () => Promise<string>): void {
+  place(program.command('serve'))
+    .description('run a peer, with signalling for others inside, until it is stopped')
+    .option('--room <name>', 'join this room')
+    .option('--secret <text>', "the room's secret; better: HARMONYDB_SECRET, or --secret-file")
+    .option('--secret-file <file>', 'a file whose first line is the secret')
+    .option('--signaling <urls...>', 'further signalling servers (ws://host:port); its own is always used')
+    .option('--port <number>', 'port to listen on; 0 takes any', port, 8787)
+    .option('--host <address>', 'address to listen on; 0.0.0.0 for all', '127.0.0.1')
+    .option('--web <folder>', 'serve the files of this folder as web pages')
+    .addOption(
+      new Option('--role <role>', 'what to be in the room').choices(['auto', 'voter', 'learner']).default('auto'),
+    )
+    .option('--no-bootstrap', 'never found the room, only join it')
+    .option('--discard-local', 'give up the data here if the room has data of its own', false)
+    .option('--json', 'print events as JSON lines', false)
+    .action(async options => {
+      const { room } = options
+      const secret = secretOf(options)
+      if (room !== undefined && secret === undefined)
+        throw usage('--room needs a secret: --secret, --secret-file or HARMONYDB_SECRET')
+      if (room === undefined && (options.secret !== undefined || options.signaling !== undefined))
+        throw usage('--secret and --signaling go with --room')
+      await serve({ ...options, secret, signaling: options.signaling ?? [] }, output, untilStopped())
+    })
+}
+
+function secretOf(options: { secret?: string; secretFile?: string }): string | undefined {
+  if (options.secret !== undefined && options.secretFile !== undefined)
+    throw usage('--secret and --secret-file exclude each other')
+  if (options.secretFile === undefined) return options.secret ?? process.env.HARMONYDB_SECRET
+  try {
+    const [line = ''] = readFileSync(options.secretFile, 'utf8').split(/\r?\n/, 1)
+    if (line === '') throw usage(`${options.secretFile} is empty`)
+    return line
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === undefined) throw cause
+    throw systemFailure(`${options.secretFile} cannot be read`, cause)
+  }
+}
+
+function readStandardInput(): string {
+  return readFileSync(process.stdin.fd, 'utf8').replace(/\r?\n$/, '')
+}
+
+const place = (command: Command): Command =>
+  command
+    .option('--name <name>', 'name of the database', 'harmony')
+    .option('--dir <directory>', 'where it is stored (default: ./<name>.harmony)')
+
+const onData = (command: Command): Command =>
+  place(command)
+    .option('--json', 'print JSON', false)
+    .option('--timeout-ms <number>', 'give up after so long', positive, 10_000)
+
+const consistency = (): Option => {
+  const levels: readonly Consistency[] = ['linearizable', 'bounded', 'session', 'local']
+  return new Option('--consistency <level>', 'how fresh the answer must be; local answers even without a quorum')
+    .choices(levels)
+    .default('linearizable')
+}
+
+function port(text: string): number {
+  return integer(text, 0, 65_535)
+}
+
+function positive(text: string): number {
+  return integer(text, 1, 2 ** 31 - 1)
+}
+
+function batchSize(text: string): number {
+  return integer(text, 1, 5_000)
+}
+
+function integer(text: string, least: number, most: number): number {
+  const value = /^[0-9]{1,10}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= least && value <= most) return value
+  throw new InvalidArgumentError(`a whole number from ${least} to ${most} is needed.`)
+}

@@ -1,0 +1,99 @@
+/**
+ * What `npm pack` ships, in three builds:
+ *
+ *   dist/node/index.js, cli.js       Node. Packages stay imports: npm installs them.
+ *   dist/browser/index.js            The page's part, and by dynamic import what it may need. Self-contained: packages are inside, so that it
+ *                                    works from any server, under any bundler and in an import map.
+ *   dist/browser/worker.js           `harmonydb/worker`: one module with everything in it, for the same reason.
+ *
+ * `worker: 'auto'` starts a worker from a string: the module that does it in development is replaced here by one that holds the
+ * worker's bundle (see its header).
+ */
+import { rmSync } from 'node:fs'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
+import { defineConfig, type Options } from 'tsup'
+
+const browserTarget = 'es2022'
+
+const inlinedWorker: Plugin = {
+  name: 'inlined-worker',
+  setup({ onLoad }) {
+    onLoad({ filter: /platform[\\/]browser[\\/]page[\\/]inlined-worker\.ts$/ }, async () => {
+      const options: BuildOptions = {
+        entryPoints: ['platform/browser/worker/entry.ts'],
+        bundle: true,
+        write: false,
+        minify: true,
+        format: 'iife',
+        platform: 'browser',
+        target: browserTarget,
+        legalComments: 'inline',
+        metafile: true,
+      }
+      const { outputFiles, metafile } = await build({ ...options, write: false, metafile: true })
+      const contents = [
+        `const source = ${JSON.stringify(outputFiles[0]?.text)}`,
+        'export function startInlinedWorker() {',
+        "  const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))",
+        "  const worker = new Worker(url, { name: 'harmonydb' })",
+        "  worker.addEventListener('message', () => URL.revokeObjectURL(url), { once: true })",
+        '  return worker',
+        '}',
+      ].join('\n')
+      return { contents, loader: 'js', watchFiles: Object.keys(metafile.inputs) }
+    })
+  },
+}
+
+/** For what cannot see `AsyncDisposable` by its own `lib`. */
+const declarations = {
+  banner: '/// <reference lib="esnext.disposable" />',
+  compilerOptions: { composite: false, incremental: false, emitDeclarationOnly: true, rootDir: '.' },
+}
+
+const everywhere: Options = {
+  format: 'esm',
+  sourcemap: true,
+  treeshake: false,
+  silent: true,
+  esbuildOptions: options => {
+    options.legalComments = 'inline'
+  },
+}
+
+for (const folder of ['node', 'browser']) rmSync(`dist/${folder}`, { recursive: true, force: true })
+
+export default defineConfig([
+  {
+    ...everywhere,
+    entry: { index: 'platform/node/entry.ts', cli: 'platform/node/cli/main.ts' },
+    outDir: 'dist/node',
+    tsconfig: 'platform/node/tsconfig.json',
+    platform: 'node',
+    target: 'node20.19',
+    dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },
+  },
+  {
+    ...everywhere,
+    entry: { index: 'platform/browser/page/entry.ts' },
+    outDir: 'dist/browser',
+    tsconfig: 'platform/browser/page/tsconfig.json',
+    platform: 'browser',
+    target: browserTarget,
+    noExternal: [/.*/],
+    splitting: true,
+    esbuildPlugins: [inlinedWorker],
+    dts: { ...declarations, entry: { index: 'platform/browser/page/entry.ts' } },
+  },
+  {
+    ...everywhere,
+    entry: { worker: 'platform/browser/worker/entry.ts' },
+    outDir: 'dist/browser',
+    tsconfig: 'platform/browser/worker/tsconfig.json',
+    platform: 'browser',
+    target: browserTarget,
+    noExternal: [/.*/],
+    splitting: false,
+    dts: { ...declarations, entry: { worker: 'platform/browser/worker/entry.ts' } },
+  },
+])
