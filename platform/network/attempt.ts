@@ -4,11 +4,20 @@
  * `opened` and `fail`, and learns by `dispose` when to let go of its connection.
  */
 import type { Cancel, Clock, Connection, ConnectionEvents, Introduction, Lane } from '../../src/platform.ts'
+import { createAdoption } from './adoption.ts'
 import { bindingOf } from './binding.ts'
-import { type ChannelEndpoint, createChannelEndpoint, type HostChannel, lanes } from './channel-endpoint.ts'
+import {
+  bufferedBytesMax,
+  type ChannelEndpoint,
+  createChannelEndpoint,
+  type HostChannel,
+  lanes,
+  messageOverheadBytes,
+} from './channel-endpoint.ts'
 import { decodeIntroduction, introductionChecker, type RtcIntroduction } from './introduction.ts'
 
 export const connectTimeoutMs = 15_000
+const remakeDelayMs = 100
 
 export interface AttemptOptions {
   readonly initiator: boolean
@@ -20,6 +29,8 @@ export interface AttemptOptions {
   readonly timeoutMs: number
   /** Hands one introduction of the other side to the host; the host calls `fail` if it does not like it. */
   readonly introduceToHost: (message: RtcIntroduction) => void
+  /** Adopted only: both channels again, in place of those that were closed. Nothing is told if that is not possible yet. */
+  readonly remakeChannels: () => void
   /** Called once, at the end, whatever it was: let go of the connection. The channels were told to close if it had opened. */
   readonly dispose: () => void
 }
@@ -33,7 +44,9 @@ export interface Attempt extends Connection {
   received(lane: Lane, bytes: Uint8Array): void
   receivedOther(): void
   low(lane: Lane): void
-  /** The host's connection or one of its channels is gone, or never came to be. */
+  /** One of the channels was closed, not by us. */
+  channelClosed(): void
+  /** The host's connection is gone, or never came to be. */
   ended(reason: string): void
 }
 
@@ -45,16 +58,44 @@ export function createAttempt(options: AttemptOptions): Attempt {
   let endpoint: ChannelEndpoint | undefined
   let over = false
   let early: { lane: Lane; bytes: Uint8Array }[] = []
+  let earlyBytes = 0
   let timer: Cancel | undefined = clock.after(options.timeoutMs, () => {
     timer = undefined
     fail('timed out')
   })
+
+  let met = !adopted
+  let remaking: Cancel | undefined
+  const adoption = adopted
+    ? createAdoption({
+        initiator,
+        clock,
+        send: mark => void channels.consensus.send(mark),
+        met: () => {
+          met = true
+          openIfReady()
+        },
+      })
+    : undefined
+
+  /** The other side has not adopted yet and its stack has closed what it does not know. */
+  function remake(): void {
+    adoption?.stop()
+    open.clear()
+    for (const lane of lanes) channels[lane].close()
+    remaking ??= clock.after(remakeDelayMs, () => {
+      remaking = undefined
+      options.remakeChannels()
+    })
+  }
 
   /** No endpoint was handed out: the attempt ends without one. */
   function conclude(): void {
     over = true
     early = []
     timer?.()
+    adoption?.stop()
+    remaking?.()
     for (const lane of lanes) channels[lane].close()
     dispose()
   }
@@ -66,7 +107,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
   }
 
   function openIfReady(): void {
-    if (over || endpoint !== undefined || binding === undefined || open.size < lanes.length) return
+    if (over || endpoint !== undefined || binding === undefined || !met || open.size < lanes.length) return
     timer?.()
     endpoint = createChannelEndpoint({
       binding,
@@ -80,6 +121,11 @@ export function createAttempt(options: AttemptOptions): Attempt {
     for (const { lane, bytes } of early) endpoint.received(lane, bytes)
     early = []
     events.onOpen(endpoint)
+  }
+
+  function ended(reason: string): void {
+    if (endpoint !== undefined) endpoint.closed(reason)
+    else fail(reason)
   }
 
   return {
@@ -107,15 +153,23 @@ export function createAttempt(options: AttemptOptions): Attempt {
       openIfReady()
     },
     channelOpened(lane) {
+      if (over || open.has(lane)) return
       open.add(lane)
+      if (open.size === lanes.length) adoption?.begin()
       openIfReady()
     },
     received(lane, bytes) {
+      if (adoption !== undefined && lane === 'consensus') {
+        const isMark = over ? true : adoption.take(bytes)
+        if (isMark === undefined) return ended('the other side has not adopted the connection')
+        if (isMark) return
+      }
       if (endpoint !== undefined) return endpoint.received(lane, bytes)
-      // One lane can be open before the other; nobody sends much before the first round trip.
       if (over) return
+      // One lane can be open before the other.
       early.push({ lane, bytes })
-      if (early.length > 256) fail('too much before the link was open')
+      earlyBytes += bytes.length + messageOverheadBytes
+      if (earlyBytes > bufferedBytesMax) fail('too much before the link was open')
     },
     receivedOther() {
       if (endpoint !== undefined) endpoint.receivedOther()
@@ -124,9 +178,10 @@ export function createAttempt(options: AttemptOptions): Attempt {
     low(lane) {
       endpoint?.low(lane)
     },
-    ended(reason) {
-      if (endpoint !== undefined) endpoint.closed(reason)
-      else fail(reason)
+    channelClosed() {
+      if (!over && !met) remake()
+      else ended('closed by the other side')
     },
+    ended,
   }
 }

@@ -18,7 +18,9 @@ export const lanes: readonly Lane[] = ['consensus', 'bulk']
 /** Every implementation takes 64 KiB; larger ones delay what comes behind them. */
 export const messageBytesMax = 65_536
 export const lowWaterBytes = 65_536
-const bufferedBytesMax = 16 * 1024 * 1024
+export const bufferedBytesMax = 16 * 1024 * 1024
+/** What a waiting message costs besides its bytes, roughly: many small ones must not add up to much more than the bound. */
+export const messageOverheadBytes = 100
 const pollIntervalMs = 50
 
 /** One lane's channel in the host. No verb throws. */
@@ -162,7 +164,7 @@ export function createChannelEndpoint(options: {
       if (bytes.length === 0 || bytes.length > messageBytesMax) return end('message of a forbidden size')
       if (events !== undefined) return events.onMessage(lane, bytes)
       early.push({ lane, bytes })
-      earlyBytes += bytes.length
+      earlyBytes += bytes.length + messageOverheadBytes
       if (earlyBytes > bufferedBytesMax) end('overflow')
     },
     receivedOther() {

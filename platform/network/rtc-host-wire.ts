@@ -21,10 +21,11 @@
  *   both   ↔ introduction                 one session description or candidate
  *   page   → described                    both descriptions are in place
  *   page   → ended                        the connection failed or was closed; nothing follows for this id
+ *   worker → remake                       adopted only: the channels were closed before the other side had adopted; `channels` again
  *   worker → close                        let go of it; nothing follows for this id
  * Bridged channels, besides:
  *   worker → send                         bytes for a lane
- *   page   → opened, message, left        `left`: how many bytes of those sent so far the channel got rid of, in all
+ *   page   → opened, message, closed, left   `left`: how many bytes of those sent so far the channel got rid of, in all
  *
  * Both ends come from one build and the port is private to them, so messages are not checked again; introductions are, in
  * the worker.
@@ -44,6 +45,7 @@ export type ToHost =
   | { readonly op: 'adopt'; readonly id: number; readonly lent: number; readonly takesChannels: boolean }
   | { readonly op: 'introduction'; readonly id: number; readonly message: RtcIntroduction }
   | { readonly op: 'send'; readonly id: number; readonly lane: Lane; readonly bytes: Uint8Array }
+  | { readonly op: 'remake'; readonly id: number }
   | { readonly op: 'close'; readonly id: number }
 
 export type FromHost =
@@ -57,6 +59,7 @@ export type FromHost =
   | { readonly op: 'described'; readonly id: number; readonly local: string; readonly remote: string }
   | { readonly op: 'opened'; readonly id: number; readonly lane: Lane }
   | { readonly op: 'message'; readonly id: number; readonly lane: Lane; readonly data: unknown }
+  | { readonly op: 'closed'; readonly id: number; readonly lane: Lane }
   | { readonly op: 'left'; readonly id: number; readonly lane: Lane; readonly bytes: number }
   | { readonly op: 'ended'; readonly id: number; readonly reason: string }
 

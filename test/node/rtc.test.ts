@@ -326,11 +326,31 @@ describe('adopt', () => {
     await until(() => a.endpoint !== undefined && b.endpoint !== undefined, 'both open')
     expect(a.endpoint!.binding).toEqual(b.endpoint!.binding)
     expect(a.endpoint!.binding).toHaveLength(32)
-    a.endpoint!.send('bulk', Buffer.from('hello'))
-    await until(() => b.received.length === 1, 'hello')
+    for (const mark of [0, 1, 2]) {
+      a.endpoint!.send('consensus', Uint8Array.of(mark))
+      b.endpoint!.send('consensus', Uint8Array.of(mark))
+      b.endpoint!.send('bulk', Uint8Array.of(mark))
+    }
+    await until(() => b.received.length === 3 && a.received.length === 6, 'all')
+    expect(b.received.map(({ bytes }) => [...bytes])).toEqual([[0], [1], [2]])
     a.endpoint!.close('enough')
     await until(() => b.closed.length === 1, 'the other side knows')
     expect(pcA.state()).toBe('connected')
+    pcA.close()
+    pcB.close()
+  })
+
+  it('T2: an adoption that the other side does not make too fails after the time-out', async () => {
+    const [pcA, pcB, open] = application()
+    await until(open, "the application's own channel")
+    const side = emptySide()
+    transport(300).adopt(
+      pcA,
+      true,
+      eventsOf(side, () => {}),
+    )
+    await until(() => side.failed.length > 0, 'failed')
+    expect(side.failed).toEqual(['timed out'])
     pcA.close()
     pcB.close()
   })

@@ -35,6 +35,8 @@ const retryMs = 50
 interface Link {
   introduce(message: RtcIntroduction): void
   send(lane: Lane, bytes: Uint8Array<ArrayBuffer>): void
+  /** Makes the channels again. */
+  remake(): void
   /** Lets go of the connection without a word to the worker. */
   drop(): void
 }
@@ -71,8 +73,9 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
     const link = links.get(id)
     if (link === undefined) return
     links.delete(id)
-    link.drop()
+    // Before the channels close: so the worker hears this reason first.
     post({ op: 'ended', id, reason })
+    link.drop()
   }
 
   function start(
@@ -113,6 +116,8 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
         return links.get(message.id)?.introduce(message.message)
       case 'send':
         return links.get(message.id)?.send(message.lane, message.bytes as Uint8Array<ArrayBuffer>)
+      case 'remake':
+        return links.get(message.id)?.remake()
       case 'close':
         links.get(message.id)?.drop()
         links.delete(message.id)
@@ -173,15 +178,20 @@ function createLink({
   readonly end: (reason: string) => void
 }): Link {
   const ids = channelIds(adopted)
-  const channels = lanes.map(lane =>
-    connection.createDataChannel(lane, { negotiated: true, id: ids[lane], ordered: true }),
-  )
-  const bridges = handOver(channels) ? [] : channels.map((channel, i) => bridge(id, lanes[i]!, channel, post, end))
+  let bridges: Bridge[] = []
   const watching = new AbortController()
   const { signal } = watching
   /** Descriptions and candidates are applied one after the other. */
   let applying: Promise<void> = Promise.resolve()
   let waiting: RtcIntroduction[] = []
+
+  /** In one task with handing them over: later they cannot be transferred any more. */
+  function createChannels(): void {
+    const channels = lanes.map(lane =>
+      connection.createDataChannel(lane, { negotiated: true, id: ids[lane], ordered: true }),
+    )
+    bridges = handOver(channels) ? [] : channels.map((channel, i) => bridge(id, lanes[i]!, channel, post))
+  }
 
   function tellDescriptions(): void {
     const local = connection.localDescription?.sdp
@@ -219,6 +229,7 @@ function createLink({
     })
   }
 
+  createChannels()
   connection.addEventListener(
     'connectionstatechange',
     () => {
@@ -254,6 +265,16 @@ function createLink({
 
   return {
     introduce: message => enqueue(() => apply(message)),
+    remake() {
+      for (const old of bridges) old.close()
+      bridges = []
+      try {
+        createChannels()
+      } catch {
+        // The old ones are not quite gone: once more, a little later.
+        post({ op: 'closed', id, lane: 'consensus' })
+      }
+    },
     send(lane, bytes) {
       bridges[lanes.indexOf(lane)]?.send(bytes)
     },
@@ -265,14 +286,18 @@ function createLink({
   }
 }
 
+interface Bridge {
+  send(bytes: Uint8Array<ArrayBuffer>): void
+  close(): void
+}
+
 /** Carries one channel's messages over the port. */
 function bridge(
   id: number,
   lane: Lane,
   channel: RTCDataChannel,
   post: (message: FromHost, transfer?: object[]) => void,
-  end: (reason: string) => void,
-): { send(bytes: Uint8Array<ArrayBuffer>): void; close(): void } {
+): Bridge {
   let queued: Uint8Array<ArrayBuffer>[] = []
   let queuedBytes = 0
   let takenBytes = 0
@@ -315,7 +340,7 @@ function bridge(
     post({ op: 'message', id, lane, data }, data instanceof ArrayBuffer ? [data] : [])
   }
   channel.onbufferedamountlow = relieve
-  channel.onclose = () => end('closed by the other side')
+  channel.onclose = () => post({ op: 'closed', id, lane })
   if (channel.readyState === 'open') channel.onopen(new Event('open'))
 
   return {

@@ -63,6 +63,7 @@ export function createRtcTransport(port: HostPort, options: RtcTransportOptions)
       channels: link.channels,
       timeoutMs,
       introduceToHost: message => post({ op: 'introduction', id, message }),
+      remakeChannels: () => post({ op: 'remake', id }),
       dispose: () => {
         if (links.delete(id)) post({ op: 'close', id })
       },
@@ -162,6 +163,8 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
           return attempt.channelOpened(message.lane)
         case 'message':
           return receive(message.data, message.lane, attempt)
+        case 'closed':
+          return attempt.channelClosed()
         case 'left':
           channels[message.lane].left(message.bytes)
           return attempt.low(message.lane)
@@ -198,17 +201,19 @@ function createLaneChannel(): LaneChannel {
   return {
     use(handed, lane, attempt) {
       channel = handed
+      sendBridged = undefined
       handed.binaryType = 'arraybuffer'
       handed.bufferedAmountLowThreshold = lowWaterBytes
       handed.onopen = () => attempt.channelOpened(lane)
       handed.onmessage = ({ data }: MessageEvent<unknown>) => receive(data, lane, attempt)
       handed.onbufferedamountlow = () => attempt.low(lane)
       // A close always follows an error.
-      handed.onclose = () => attempt.ended('closed by the other side')
+      handed.onclose = () => attempt.channelClosed()
       if (handed.readyState === 'open') attempt.channelOpened(lane)
     },
     bridge(send) {
       sendBridged = send
+      postedBytes = leftBytes = 0
     },
     left(bytes) {
       leftBytes = bytes
@@ -233,6 +238,7 @@ function createLaneChannel(): LaneChannel {
       if (channel === undefined) return
       channel.onopen = channel.onmessage = channel.onbufferedamountlow = channel.onclose = null
       channel.close()
+      channel = undefined
     },
   }
 }

@@ -61,6 +61,7 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
       channels: native.channels,
       timeoutMs,
       introduceToHost: native.introduce,
+      remakeChannels: native.remakeChannels,
       dispose: () => {
         attempts.delete(attempt)
         native.dispose()
@@ -100,6 +101,7 @@ interface NativeLink {
   readonly channels: Readonly<Record<Lane, HostChannel>>
   start(attempt: Attempt, make: () => PeerConnection, initiator: boolean): void
   introduce(message: RtcIntroduction): void
+  remakeChannels(): void
   dispose(): void
 }
 
@@ -129,7 +131,7 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
         received: bytes => attempt!.received(lane, bytes),
         receivedOther: () => attempt!.receivedOther(),
         low: () => attempt!.low(lane),
-        ended: reason => attempt!.ended(reason),
+        closed: () => attempt!.channelClosed(),
       })
     }
   }
@@ -175,6 +177,14 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       )
       if (initiator) createChannels()
     },
+    remakeChannels() {
+      try {
+        if (!disposed) createChannels()
+      } catch {
+        // The old ones are not quite gone: once more, a little later.
+        attempt!.channelClosed()
+      }
+    },
     dispose() {
       if (disposed) return
       disposed = true
@@ -190,7 +200,7 @@ interface ChannelEvents {
   received(bytes: Uint8Array): void
   receivedOther(): void
   low(): void
-  ended(reason: string): void
+  closed(): void
 }
 
 interface NativeChannel extends HostChannel {
@@ -214,15 +224,16 @@ function createNativeChannel(): NativeChannel {
           events.received(new Uint8Array(message.buffer, message.byteOffset, message.byteLength))
         }),
       )
-      native.onError(shielded(error => events.ended(`channel error: ${error}`)))
+      // A close always follows an error.
+      native.onError(shielded(() => {}))
       native.onClosed(
         shielded(() => {
           release(native)
-          events.ended('closed by the other side')
+          if (channel === native) events.closed()
         }),
       )
       // An adopted connection may be long open, and then so is the channel already.
-      if (native.isOpen()) setImmediate(shielded(() => events.opened()))
+      if (native.isOpen()) setImmediate(shielded(() => channel === native && events.opened()))
     },
     send(bytes) {
       if (channel === undefined) return 'gone'
@@ -235,7 +246,9 @@ function createNativeChannel(): NativeChannel {
     },
     bufferedBytes: () => channel?.bufferedAmount() ?? 0,
     close() {
-      channel?.close()
+      const closing = channel
+      channel = undefined
+      closing?.close()
     },
   }
 }
