@@ -14,10 +14,10 @@ import {
   type Core,
   type CoreJoin,
   createDatabase,
+  createMemoryDirectory,
   type Database,
   type DatabaseEvent,
   HarmonyError,
-  MemoryDirectory,
   type OpenOptions,
   openLocalCore,
   openOptions,
@@ -53,7 +53,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
   const { storage = 'auto', durability = 'strict', onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
-  const directory = dir === undefined ? new MemoryDirectory() : await openStorage(dir)
+  const directory = dir === undefined ? createMemoryDirectory() : await openStorage(dir)
   const platform: Platform = {
     kind: 'node',
     clock: nodeClock,
