@@ -1,8 +1,33 @@
 /** Serves the sources of this repository to a real browser, as Vite's development server does to an application. */
 import { fileURLToPath } from 'node:url'
-import { createServer } from 'vite'
+import { build } from 'esbuild'
+import { createServer, type Plugin } from 'vite'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Where the worker is served as one file: a development server sends it in seventy, once for each worker. */
+export const bundledWorkerPath = '/bundled-worker.js'
+
+const bundledWorker: Plugin = {
+  name: 'bundled-worker',
+  configureServer(server) {
+    const bundle = build({
+      absWorkingDir: root,
+      entryPoints: ['platform/browser/worker/entry.ts'],
+      bundle: true,
+      write: false,
+      format: 'esm',
+      logLevel: 'silent',
+    })
+    bundle.catch(() => {}) // It is told where it is asked for.
+    server.middlewares.use(bundledWorkerPath, (_, response, next) => {
+      bundle.then(({ outputFiles }) => {
+        response.setHeader('content-type', 'text/javascript')
+        response.end(outputFiles[0]?.contents)
+      }, next)
+    })
+  },
+}
 
 export interface PageServer {
   /** An empty page of an origin of its own; modules are at `/src/…`, `/test/…`. */
@@ -14,11 +39,15 @@ export async function startPageServer(): Promise<PageServer> {
   const server = await createServer({
     root,
     configFile: false,
+    plugins: [bundledWorker],
     logLevel: 'error',
     cacheDir: 'node_modules/.vite-test',
     server: { port: 0, host: '127.0.0.1', hmr: false, watch: null },
     resolve: { alias: { vitest: '/test/browser/vitest-in-page.ts' } },
-    optimizeDeps: { entries: [], include: ['@vitest/expect', 'comlink', 'idb', '@noble/hashes/sha2.js', '@noble/ed25519'] },
+    optimizeDeps: {
+      entries: [],
+      include: ['@vitest/expect', 'comlink', 'idb', '@noble/hashes/sha2.js', '@noble/ed25519'],
+    },
   })
   await server.listen()
   return {

@@ -1,0 +1,79 @@
+/** Runs in the page: what `open.spec.ts` does there, through the public entry. */
+import { isHarmonyError, open } from '../../platform/browser/page/entry.ts'
+import type { Database, DatabaseEvent, OpenOptions } from '../../src/database/types.ts'
+import { databaseSuite } from '../conformance/database-suite.ts'
+import { type Outcome, runAll } from './vitest-in-page.ts'
+
+const databases: Database[] = []
+const workers: Worker[] = []
+export const events: DatabaseEvent[] = []
+
+/** A worker of the test's own, so that the test can end it. */
+const ownWorker = () => {
+  const worker = new Worker(new URL('../../platform/browser/worker/entry.ts', import.meta.url), { type: 'module' })
+  workers.push(worker)
+  return worker
+}
+
+export type Choice = 'auto' | 'page' | 'own' | 'missing' | 'nothing'
+
+export async function start(options: Omit<OpenOptions, 'worker'>, choice: Choice = 'auto'): Promise<string> {
+  const worker = {
+    auto: 'auto' as const,
+    page: false as const,
+    own: ownWorker,
+    missing: () => new Worker(new URL('/no-such-worker.js', location.href), { type: 'module' }),
+    nothing: () => undefined,
+  }[choice]
+  const db = await open({ ...options, worker, onEvent: event => events.push(event) })
+  databases.push(db)
+  return db.cluster.status().self
+}
+
+/** As `start`, for failures: their code and message. */
+export async function startFailing(options: Omit<OpenOptions, 'worker'>, choice: Choice = 'auto') {
+  try {
+    await start(options, choice)
+  } catch (error) {
+    return isHarmonyError(error) ? `${error.code}: ${error.message}` : `? ${error}`
+  }
+  return 'opened'
+}
+
+const database = (at = 0) => databases.at(at)!
+
+export const put = async (key: string, value: unknown, at?: number) => void (await database(at).put(key, value))
+export const get = (key: string, at?: number) => database(at).get(key)
+export const close = (at?: number) => database(at).close()
+export const slots = (name: string) => JSON.parse(sessionStorage.getItem(`harmonydb/${name}/slots`) ?? '[]') as number[]
+
+/** The code of a call's failure, and whether the call may have taken effect. */
+const codeOf = (call: Promise<unknown>) =>
+  call.then(
+    () => 'done',
+    error => (isHarmonyError(error) ? `${error.code}${error.maybeCommitted ? ' maybe' : ''}` : `? ${error}`),
+  )
+
+export async function killWorker() {
+  const db = database()
+  const pending = [codeOf(db.put('late', 1)), codeOf(db.get('late'))]
+  workers[0]?.terminate()
+  return { pending: await Promise.all(pending), later: [await codeOf(db.put('k', 1)), await codeOf(db.get('k'))] }
+}
+
+export async function leavePage() {
+  dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))
+  return [await codeOf(database().get('k'))]
+}
+
+export const locksHeld = async () =>
+  ((await navigator.locks.query()).held ?? []).flatMap(({ name = '' }) => (name.startsWith('harmonydb/') ? [name] : []))
+
+let suites = 0
+const bundledWorker = () => new Worker('/bundled-worker.js', { type: 'module' })
+
+export function suite(storage: 'memory' | 'indexeddb', where: 'worker' | 'page'): Promise<Outcome[]> {
+  const worker = where === 'worker' ? bundledWorker : false
+  databaseSuite(`${storage}, in the ${where}`, () => open({ name: `suite ${suites++}`, storage, worker }))
+  return runAll()
+}

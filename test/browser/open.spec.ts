@@ -1,0 +1,165 @@
+/** `open` in a real Chromium: storage slots, workers and their ends, and the database's rules through the public entry. */
+import { type BrowserContext, expect, type Page, test } from '@playwright/test'
+import { type PageServer, startPageServer } from './page-server.ts'
+
+let server: PageServer
+
+test.beforeAll(async () => {
+  server = await startPageServer()
+})
+test.afterAll(() => server.stop())
+
+type Here = typeof import('./open-page.ts')
+
+/** Calls a function of `open-page.ts` in the page. */
+async function call<Name extends keyof Here>(page: Page, name: Name, ...args: unknown[]): Promise<unknown> {
+  return page.evaluate(
+    async ([called, given]) => {
+      const here = (await import('./open-page.ts')) as unknown as Record<string, (...args: unknown[]) => unknown>
+      return here[called as string]!(...(given as unknown[]))
+    },
+    [name, args] as const,
+  )
+}
+
+async function tab(context: BrowserContext): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(server.url)
+  return page
+}
+
+const durable = { name: 'shop', storage: 'indexeddb' }
+const fleeting = { name: 'shop', storage: 'memory' }
+
+test.describe('storage slots', () => {
+  test('a reloaded tab is the same peer, with its data', async ({ context }) => {
+    const page = await tab(context)
+    const self = await call(page, 'start', durable)
+    await call(page, 'put', 'lamp', 3)
+    for (let i = 0; i < 3; i++) {
+      await page.reload()
+      expect(await call(page, 'start', durable)).toBe(self)
+      expect(await call(page, 'get', 'lamp')).toBe(3)
+      expect(await call(page, 'slots', 'shop')).toEqual([0])
+    }
+  })
+
+  test('a second tab is another peer; the last one to close leaves its slot to the next to open', async ({
+    context,
+  }) => {
+    const first = await tab(context)
+    const self = await call(first, 'start', durable)
+    await call(first, 'put', 'lamp', 3)
+    const second = await tab(context)
+    const other = await call(second, 'start', durable)
+    expect(other).not.toBe(self)
+    expect(await call(second, 'get', 'lamp')).toBeUndefined()
+    await call(second, 'put', 'chair', 1)
+    await first.close()
+    await second.close()
+    const again = await tab(context)
+    expect(await call(again, 'start', durable)).toBe(self)
+    const third = await tab(context)
+    expect(await call(third, 'start', durable)).toBe(other)
+    expect(await call(third, 'get', 'chair')).toBe(1)
+  })
+
+  test('pitfall 25: a duplicated tab gets a slot of its own', async ({ context }) => {
+    const page = await tab(context)
+    const self = await call(page, 'start', durable)
+    const opening = context.waitForEvent('page')
+    await page.evaluate(() => void open(location.href))
+    const copy = await opening
+    await copy.waitForLoadState()
+    expect(await call(copy, 'slots', 'shop')).toEqual([0])
+    expect(await call(copy, 'start', durable)).not.toBe(self)
+    expect(await call(copy, 'slots', 'shop')).toEqual([1, 0])
+    await copy.reload()
+    expect(await call(copy, 'start', durable)).not.toBe(self)
+  })
+
+  test('ten tabs at once get ten slots', async ({ context }) => {
+    const pages = await Promise.all(Array.from({ length: 10 }, () => tab(context)))
+    const peers = await Promise.all(pages.map(page => call(page, 'start', durable)))
+    expect(new Set(peers).size).toBe(10)
+  })
+
+  test('two databases of one name in one page are two peers, and stay them', async ({ context }) => {
+    const page = await tab(context)
+    const peers = [await call(page, 'start', durable), await call(page, 'start', durable)]
+    expect(peers[0]).not.toBe(peers[1])
+    await page.reload()
+    const after = [await call(page, 'start', durable), await call(page, 'start', durable)]
+    expect(after.sort()).toEqual(peers.sort())
+  })
+
+  test('a database that was closed opens again at once, as the same peer', async ({ context }) => {
+    const page = await tab(context)
+    const self = await call(page, 'start', durable)
+    await call(page, 'put', 'lamp', 3)
+    for (let i = 0; i < 5; i++) {
+      await call(page, 'close', -1)
+      expect(await call(page, 'start', durable)).toBe(self)
+    }
+    expect(await call(page, 'get', 'lamp', -1)).toBe(3)
+    await call(page, 'close', -1)
+    await expect.poll(() => call(page, 'locksHeld')).toEqual([])
+  })
+})
+
+for (const choice of ['auto', 'page', 'own'] as const) {
+  test(`worker: ${choice} opens, stores and closes`, async ({ context }) => {
+    const page = await tab(context)
+    await call(page, 'start', durable, choice)
+    await call(page, 'put', 'lamp', { n: 3 })
+    expect(await call(page, 'get', 'lamp')).toEqual({ n: 3 })
+    await call(page, 'close')
+    await expect.poll(() => call(page, 'locksHeld')).toEqual([])
+  })
+}
+
+test.describe('failures', () => {
+  test('a worker that is killed: what is pending and what comes later is CLOSED', async ({ context }) => {
+    const page = await tab(context)
+    await call(page, 'start', fleeting, 'own')
+    const { pending, later } = (await call(page, 'killWorker')) as Record<string, string[]>
+    expect(pending?.[0]).toMatch(/^(CLOSED maybe|done)$/)
+    expect(pending?.[1]).toMatch(/^(CLOSED|done)$/)
+    expect(later).toEqual(['CLOSED', 'CLOSED'])
+    await call(page, 'close')
+  })
+
+  test('a worker that cannot be loaded is a clear error', async ({ context }) => {
+    const page = await tab(context)
+    expect(await call(page, 'startFailing', fleeting, 'missing')).toMatch(
+      /^VALIDATION: the worker could not be started.*worker:/,
+    )
+    expect(await call(page, 'startFailing', fleeting, 'nothing')).toMatch(/^VALIDATION: .*must return a Worker/)
+    expect(await call(page, 'startFailing', { name: 'x', storage: { dir: '/tmp' } })).toMatch(/^VALIDATION: .*for Node/)
+    expect(await call(page, 'startFailing', { name: '' })).toMatch(/^VALIDATION: name/)
+    expect(await call(page, 'startFailing', { name: 'x', cluster: { room: 'r', secret: 's' } })).toMatch(
+      /^VALIDATION: secret/,
+    )
+    expect(await call(page, 'locksHeld')).toEqual([])
+  })
+
+  test('leaving the page closes the database', async ({ context }) => {
+    const page = await tab(context)
+    await call(page, 'start', durable)
+    expect(await call(page, 'leavePage')).toEqual(['CLOSED'])
+    await expect.poll(() => call(page, 'locksHeld')).toEqual([])
+  })
+})
+
+for (const [storage, where] of [
+  ['memory', 'worker'],
+  ['memory', 'page'],
+  ['indexeddb', 'worker'],
+] as const) {
+  test(`the database keeps its rules: ${storage}, in the ${where}`, async ({ context }) => {
+    const page = await tab(context)
+    const outcomes = (await call(page, 'suite', storage, where)) as Awaited<ReturnType<Here['suite']>>
+    expect(outcomes.flatMap(({ name, error }) => (error === undefined ? [] : [`${name}\n${error}`]))).toEqual([])
+    expect(outcomes.length).toBeGreaterThan(60)
+  })
+}
