@@ -15,6 +15,8 @@ export const nodeClock: Clock = {
     const arm = () => {
       const leftMs = Math.min(delayMsMax, Math.max(1, Math.ceil(dueMs - performance.now())))
       timer = setTimeout(() => (performance.now() < dueMs ? arm() : run()), leftMs)
+      // What must keep the process up says so itself (`keep-alive.ts`); a peer's ticks must not.
+      timer.unref()
     }
     arm()
     return () => clearTimeout(timer)

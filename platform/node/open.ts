@@ -5,9 +5,10 @@
  * needs neither, and a browser-only project that cannot install them still installs HarmonyDB. Where one is missing, what needs it
  * fails with VALIDATION and says which package to install.
  *
+ * An open database does not keep the process up by itself; calls in flight and a room do (`keep-alive.ts`).
+ *
  * Caveat: WebRTC works on the main thread only; in `worker_threads` a database stays solo.
  */
-import { mkdir } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { isMainThread } from 'node:worker_threads'
 import {
@@ -25,6 +26,7 @@ import {
 } from '../../src/index.ts'
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
+import { KeepAlive } from './keep-alive.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
 /**
@@ -53,6 +55,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
   const { storage = 'auto', durability = 'strict', onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
+  const keepAlive = new KeepAlive()
   const directory = dir === undefined ? createMemoryDirectory() : await openStorage(dir)
   const platform: Platform = {
     kind: 'node',
@@ -62,18 +65,20 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     foundingLock: undefined,
   }
   // On failure the directory is closed by whoever failed.
-  const core = await openLocalCore({
-    platform,
-    directory,
-    storageKind: dir ?? 'memory',
-    durability: storage === 'memory' ? 'relaxed' : durability,
-    rendezvous: join => {
-      transport.configure(join.rtc)
-      return rendezvousFor(join)
-    },
-  })
+  const core = await keepAlive.during(() =>
+    openLocalCore({
+      platform,
+      directory,
+      storageKind: dir ?? 'memory',
+      durability: storage === 'memory' ? 'relaxed' : durability,
+      rendezvous: join => {
+        transport.configure(join.rtc)
+        return rendezvousFor(join)
+      },
+    }),
+  )
   if (onEvent !== undefined) core.events((event: DatabaseEvent) => onEvent(event))
-  return loadingBeforeJoin(core, () => transport.load())
+  return hosted(core, keepAlive, () => transport.load())
 }
 
 /** Where a database of these options is kept; undefined for memory. @throws VALIDATION */
@@ -88,11 +93,6 @@ export function directoryOf({ name, storage = 'auto' }: Pick<OpenOptions, 'name'
 
 async function openStorage(dir: string): Promise<Directory> {
   const { openDirectory } = await native(import('./storage/directory.ts'), 'fs-native-extensions', 'a durable database')
-  try {
-    await mkdir(dir, { recursive: true })
-  } catch (cause) {
-    throw new HarmonyError('STORAGE_LOST', `the directory ${dir} cannot be made: ${messageOf(cause)}`, { cause })
-  }
   return new Promise((done, fail) => {
     openDirectory(dir, result => (result.ok ? done(result.value) : fail(result.error)))
   })
@@ -152,23 +152,38 @@ function createLateTransport(): LateTransport {
   }
 }
 
-/** The core, whose joins first load what they need. */
-function loadingBeforeJoin(core: Core, load: () => Promise<void>): Core {
+/** The core, whose joins first load what they need, and which keeps the process up while it is needed (`keep-alive.ts`). */
+function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Core {
+  let leaveRoom: (() => void) | undefined
+  core.subscribe(({ cluster }) => {
+    if (cluster.room !== undefined) leaveRoom ??= keepAlive.hold()
+    else {
+      leaveRoom?.()
+      leaveRoom = undefined
+    }
+  })
   return {
-    getMany: (keys, options) => core.getMany(keys, options),
-    scan: request => core.scan(request),
-    write: request => core.write(request),
-    async join(options) {
-      await load()
-      await core.join(options)
-    },
-    leave: () => core.leave(),
-    transferLeadership: to => core.transferLeadership(to),
+    getMany: (keys, options) => keepAlive.during(() => core.getMany(keys, options)),
+    scan: request => keepAlive.during(() => core.scan(request)),
+    write: request => keepAlive.during(() => core.write(request)),
+    join: options =>
+      keepAlive.during(async () => {
+        await load()
+        await core.join(options)
+      }),
+    leave: () => keepAlive.during(() => core.leave()),
+    transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
     mirror: () => core.mirror(),
     subscribe: listener => core.subscribe(listener),
     events: listener => core.events(listener),
-    close: () => core.close(),
+    close: () =>
+      keepAlive
+        .during(() => core.close())
+        .finally(() => {
+          leaveRoom?.()
+          leaveRoom = undefined
+        }),
   }
 }
 

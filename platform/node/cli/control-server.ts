@@ -1,7 +1,7 @@
 /**
  * The control endpoint of `serve`: lets commands on the same machine use the running peer. Wire: `control-wire.ts`.
  *
- *  - Only who can read `serve.json` in the peer's directory (mode 0600) knows the token; a request with an Origin header (a web page) is
+ *  - Only who can read `.serve.json` in the peer's directory (mode 0600) knows the token; a request with an Origin header (a web page) is
  *    refused even with it.
  *  - One request at a time for each connection; who sends the next one before the answer is cut. So what is held for a connection is bounded
  *    by one frame each way. Connections are limited, idle ones are cut.

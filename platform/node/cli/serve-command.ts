@@ -7,7 +7,7 @@
  *   /health    JSON: the peer's state and signalling's numbers
  *   /…         files of --web
  *
- * Its end, on SIGINT or SIGTERM: the peer hands its duties over (`close`), the lock and `serve.json` go, status 0. A second signal ends it
+ * Its end, on SIGINT or SIGTERM: the peer hands its duties over (`close`), the lock and `.serve.json` go, status 0. A second signal ends it
  * where it stands.
  */
 import http from 'node:http'

@@ -1,5 +1,5 @@
 /**
- * `serve.json` in a peer's directory: where the running `serve` can be reached, and with which token. Readable by its owner only.
+ * `.serve.json` in a peer's directory (which refuses foreign names without the dot): where the running `serve` can be reached, and with which token. Readable by its owner only.
  *
  * Format: {"pid": number, "url": "ws://…/control", "token": 64 hex digits}. Written whole under another name, then renamed. A process that
  * was killed leaves it behind: whoever finds it must expect nobody, or somebody else, at that address.
@@ -9,7 +9,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ControlAddress } from './control-client.ts'
 
-const fileName = 'serve.json'
+const fileName = '.serve.json'
 const fileBytesMax = 4096
 
 export interface ServeFile extends ControlAddress {
@@ -19,7 +19,7 @@ export interface ServeFile extends ControlAddress {
 export const newToken = (): string => randomBytes(32).toString('hex')
 
 export async function writeServeFile(dir: string, content: ServeFile): Promise<void> {
-  const temporary = join(dir, `.${fileName}.${process.pid}`)
+  const temporary = join(dir, `${fileName}.${process.pid}`)
   await writeFile(temporary, `${JSON.stringify(content)}\n`, { mode: 0o600 })
   await rename(temporary, join(dir, fileName))
 }
