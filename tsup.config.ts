@@ -5,21 +5,24 @@
  *   dist/browser/index.js            The page's part, and by dynamic import what it may need. Self-contained: packages are inside, so that it
  *                                    works from any server, under any bundler and in an import map.
  *   dist/browser/worker.js           `harmonydb/worker`: one module with everything in it, for the same reason.
+ *   dist/node/index.d.ts             The declarations of both entries: they export the same names (tested). The reference in its first line
+ *                                    is for projects whose `lib` lacks AsyncDisposable.
  *
  * `worker: 'auto'` starts a worker from a string: the module that does it in development is replaced here by one that holds the
  * worker's bundle (see its header).
  */
-import { rmSync } from 'node:fs'
-import { type BuildOptions, build, type Plugin } from 'esbuild'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { build, type Plugin } from 'esbuild'
 import { defineConfig, type Options } from 'tsup'
 
+const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const browserTarget = 'es2022'
 
 const inlinedWorker: Plugin = {
   name: 'inlined-worker',
   setup({ onLoad }) {
     onLoad({ filter: /platform[\\/]browser[\\/]page[\\/]inlined-worker\.ts$/ }, async () => {
-      const options: BuildOptions = {
+      const { outputFiles, metafile } = await build({
         entryPoints: ['platform/browser/worker/entry.ts'],
         bundle: true,
         write: false,
@@ -29,8 +32,7 @@ const inlinedWorker: Plugin = {
         target: browserTarget,
         legalComments: 'inline',
         metafile: true,
-      }
-      const { outputFiles, metafile } = await build({ ...options, write: false, metafile: true })
+      })
       const contents = [
         `const source = ${JSON.stringify(outputFiles[0]?.text)}`,
         'export function startInlinedWorker() {',
@@ -43,12 +45,6 @@ const inlinedWorker: Plugin = {
       return { contents, loader: 'js', watchFiles: Object.keys(metafile.inputs) }
     })
   },
-}
-
-/** For what cannot see `AsyncDisposable` by its own `lib`. */
-const declarations = {
-  banner: '/// <reference lib="esnext.disposable" />',
-  compilerOptions: { composite: false, incremental: false, emitDeclarationOnly: true, rootDir: '.' },
 }
 
 const everywhere: Options = {
@@ -71,7 +67,12 @@ export default defineConfig([
     tsconfig: 'platform/node/tsconfig.json',
     platform: 'node',
     target: 'node20.19',
-    dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },
+    define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
+    dts: {
+      entry: { index: 'platform/node/entry.ts' },
+      banner: '/// <reference lib="esnext.disposable" />',
+      compilerOptions: { composite: false, incremental: false, emitDeclarationOnly: true, rootDir: '.' },
+    },
   },
   {
     ...everywhere,
@@ -83,7 +84,6 @@ export default defineConfig([
     noExternal: [/.*/],
     splitting: true,
     esbuildPlugins: [inlinedWorker],
-    dts: { ...declarations, entry: { index: 'platform/browser/page/entry.ts' } },
   },
   {
     ...everywhere,
@@ -94,6 +94,6 @@ export default defineConfig([
     target: browserTarget,
     noExternal: [/.*/],
     splitting: false,
-    dts: { ...declarations, entry: { worker: 'platform/browser/worker/entry.ts' } },
+    onSuccess: async () => writeFileSync('dist/browser/worker.d.ts', 'export {}\n'),
   },
 ])
