@@ -40,7 +40,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
   const inUse = slotsInUse.get(name) ?? new Set<number>()
   slotsInUse.set(name, inUse)
   const [hostPort, rtcPort] = worker === false ? createLocalPorts() : messagePorts()
-  const rtc = createRtcHost(hostPort, worker === false ? { handover: 'direct' } : {})
+  const rtc = createRtcHost(hostPort)
   const undo: (() => void)[] = []
   // Links first: a worker that is terminated leaves the channels that were given to it open at the other end.
   const end = () => {
