@@ -83,6 +83,8 @@ export class Link {
   private saidMs = Number.NEGATIVE_INFINITY
   private proof: Uint8Array | undefined
   private doomed: string | undefined
+  private advertDue = false
+  private pongDue: number | undefined
   private earlyBulk: Uint8Array[] = []
   private earlyBulkBytes = 0
   private heardMs: number
@@ -147,7 +149,7 @@ export class Link {
   }
 
   advertise(): void {
-    if (this.isLinked) this.control('advert', encodeAdvert(this.ownAdvert()))
+    if (this.isLinked) this.sayAdvert()
   }
 
   tellNeighbours(peers: readonly PeerId[]): void {
@@ -162,9 +164,18 @@ export class Link {
   flush(): void {
     if (this.isClosed) return
     if (this.doomed !== undefined) return this.end(this.doomed, false)
+    this.queueDue()
     if (this.host.isCut()) this.outbox.clear()
     else this.outbox.flush()
     if (!this.isClosed && this.state === 'linked' && this.outbox.takeDrain()) this.host.onDrain(this)
+  }
+
+  /** What is said once a turn, however often there was a reason. */
+  private queueDue(): void {
+    if (this.advertDue) this.outbox.control('advert', encodeAdvert(this.ownAdvert()))
+    if (this.pongDue !== undefined) this.outbox.control('pong', encodeNumber(this.pongDue))
+    this.advertDue = false
+    this.pongDue = undefined
   }
 
   /** Called several times a second. */
@@ -266,7 +277,8 @@ export class Link {
     if (this.state !== 'linked') return this.early(frame)
     switch (frame.type) {
       case 'ping':
-        return this.control('pong', encodeNumber(frame.number))
+        this.pongDue = frame.number
+        return this.host.onDirty(this)
       case 'pong':
         return this.onPong(frame.number)
       case 'introduction':
@@ -285,7 +297,7 @@ export class Link {
     switch (step.kind) {
       case 'ignored':
         // The other side is not done yet, so it may have missed this.
-        if (this.state !== 'proving') this.control('advert', encodeAdvert(this.ownAdvert()))
+        if (this.state !== 'proving') this.sayAdvert()
         return
       case 'wait':
         this.proof = step.proof
@@ -294,7 +306,7 @@ export class Link {
         this.state = 'proven'
         this.instance = hexEncode(step.hello.instance)
         this.kind = step.hello.kind
-        return this.control('advert', encodeAdvert(this.ownAdvert()))
+        return this.sayAdvert()
       case 'refused':
         return this.refuse(step)
     }
@@ -305,11 +317,13 @@ export class Link {
     this.saidMs = this.host.clock.now()
     this.control('hello', this.handshake.hello)
     if (this.proof !== undefined) this.control('proof', this.proof)
-    if (this.state === 'proven') this.control('advert', encodeAdvert(this.ownAdvert()))
+    if (this.state === 'proven') this.sayAdvert()
   }
 
   private onOwnProofAccepted(advert: Advert): void {
     this.state = 'linked'
+    // The other side must have it before any message.
+    this.queueDue()
     const early = this.earlyBulk
     this.earlyBulk = []
     this.earlyBulkBytes = 0
@@ -321,6 +335,11 @@ export class Link {
     this.earlyBulk.push(bytes)
     this.earlyBulkBytes += bytes.length
     if (this.earlyBulkBytes > earlyBulkBytesMax) this.end('malformed: too much before the link was up', false)
+  }
+
+  private sayAdvert(): void {
+    this.advertDue = true
+    this.host.onDirty(this)
   }
 
   private onPong(number: number): void {

@@ -25,6 +25,8 @@ import {
 const bulkChunkBytes = 16 * 1024
 const bulkHighWaterBytes = 256 * 1024
 const bulkQueueBytesMax = 1024 * 1024
+/** What a queued item costs besides its payload. */
+const itemBytes = 64
 /** `onDrain` is due when no more than this waits: the pipe must not run dry meanwhile. */
 const bulkQueueBytesLow = 256 * 1024
 export const consensusBytesMax = 8 * 1024 * 1024
@@ -52,7 +54,13 @@ export interface Traffic {
 class LaneQueue {
   private items: Item[] = []
   private head = 0
-  bytes = 0
+  /** Of payloads that have not left. */
+  payloadBytes = 0
+
+  /** What is held in memory, about. */
+  get bytes(): number {
+    return this.payloadBytes + itemBytes * (this.items.length - this.head)
+  }
 
   get first(): Item | undefined {
     return this.items[this.head]
@@ -60,7 +68,7 @@ class LaneQueue {
 
   push(item: Item): void {
     this.items.push(item)
-    this.bytes += item.payload.length
+    this.payloadBytes += item.payload.length
   }
 
   shift(): void {
@@ -73,7 +81,7 @@ class LaneQueue {
   clear(): void {
     this.items = []
     this.head = 0
-    this.bytes = 0
+    this.payloadBytes = 0
   }
 }
 
@@ -94,10 +102,6 @@ export class Outbox {
   /** Waiting here or in the endpoint, both lanes. */
   get bufferedBytes(): number {
     return this.held('consensus') + this.held('bulk')
-  }
-
-  get empty(): boolean {
-    return this.queues.consensus.first === undefined && this.queues.bulk.first === undefined
   }
 
   message(lane: Lane, bytes: Uint8Array): 'sent' | 'full' | 'overflow' {
@@ -173,12 +177,12 @@ export class Outbox {
         const chunk = payload.subarray(sent, sent + room - fragmentOverheadBytes)
         writer.fragment(sent === 0 ? 'first' : 'more', sent === 0 ? payload.length : sent, chunk)
         item.sent += chunk.length
-        queue.bytes -= chunk.length
+        queue.payloadBytes -= chunk.length
         if (item.sent < payload.length) return
         queue.shift()
         continue
       }
-      queue.bytes -= payload.length
+      queue.payloadBytes -= payload.length
       queue.shift()
     }
   }
