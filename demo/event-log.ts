@@ -26,6 +26,8 @@ export function createEventLog(log: LogStrip): EventLog {
         case 'health':
           return log.add(event.health === 'no-quorum' ? 'error' : 'note', `health: ${event.health}`)
         case 'member':
+          if (event.id === self && event.change === 'left')
+            return log.add('member', 'this tab gave up its former cluster')
           return log.add('member', `${who} ${memberWords[event.change]}`)
         case 'link':
           return log.add('link', `${who}: ${event.message}`)

@@ -13,7 +13,7 @@ interface Point {
 
 const width = 400
 const height = 330
-const middle: Point = { x: width / 2, y: height / 2 - 8 }
+const middle: Point = { x: width / 2, y: height / 2 - 1 }
 
 export function drawMesh(target: SVGSVGElement, members: readonly Member[]): void {
   const places = new Map(members.map((member, i) => [member.id, place(i, members.length)] as const))
@@ -55,7 +55,7 @@ function place(i: number, count: number): Point {
   if (count === 1) return middle
   const angle = (i / count) * 2 * Math.PI - Math.PI / 2 + (count === 2 ? -Math.PI / 2 : count === 4 ? Math.PI / 4 : 0)
   // Four in the corners stand further out, or they would crowd the middle.
-  const [wide, high] = count === 4 ? [185, 145] : [148, 122]
+  const [wide, high] = count === 4 ? [185, 145] : [148, 112]
   return { x: middle.x + Math.cos(angle) * wide, y: middle.y + Math.sin(angle) * high }
 }
 
