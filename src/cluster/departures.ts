@@ -6,6 +6,7 @@ import { HarmonyError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Clock, Done } from '../platform.ts'
 import type { RaftStatus } from '../raft/types.ts'
+import { nobody } from './store.ts'
 import type { PeerMessage } from './wire.ts'
 
 /** `hand-over`: stay a voter, only do not leave as leader. `demote`: stay as learner. `remove`: for good. */
@@ -43,22 +44,23 @@ export class Departures {
     this.finish()
   }
 
-  tick(status: RaftStatus | undefined, self: PeerId, leader: PeerId | undefined): void {
+  /** `linked`: who could take over or take note; with nobody there, there is nothing to wait for. */
+  tick(
+    status: RaftStatus | undefined,
+    self: PeerId,
+    leader: PeerId | undefined,
+    linked: { has(id: PeerId): boolean },
+  ): void {
     const { current } = this
     if (current === undefined) return
     const now = this.host.clock.now()
-    const others =
-      status === undefined
-        ? []
-        : [...status.configuration.voters, ...status.configuration.learners].filter(id => id !== self)
-    const member =
-      status !== undefined &&
-      (status.configuration.voters.includes(self) || status.configuration.learners.includes(self))
+    const { voters, learners } = status?.configuration ?? nobody
+    const others = [...voters, ...learners].filter(id => id !== self && linked.has(id))
+    const member = voters.includes(self) || learners.includes(self)
     if (status === undefined || others.length === 0 || !member || now >= current.byMs) return this.finish()
     if (status.role === 'leader') return
     if (current.kind === 'hand-over') return this.finish()
-    if (current.kind === 'demote' && !status.configuration.voters.includes(self) && !status.changePending)
-      return this.finish()
+    if (current.kind === 'demote' && !voters.includes(self) && !status.changePending) return this.finish()
     if (leader === undefined || now - current.askedMs < askEveryMs) return
     current.askedMs = now
     this.host.send(leader, { type: 'depart', remove: current.kind === 'remove' })

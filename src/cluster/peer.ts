@@ -92,7 +92,11 @@ export class Peer {
       refusal: () => this.refusal(),
       post: (session, serial, body) => this.post(session, serial, body),
     })
-    this.steward = new Steward({ clock, policy: { ...defaultPolicy, ...options.policy } })
+    this.steward = new Steward({
+      clock,
+      policy: { ...defaultPolicy, ...options.policy },
+      isLinked: id => this.links.adverts.has(id),
+    })
     this.departures = new Departures({ clock, send: (to, message) => this.links.send(to, message) })
     this.links = new Links({
       platform,
@@ -480,7 +484,8 @@ export class Peer {
 
   private tickDepartures(): void {
     const status = this.replica?.status()
-    this.departures.tick(status, this.id, status === undefined ? undefined : leaderOf(status))
+    const leader = status === undefined ? undefined : leaderOf(status)
+    this.departures.tick(status, this.id, leader, this.links.adverts)
   }
 
   private changed(): void {

@@ -18,6 +18,7 @@ const catchUpEntries = 64
 export interface StewardOptions {
   readonly clock: Clock
   readonly policy: AutopilotPolicy
+  isLinked(id: PeerId): boolean
 }
 
 export class Steward {
@@ -26,11 +27,13 @@ export class Steward {
   private readonly heardMs = new Map<PeerId, number>()
   private readonly wishes = new Map<PeerId, { readonly wish: Wish; readonly atMs: number }>()
   private readonly departures = new Map<PeerId, { readonly kind: 'demote' | 'remove'; readonly atMs: number }>()
+  private readonly isLinked: (id: PeerId) => boolean
   private electedMs = 0
 
   constructor(options: StewardOptions) {
     this.clock = options.clock
     this.policy = options.policy
+    this.isLinked = options.isLinked
   }
 
   heard(from: PeerId): void {
@@ -103,10 +106,12 @@ export class Steward {
     const members = [...ids].map((id): MemberView => {
       if (id === self) return { id, silentMs: 0, caughtUp: true, wish: 'auto', departing: ownDeparture }
       const match = progress.get(id)?.match ?? 0
+      const silentMs = this.clock.now() - Math.max(this.heardMs.get(id) ?? 0, this.electedMs)
       const departure = this.departures.get(id)
       return {
         id,
-        silentMs: this.clock.now() - Math.max(this.heardMs.get(id) ?? 0, this.electedMs),
+        // Whose link is gone is not alive, however lately it spoke.
+        silentMs: this.isLinked(id) ? silentMs : Math.max(silentMs, this.policy.aliveWithinMs + 1),
         caughtUp: progress.has(id) && match > 0 && match + catchUpEntries >= status.lastIndex,
         wish: this.wishes.get(id)?.wish ?? 'auto',
         departing: departure !== undefined && this.fresh(departure.atMs) ? departure.kind : 'no',
