@@ -40,7 +40,7 @@ export function drawMesh(target: SVGSVGElement, members: readonly Member[]): voi
     const to = places.get(member.id)!
     const label = linkLabel(member, crowded)
     // On a short line the label would cover the nodes.
-    if (label === '' || Math.hypot(to.x - from.x, to.y - from.y) < 90) continue
+    if (label === '' || Math.hypot(to.x - from.x, to.y - from.y) < (crowded ? 130 : 90)) continue
     const at = between(from, to, crowded ? 0.68 : 0.5)
     labels.push(svg('text', { class: 'mesh-rtt', x: at.x, y: at.y + 4 }, label))
   }
