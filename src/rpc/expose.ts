@@ -13,6 +13,7 @@ import {
   type Envelope,
   enveloped,
   isAcknowledgement,
+  opening,
   type Push,
   type PushedEvent,
   protocolVersion,
@@ -34,21 +35,22 @@ export interface OpenedCore {
  * @param open Makes the core from what `connectCore` was given, once.
  */
 export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<OpenedCore>): void {
-  let opening: Promise<OpenedCore> | undefined
+  let opened: Promise<OpenedCore> | undefined
   const core = async (): Promise<Core> => {
-    if (opening === undefined) throw new HarmonyError('VALIDATION', 'open comes first')
-    return (await opening).core
+    if (opened === undefined) throw new HarmonyError('VALIDATION', 'open comes first')
+    return (await opened).core
   }
   const service: CoreService = {
     open: (protocol, request) =>
       enveloped(async () => {
+        port.postMessage(opening, [])
         if (protocol !== protocolVersion) {
           const message = `the worker is of another version of HarmonyDB (protocol ${protocolVersion}) than the page (${protocol}); clear caches and build again`
           throw new HarmonyError('VERSION_MISMATCH', message)
         }
-        if (opening !== undefined) throw new HarmonyError('VALIDATION', 'this worker has a database already')
-        opening = open(request)
-        const made = await opening
+        if (opened !== undefined) throw new HarmonyError('VALIDATION', 'this worker has a database already')
+        opened = open(request)
+        const made = await opened
         push(made.core, port)
         return { mirror: made.core.mirror(), about: made.about }
       }),
@@ -75,7 +77,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
     close: () => enveloped(async () => (await core()).close()),
   }
   port.addEventListener('close', () => {
-    opening?.then(made => made.core.close()).catch(() => {})
+    opened?.then(made => made.core.close()).catch(() => {})
   })
   expose(service, port as unknown as Endpoint)
 }

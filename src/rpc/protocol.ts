@@ -87,6 +87,9 @@ export interface Push {
   readonly events: readonly PushedEvent[]
 }
 
+/** The worker's first words, before opening takes its time: whoever waits knows that somebody is there. */
+export const opening = { harmonydb: 'opening' } as const
+
 export const acknowledgement = { harmonydb: 'acknowledged' } as const
 
 export function isPush(data: unknown): data is Push {

@@ -15,7 +15,7 @@ const ownWorker = () => {
   return worker
 }
 
-export type Choice = 'auto' | 'page' | 'own' | 'missing' | 'nothing'
+export type Choice = 'auto' | 'page' | 'own' | 'missing' | 'nothing' | 'silent'
 
 export async function start(options: Omit<OpenOptions, 'worker'>, choice: Choice = 'auto'): Promise<string> {
   const worker = {
@@ -24,6 +24,7 @@ export async function start(options: Omit<OpenOptions, 'worker'>, choice: Choice
     own: ownWorker,
     missing: () => new Worker(new URL('/no-such-worker.js', location.href), { type: 'module' }),
     nothing: () => undefined,
+    silent: () => new Worker(URL.createObjectURL(new Blob([''], { type: 'text/javascript' }))),
   }[choice]
   const db = await open({ ...options, worker, onEvent: event => events.push(event) })
   databases.push(db)

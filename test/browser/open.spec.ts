@@ -143,6 +143,19 @@ test.describe('failures', () => {
     expect(await call(page, 'locksHeld')).toEqual([])
   })
 
+  test('a worker that is not ours does not keep open waiting', async ({ context }) => {
+    const page = await tab(context)
+    await page.clock.install()
+    let outcome: unknown
+    const opening = call(page, 'startFailing', fleeting, 'silent').then(failure => {
+      outcome = failure
+    })
+    // Whenever it starts to wait: half a minute passes at once, until it has given up.
+    while (outcome === undefined) await page.clock.runFor(31_000)
+    await opening
+    expect(outcome).toMatch(/^VALIDATION: .*does not answer/)
+  })
+
   test('leaving the page closes the database', async ({ context }) => {
     const page = await tab(context)
     await call(page, 'start', durable)

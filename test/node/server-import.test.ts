@@ -16,8 +16,13 @@ const browserGlobals = [
   'addEventListener',
 ]
 
-describe('importing the browser build on a server', () => {
-  test('touches no browser global', async () => {
+describe('the browser build on a server', () => {
+  test('refuses to open, with a reason', async () => {
+    const { open } = await import('../../platform/browser/page/entry.ts')
+    await expect(open('x')).rejects.toMatchObject({ code: 'VALIDATION', message: expect.stringContaining('browsers') })
+  })
+
+  test('touches no browser global when it is imported', async () => {
     const touched: string[] = []
     const before = new Map<string, PropertyDescriptor | undefined>()
     for (const name of browserGlobals) {

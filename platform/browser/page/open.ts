@@ -23,6 +23,9 @@ import type { HostPort } from '../../network/rtc-host-wire.ts'
 import type { BrowserAbout, BrowserRequest } from '../worker/open-core.ts'
 import { createLocalPorts, createRtcHost, type RtcHost } from './rtc-host.ts'
 
+/** A worker that says nothing for so long after it was asked to open is no worker of ours. Loading its script counts. */
+const firstWordMsMax = 30_000
+
 /** Slots that open databases of this document hold, by name: a second `open` of a name does not wait for the first one's. */
 const slotsInUse = new Map<string, Set<number>>()
 
@@ -31,6 +34,11 @@ const slotsInUse = new Map<string, Set<number>>()
  * @throws HarmonyError VALIDATION, LOCKED, CORRUPT, QUOTA, STORAGE_LOST, VERSION_MISMATCH.
  */
 export async function open(nameOrOptions: string | OpenOptions): Promise<Database> {
+  if (typeof addEventListener !== 'function') {
+    throw invalid(
+      'this is the build for browsers; on a server, import "harmonydb" with the condition "node", or open on the client only',
+    )
+  }
   const options = openOptions(nameOrOptions)
   const { name, storage = 'auto', durability = 'strict', worker = 'auto', onEvent, cluster } = options
   if (typeof storage === 'object') throw invalid('storage: { dir } is for Node; browsers have "indexeddb" and "memory"')
@@ -108,11 +116,14 @@ async function openInWorker(
   let lost: (reason: string) => void = () => {}
   // Only until it is open: a script that cannot be loaded or is refused. Later errors are the worker's own to survive or not.
   let failed: string | undefined
-  const onError = (event: ErrorEvent) => {
-    failed = event.message ?? ''
+  const fail = (reason: string) => {
+    failed = reason
     lost('its worker could not be started')
   }
+  const onError = (event: ErrorEvent) => fail(event.message ?? '')
+  const silence = setTimeout(fail, firstWordMsMax, 'it does not answer; its script must import "harmonydb/worker"')
   worker.addEventListener('error', onError)
+  worker.addEventListener('message', () => clearTimeout(silence), { once: true })
   const watch = (report: (reason: string) => void) => {
     lost = report
   }
@@ -131,6 +142,7 @@ async function openInWorker(
       `the worker could not be started${failed === '' ? '' : ` (${failed})`}; under a Content-Security-Policy give the worker yourself: open({ name, worker: () => new Worker(new URL('harmonydb/worker', import.meta.url), { type: 'module' }) })`,
     )
   } finally {
+    clearTimeout(silence)
     worker.removeEventListener('error', onError)
   }
 }
