@@ -69,6 +69,11 @@ interface Exception {
 
 const exceptions: readonly Exception[] = [
   {
+    from: 'demo/start.mjs',
+    to: /^test\/install-packages\.mjs$/,
+    why: '`npm start` and `npm test` begin the same way',
+  },
+  {
     from: 'platform/browser/page/open.ts',
     to: /^platform\/browser\/worker\/(open-core|entry|inline)\.ts$/,
     why: '`worker: false` runs on the page what otherwise runs in the worker; `auto` names the worker to start',
