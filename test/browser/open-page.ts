@@ -1,6 +1,6 @@
 /** Runs in the page: what `open.spec.ts` does there, through the public entry. */
 import { isHarmonyError, open } from '../../platform/browser/page/entry.ts'
-import type { Database, DatabaseEvent, OpenOptions } from '../../src/database/types.ts'
+import type { Database, DatabaseEvent, OpenOptions, Signaling } from '../../src/database/types.ts'
 import { databaseSuite } from '../conformance/database-suite.ts'
 import { type Outcome, runAll } from './vitest-in-page.ts'
 
@@ -47,6 +47,28 @@ export const put = async (key: string, value: unknown, at?: number) => void (awa
 export const get = (key: string, at?: number) => database(at).get(key)
 export const close = (at?: number) => database(at).close()
 export const slots = (name: string) => JSON.parse(sessionStorage.getItem(`harmonydb/${name}/slots`) ?? '[]') as number[]
+
+/** An application's own way to introduce peers: here, another BroadcastChannel. */
+const ownSignaling: Signaling = {
+  connect: async (room, self, on) => {
+    const channel = new BroadcastChannel(`own ${room}`)
+    channel.onmessage = ({ data: { to, from, message } }) => {
+      if (to === self || (to === '*' && from !== self)) on(from, message)
+    }
+    return {
+      send: (to, message) => channel.postMessage({ to, from: self, message }),
+      close: () => channel.close(),
+    }
+  },
+}
+
+export async function join(room: string, own: boolean) {
+  await database().cluster.join({ room, secret: 'the secret of the room', ...(own ? { signaling: ownSignaling } : {}) })
+  return database().cluster.status()
+}
+
+export const members = () => database().cluster.members()
+export const status = () => database().cluster.status()
 
 /** The code of a call's failure, and whether the call may have taken effect. */
 const codeOf = (call: Promise<unknown>) =>

@@ -164,6 +164,24 @@ test.describe('failures', () => {
   })
 })
 
+for (const own of [false, true]) {
+  test(`tabs that join a room are one database${own ? ', also by a signaling of their own' : ''}`, async ({
+    context,
+  }) => {
+    const pages = await Promise.all([tab(context), tab(context), tab(context)])
+    for (const page of pages) await call(page, 'start', durable)
+    const joined = (await Promise.all(pages.map(page => call(page, 'join', 'room', own)))) as { clusterId: string }[]
+    expect(new Set(joined.map(status => status.clusterId)).size).toBe(1)
+    for (const [i, page] of pages.entries()) {
+      await expect.poll(async () => ((await call(page, 'members')) as unknown[]).length).toBe(3)
+      await call(page, 'put', `key ${i}`, i)
+    }
+    for (const page of pages) {
+      for (const i of pages.keys()) expect(await call(page, 'get', `key ${i}`)).toBe(i)
+    }
+  })
+}
+
 for (const [storage, where] of [
   ['memory', 'worker'],
   ['memory', 'page'],
