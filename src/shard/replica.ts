@@ -34,6 +34,9 @@ const kinds: readonly EntryKind[] = ['noop', 'command', 'configuration']
 export const kindNumber = (kind: EntryKind): number => kinds.indexOf(kind)
 export const kindOf = (n: number): EntryKind | undefined => kinds[n]
 
+/** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
+const commitMarkEveryTicks = 20
+
 /** What the log on disk holds of one group. */
 export interface RestoredGroup {
   readonly group: GroupId
@@ -64,6 +67,7 @@ export class Replica {
   private readonly host: ReplicaHost
   private readonly machine: ApplyMachine
   private readonly positions: Positions
+  private ticks = 0
   private pumpScheduled = false
   private pumping = false
   private stopped = false
@@ -102,6 +106,12 @@ export class Replica {
     if (this.stopped) return
     this.raft.tick()
     this.schedule()
+    this.ticks++
+    if (this.ticks % commitMarkEveryTicks !== 0 || this.lazyHardState === undefined) return
+    this.writeHardState()
+    this.host.wal.flush(error => {
+      if (error !== undefined && !this.stopped) this.fail(error)
+    })
   }
 
   step(message: Message): void {
@@ -178,6 +188,11 @@ export class Replica {
     this.waiting = []
   }
 
+  private fail(error: unknown): void {
+    this.stop()
+    this.host.onFatal(error)
+  }
+
   private schedule(): void {
     if (this.pumpScheduled || this.stopped) return
     this.pumpScheduled = true
@@ -193,8 +208,7 @@ export class Replica {
     try {
       while (!this.stopped && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
-      this.stop()
-      this.host.onFatal(error)
+      this.fail(error)
       return
     } finally {
       this.pumping = false
@@ -234,11 +248,7 @@ export class Replica {
 
   private afterAppend(error: HarmonyError | undefined, token: AppendToken, messages: readonly Message[]): void {
     if (this.stopped) return
-    if (error !== undefined) {
-      this.stop()
-      this.host.onFatal(error)
-      return
-    }
+    if (error !== undefined) return this.fail(error)
     for (const message of messages) this.host.send(message)
     this.raft.appended(token)
     if (!this.pumping) this.pump()

@@ -38,7 +38,7 @@ export interface ClusterRun {
   readonly hash: string
 }
 
-const secret = 'hs1_simulationsimulationsimulation0'
+const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
 const keys = ['a', 'b', 'c'].map(encodeText)
 const operationsPerPeerMax = 60

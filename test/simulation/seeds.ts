@@ -1,0 +1,9 @@
+/** Which seeds this run takes, and how two test files share them. */
+
+const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
+const count = Number(process.env.SEEDS ?? 200)
+
+export function sliceOfSeeds(slice: 0 | 1): readonly number[] {
+  if (seed !== undefined) return slice === 0 ? [seed] : []
+  return Array.from({ length: count }, (_, at) => at + 1).filter(one => one % 2 === slice)
+}
