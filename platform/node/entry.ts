@@ -35,3 +35,10 @@ export {
   type WriteOptions,
 } from '../../src/index.ts'
 export { open } from './open.ts'
+export {
+  type SignalingLimits,
+  type SignalingServer,
+  type SignalingServerOptions,
+  type SignalingStats,
+  startSignalingServer,
+} from './signaling/server.ts'

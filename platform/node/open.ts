@@ -100,10 +100,13 @@ async function openStorage(dir: string): Promise<Directory> {
 
 function rendezvousFor(join: CoreJoin): readonly Rendezvous[] {
   if (join.ownSignaling !== undefined) return [rendezvousOf(join.ownSignaling, nodeClock)]
-  if (join.signaling === undefined) {
-    throw invalid('in Node a join needs signaling: the ws:// address of `harmonydb serve` or `harmonydb signal`')
+  // Who founds the room anyway may wait for others to bring the way: an adopted connection, or nothing yet.
+  if (join.signaling === undefined && join.bootstrap !== true) {
+    const message =
+      'in Node a join needs signaling: the ws:// address of `harmonydb serve` or `harmonydb signal`, several of them, or an object with connect()'
+    throw invalid(message)
   }
-  return join.signaling.map(url => createNodeRendezvous({ url, clock: nodeClock, random: nodeRandom }))
+  return (join.signaling ?? []).map(url => createNodeRendezvous({ url, clock: nodeClock, random: nodeRandom }))
 }
 
 interface LateTransport extends Transport {

@@ -266,7 +266,11 @@ export class LocalCore implements Core {
 
   private makeMirror(): CoreMirror {
     const status = this.peer.status()
-    return { cluster: clusterStatus(status), members: members(status), status: this.storageStatus(status) }
+    return {
+      cluster: clusterStatus(status),
+      members: members(status, this.options.platform.kind),
+      status: this.storageStatus(status),
+    }
   }
 
   private storageStatus(status: PeerStatus): Status {
@@ -362,7 +366,7 @@ function clusterStatus(status: PeerStatus): ClusterStatus {
   }
 }
 
-function members(status: PeerStatus): Member[] {
+function members(status: PeerStatus, kind: Platform['kind']): Member[] {
   const { configuration } = status.raft
   const links = new Map(status.links.map(link => [link.id, link]))
   const progress = new Map(status.raft.progress.map(one => [one.id, one]))
@@ -379,7 +383,7 @@ function members(status: PeerStatus): Member[] {
           ? 'voter'
           : 'learner',
       state: self ? 'self' : link === undefined ? 'unreachable' : link.state === 'linked' ? 'connected' : 'connecting',
-      kind: link?.kind ?? 'unknown',
+      kind: self ? kind : (link?.kind ?? 'unknown'),
       leader: id === leader,
       self,
       rttMs: link?.rttMs,

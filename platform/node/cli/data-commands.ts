@@ -15,6 +15,10 @@ export interface ReadingOptions extends CommonOptions {
   readonly consistency: Consistency
 }
 
+const settleMsMax = 1_000
+
+const startMsMax = 2_000
+
 /** Opens what the options name, runs, and closes it however that ends. */
 export async function withTarget<T>(
   place: Place,
@@ -120,6 +124,7 @@ function rangeOf({ prefix, start, end }: ScanningOptions): Range {
 
 export async function status(options: CommonOptions, output: Output): Promise<void> {
   await withTarget(options, false, output, async (db, { through, dir }) => {
+    if (through === 'directory') await settled(db)
     const cluster = db.cluster.status()
     const members = db.cluster.members()
     const numbers = db.status()
@@ -139,6 +144,36 @@ export async function status(options: CommonOptions, output: Output): Promise<vo
     ]
     for (const line of lines) await output.line(line)
   })
+}
+
+/** A peer that was opened a moment ago has no leader yet; one without a majority will have none. */
+function settled(db: Database): Promise<void> {
+  return new Promise(resolve => {
+    let unsubscribe = (): void => {}
+    const timer = setTimeout(finish, settleMsMax)
+    function finish(): void {
+      clearTimeout(timer)
+      unsubscribe()
+      resolve()
+    }
+    unsubscribe = db.cluster.subscribe(({ leader, health }) => {
+      if (leader !== undefined || health === 'no-quorum') queueMicrotask(finish)
+    })
+  })
+}
+
+/** A peer that was opened a moment ago has yet to take up its role; one that cannot (its cluster is away) is shown as it is. */
+async function hasStarted(db: Database): Promise<void> {
+  let unsubscribe = () => {}
+  let timer: NodeJS.Timeout | undefined
+  await new Promise<void>(resolve => {
+    timer = setTimeout(resolve, startMsMax)
+    unsubscribe = db.cluster.subscribe(({ leader }) => {
+      if (leader !== undefined) resolve()
+    })
+  })
+  clearTimeout(timer)
+  unsubscribe()
 }
 
 function shownMember({ id, role, state, kind, leader, rttMs }: Member): string {
