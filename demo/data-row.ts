@@ -1,8 +1,12 @@
 /** A row of the table. Rows are made anew on every reading; the keyboard's focus is carried over. */
-import type { Entry } from '../src/database/types.ts'
-import type { RowActions } from './data-table.ts'
+import type { Entry, KeyPart } from '../src/database/types.ts'
 import { el } from './dom.ts'
 import { formatKey, formatValue } from './format.ts'
+
+export interface RowActions {
+  edit(entry: Entry): void
+  remove(key: readonly KeyPart[]): void
+}
 
 export function makeRow(entry: Entry, changed: boolean, actions: RowActions): HTMLTableRowElement {
   const key = formatKey(entry.key)

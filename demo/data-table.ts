@@ -4,7 +4,7 @@
  * page then stays anchored at its first key, so that writes elsewhere do not push the reader away.
  */
 import type { Entry, KeyPart, Range } from '../src/database/types.ts'
-import { makeRow, restoreFocus, rowWithFocus } from './data-row.ts'
+import { makeRow, type RowActions, restoreFocus, rowWithFocus } from './data-row.ts'
 import { button, input, part, setText } from './dom.ts'
 import { formatCount, formatKey, formatMs, parseFilter } from './format.ts'
 import { settled } from './pace.ts'
@@ -15,11 +15,6 @@ export interface DataTable {
   /** Reads the page again; meant to be called through a throttle. */
   refresh(): Promise<void>
   updateKeyCount(keys: number): void
-}
-
-export interface RowActions {
-  edit(entry: Entry): void
-  remove(key: readonly KeyPart[]): void
 }
 
 type Tuple = readonly KeyPart[]
