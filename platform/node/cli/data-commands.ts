@@ -15,8 +15,6 @@ export interface ReadingOptions extends CommonOptions {
   readonly consistency: Consistency
 }
 
-const settleMsMax = 1_000
-
 const startMsMax = 2_000
 
 /** Opens what the options name, runs, and closes it however that ends. */
@@ -65,16 +63,18 @@ export async function put(
 ): Promise<void> {
   const key = taken(parseKey(keyText))
   const value = options.string ? valueText : taken(parseValue(valueText))
+  const conditions = writeOptions(options)
   await withTarget(options, true, output, async db => {
-    const { version } = await db.put(key, value, writeOptions(options))
+    const { version } = await db.put(key, value, conditions)
     await output.line(options.json ? JSON.stringify({ version }) : version)
   })
 }
 
 export async function remove(text: string, options: WritingOptions, output: Output): Promise<void> {
   const key = taken(parseKey(text))
+  const conditions = writeOptions(options)
   await withTarget(options, false, output, async db => {
-    const { version } = await db.delete(key, writeOptions(options))
+    const { version } = await db.delete(key, conditions)
     await output.line(options.json ? JSON.stringify({ version }) : version)
   })
 }
@@ -124,7 +124,7 @@ function rangeOf({ prefix, start, end }: ScanningOptions): Range {
 
 export async function status(options: CommonOptions, output: Output): Promise<void> {
   await withTarget(options, false, output, async (db, { through, dir }) => {
-    if (through === 'directory') await settled(db)
+    if (through === 'directory') await hasStarted(db)
     const cluster = db.cluster.status()
     const members = db.cluster.members()
     const numbers = db.status()
@@ -143,22 +143,6 @@ export async function status(options: CommonOptions, output: Output): Promise<vo
       ...members.map(shownMember),
     ]
     for (const line of lines) await output.line(line)
-  })
-}
-
-/** A peer that was opened a moment ago has no leader yet; one without a majority will have none. */
-function settled(db: Database): Promise<void> {
-  return new Promise(resolve => {
-    let unsubscribe = (): void => {}
-    const timer = setTimeout(finish, settleMsMax)
-    function finish(): void {
-      clearTimeout(timer)
-      unsubscribe()
-      resolve()
-    }
-    unsubscribe = db.cluster.subscribe(({ leader, health }) => {
-      if (leader !== undefined || health === 'no-quorum') queueMicrotask(finish)
-    })
   })
 }
 

@@ -1,9 +1,8 @@
 #!/usr/bin/env node
-/** The command `harmonydb`: reads the arguments, runs the command, and ends the process with a status that means something. */
-import { CommanderError } from 'commander'
-import { exitStatus, failureOf } from './exit-status.ts'
-import { processOutput, ReaderGone } from './output.ts'
-import { createProgram } from './program.ts'
+/** The command `harmonydb`: runs one command, and ends the process with a status that means something. */
+import { exitStatus } from './exit-status.ts'
+import { processOutput } from './output.ts'
+import { runCommandLine } from './run.ts'
 
 /** How long an orderly end may take. */
 const endMsMax = 10_000
@@ -16,10 +15,11 @@ let stopping: Promise<string> | undefined
 function untilStopped(): Promise<string> {
   stopping ??= new Promise<string>(resolve => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-      process.once(signal, () => {
-        process.on(signal, () => process.exit(exitStatus.failed))
+      process.on(signal, () => {
+        if (stoppedBy !== undefined) process.exit(exitStatus.failed)
+        stoppedBy = signal
         setTimeout(() => {
-          output.note('it does not end in order; ending it')
+          output.note(`harmonydb: it did not end in order within ${endMsMax / 1000} s; ending it`)
           process.exit(exitStatus.failed)
         }, endMsMax).unref()
         resolve(signal)
@@ -29,20 +29,8 @@ function untilStopped(): Promise<string> {
   return stopping
 }
 
-async function run(): Promise<number> {
-  const program = createProgram(output, process.env.HARMONYDB_VERSION ?? 'development', untilStopped)
-  try {
-    await program.parseAsync()
-    return exitStatus.done
-  } catch (error) {
-    if (error instanceof ReaderGone) return exitStatus.done
-    // Commander has said what it had to say.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? exitStatus.done : exitStatus.usage
-    const { status, text } = failureOf(error)
-    if (text !== '') output.note(`harmonydb: ${text}`)
-    return status
-  }
-}
+let stoppedBy: string | undefined
 
+const version = process.env.HARMONYDB_VERSION ?? 'development'
 // Native threads may keep the process alive after its work is done.
-run().then(status => process.exit(status))
+runCommandLine(process.argv.slice(2), { output, version, untilStopped }).then(status => process.exit(status))

@@ -1,37 +1,33 @@
 /** The command line's grammar: commands, options and their help. What a command does is in the other files. */
 import { readFileSync } from 'node:fs'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander'
 import type { Consistency } from '../../../src/index.ts'
 import { startSignalingServer } from '../signaling/server.ts'
 import { get, put, remove, scan, status } from './data-commands.ts'
-import { exitStatusHelp, systemFailure, usage } from './exit-status.ts'
+import { systemFailure, usage } from './exit-status.ts'
+import { examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
 import type { Output } from './output.ts'
 import { serve } from './serve-command.ts'
 
-const textHelp = `Keys:
-  A key is a JSON array of its parts, '["user",1]', or a bare string, which is a key of one part: user is ["user"].
-  Parts are strings, numbers, true and false, {"$bigint":"123"} and {"$bytes":"base64"}.
-
-Values:
-  JSON; where the text cannot be mistaken for JSON, a string as it stands. What JSON lacks is an object with one name:
-  {"$bigint":"123"}  {"$bytes":"base64"}  {"$date":"2026-11-23T00:00:00Z"}  {"$number":"NaN"}  {"$undefined":true}
-  {"$map":[[key,value],...]}  {"$set":[...]}  {"$typed":["Float32Array","base64"]}  {"$buffer":"base64"}  {"$dataview":"base64"}
-  An object with a name that begins with $ is {"$object":[["$name",value],...]}.
-
-Where:
-  Commands on data use the peer that \`harmonydb serve\` runs on the directory; where none runs, they open the directory themselves.
-`
-
-/** @param untilStopped Resolves with a word for people when the process is to end (a signal). */
-export function createProgram(output: Output, version: string, untilStopped: () => Promise<string>): Command {
+/**
+ * @param writers Where Commander says help and usage.
+ * @param untilStopped Resolves with a word for people when the process is to end (a signal).
+ */
+export function createProgram(
+  output: Output,
+  writers: OutputConfiguration,
+  version: string,
+  untilStopped: () => Promise<string>,
+): Command {
   const program = new Command('harmonydb')
     .description('HarmonyDB: a database that lives inside your programs, and is one across all of them.')
     .version(version)
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show the help of a command')
     .showHelpAfterError('(--help shows how it is used)')
-    .addHelpText('after', `\n${textHelp}\n${exitStatusHelp}`)
+    .addHelpText('after', generalHelp)
+    .configureOutput(writers)
     .exitOverride()
 
   addServe(program, output, untilStopped)
@@ -100,6 +96,7 @@ export function createProgram(output: Output, version: string, untilStopped: () 
     .description('print the state of the peer, its cluster and its storage')
     .action(options => status(options, output))
 
+  for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
   return program
 }
 

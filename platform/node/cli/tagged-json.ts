@@ -38,6 +38,7 @@ export function keyFromJson(json: unknown): Result<Key> {
     const decoded = decode(item, 0)
     if (!decoded.ok) return invalidKey(`part ${i}: ${decoded.error.message}`)
     const part = decoded.value
+    if (Number.isNaN(part)) return invalidKey(`part ${i} is NaN, which has no place in the order of keys`)
     if (part instanceof Uint8Array || ['string', 'number', 'bigint', 'boolean'].includes(typeof part))
       parts.push(part as KeyPart)
     else return invalidKey(`part ${i} is no string, number, boolean, {"$bigint":…} or {"$bytes":…}`)

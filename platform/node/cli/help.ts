@@ -1,0 +1,62 @@
+/** What --help says beyond the options. */
+import { exitStatusHelp } from './exit-status.ts'
+
+export const generalHelp = `
+Examples:
+  $ harmonydb put '["user",1]' '{"name":"Ada"}'
+  $ harmonydb get '["user",1]'
+  $ harmonydb scan --prefix user
+  $ HARMONYDB_SECRET=... harmonydb serve --room shop-42
+
+Keys:
+  A key is a JSON array of its parts, '["user",1]', or a bare string, which is a key of one part: user is ["user"].
+  Parts are strings, numbers, true and false, {"$bigint":"123"} and {"$bytes":"base64"}.
+
+Values:
+  JSON; where the text cannot be mistaken for JSON, a string as it stands. What JSON lacks is an object with one name:
+  {"$bigint":"123"}  {"$bytes":"base64"}  {"$date":"2026-11-23T00:00:00Z"}  {"$number":"NaN"}  {"$undefined":true}
+  {"$map":[[key,value],...]}  {"$set":[...]}  {"$typed":["Float32Array","base64"]}  {"$buffer":"base64"}  {"$dataview":"base64"}
+  An object with a name that begins with $ is {"$object":[["$name",value],...]}.
+
+Where:
+  Commands on data use the peer that \`harmonydb serve\` runs on the directory; where none runs, they open the directory themselves.
+  What they read is linearizable, unless --consistency says otherwise: a directory of a peer whose cluster has other voters then answers
+  only while \`serve\` runs on it and reaches a majority; --consistency local always answers.
+
+Secrets:
+  A room's secret is best given by HARMONYDB_SECRET or --secret-file: the command line of a process is there for everybody to see.
+
+${exitStatusHelp}`
+
+const examples: Readonly<Record<string, readonly string[]>> = {
+  serve: [
+    '$ harmonydb serve --dir ./data --port 8787',
+    '$ HARMONYDB_SECRET=... harmonydb serve --room shop-42 --host 0.0.0.0',
+    '$ harmonydb serve --room shop-42 --secret-file ./secret --signaling ws://10.0.0.7:8787',
+  ],
+  signal: ['$ harmonydb signal --host 0.0.0.0 --port 8787'],
+  get: [
+    '$ harmonydb get \'["user",1]\'',
+    '$ harmonydb get config --dir ./data --consistency local',
+    '$ harmonydb get picture --raw > picture.png',
+  ],
+  put: [
+    '$ harmonydb put \'["user",1]\' \'{"name":"Ada"}\'',
+    '$ harmonydb put zip 01234 --string',
+    '$ harmonydb put config - --if-absent < config.json',
+  ],
+  delete: ['$ harmonydb delete \'["user",1]\'', '$ harmonydb delete lock --if-version 0000000000002b'],
+  scan: [
+    '$ harmonydb scan --prefix user --limit 10',
+    '$ harmonydb scan --start \'["at",100]\' --end \'["at",200]\' --reverse',
+    '$ harmonydb scan --json > all.jsonl',
+  ],
+  import: ['$ harmonydb import cities.jsonl', '$ harmonydb scan --json | harmonydb import - --dir ./copy'],
+  status: ['$ harmonydb status --dir ./data', '$ harmonydb status --json'],
+}
+
+/** Of one command. */
+export function examplesOf(name: string): string {
+  const lines = examples[name]
+  return lines === undefined ? '' : `\nExamples:\n${lines.map(line => `  ${line}`).join('\n')}`
+}
