@@ -251,6 +251,12 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
       expect((await rest.toArray())[0]?.value).toBe(300)
       expect(rest.cursor).toBe('')
       expect(scan.cursor).toMatch(/^[A-Za-z0-9_-]+$/)
+      const whole = db.scan({ prefix: 'n' })
+      for await (const { value } of whole) if (value === 599) break
+      expect(whole.cursor).toBe('')
+      const exact = db.scan({ prefix: 'n' }, { limit: 600 })
+      await exact.toArray()
+      expect(exact.cursor).toBe('')
     })
 
     test('A6 a cursor of another range or direction, or none, is VALIDATION', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { hexEncode } from '../../../src/base/bytes.ts'
+import { hexDecode, hexEncode } from '../../../src/base/bytes.ts'
 import { HarmonyError } from '../../../src/base/errors.ts'
 import { decodeKey, encodeKey, keyBytesMax } from '../../../src/database/key.ts'
 import { encodeRange, isEmptyRange } from '../../../src/database/range.ts'
@@ -69,6 +69,29 @@ describe('the key format stays as it is', () => {
     const result = decodeKey(bytes)
     bytes[1] = 77
     expect(result).toEqual({ ok: true, value: [Uint8Array.of(5, 6)] })
+  })
+})
+
+describe('the decoder refuses', () => {
+  test.each<[string, string]>([
+    ['nothing', ''],
+    ['an unknown tag', '60'],
+    ['tag 00', '00'],
+    ['text without an end', '2061'],
+    ['an escape of something else', '20610103' + '00'],
+    ['an escape at the end', '206101' + '00'],
+    ['ill-formed text', '20ff00'],
+    ['half a number', '30bff000'],
+    ['NaN', '30fff8000000000000'],
+    ['-0', '307fffffffffffffff'],
+    ['a bigint with a leading zero', '40820001'],
+    ['a bigint that ends early', '408201'],
+    ['a short bigint in the long form', '40ff000101'],
+    ['a long bigint whose length ends early', '40ff01'],
+    ['zero in the negative form', '407f'],
+  ])('%s', (_, encoded) => {
+    const result = decodeKey(hexDecode(encoded)!)
+    expect(result.ok || result.error.code).toBe('CORRUPT')
   })
 })
 
