@@ -67,6 +67,7 @@ export default defineConfig([
     tsconfig: 'platform/node/tsconfig.json',
     platform: 'node',
     target: 'node20.19',
+    skipNodeModulesBundle: true,
     define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
     dts: {
       entry: { index: 'platform/node/entry.ts' },

@@ -12,6 +12,7 @@ import {
   decodeResponse,
   encodeRequest,
   frameBytesMax,
+  plainBytes,
   type Request,
 } from './control-wire.ts'
 
@@ -78,7 +79,7 @@ class ControlClient implements ControlledCore {
   constructor(socket: WebSocket) {
     this.socket = socket
     socket.on('message', data => {
-      if (Buffer.isBuffer(data)) this.receive?.(data)
+      if (Buffer.isBuffer(data)) this.receive?.(plainBytes(data))
     })
     socket.on('close', (_code, reason) => {
       const why = reason.length > 0 ? reason.toString() : 'it ended'

@@ -13,7 +13,15 @@ import type { Duplex } from 'node:stream'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
 import { type Core, HarmonyError, isHarmonyError } from '../../../src/index.ts'
 import { refuseUpgrade } from '../signaling/server.ts'
-import { type Answer, decodeRequest, encodeAnswer, encodeFailure, frameBytesMax, type Request } from './control-wire.ts'
+import {
+  type Answer,
+  decodeRequest,
+  encodeAnswer,
+  encodeFailure,
+  frameBytesMax,
+  plainBytes,
+  type Request,
+} from './control-wire.ts'
 
 export const controlPath = '/control'
 const connectionsMax = 32
@@ -60,7 +68,7 @@ function serve(socket: WebSocket, core: Core): void {
   socket.on('error', () => {})
   socket.on('close', () => clearTimeout(idle))
   socket.on('message', (data: RawData, isBinary: boolean) => {
-    const request = isBinary && Buffer.isBuffer(data) ? decodeRequest(data) : undefined
+    const request = isBinary && Buffer.isBuffer(data) ? decodeRequest(plainBytes(data)) : undefined
     if (busy || request === undefined) {
       socket.close(4400, busy ? 'one request at a time' : 'malformed request')
       return

@@ -46,6 +46,10 @@ export type Answer =
   | { readonly verb: 'write'; readonly version: string }
   | { readonly verb: 'mirror'; readonly mirror: CoreMirror }
 
+/** A Buffer's `slice` is a view where a Uint8Array's is a copy: what goes into the core must be the latter. */
+export const plainBytes = (buffer: Buffer): Uint8Array =>
+  new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+
 type Verb = Request['verb']
 
 const verbs: readonly Verb[] = ['read', 'scan', 'write', 'mirror']
