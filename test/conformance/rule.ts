@@ -3,6 +3,8 @@
  * can each run them one by one and report them by id. A harness says how its host makes, crashes and reopens things and how
  * it waits: real hosts poll, the simulation runs its world.
  */
+import { equalBytes } from '../../src/base/bytes.ts'
+import { crc32c } from '../../src/base/checksum.ts'
 
 export interface Rule<Harness> {
   /** Of `src/platform.ts`: L1, G2, E4… Several rules may check one id. */
@@ -30,6 +32,7 @@ export function check(condition: boolean, message: string): asserts condition {
 
 /** By content: plain data, arrays, byte arrays. */
 export function checkEqual(actual: unknown, expected: unknown, what: string): void {
+  if (actual instanceof Uint8Array && expected instanceof Uint8Array && equalBytes(actual, expected)) return
   const [a, b] = [shown(actual), shown(expected)]
   if (a !== b) throw new RuleBroken(`${what}: expected ${short(b)}, got ${short(a)}`)
 }
@@ -93,7 +96,8 @@ export async function pollUntil(condition: () => boolean, what: string, timeoutM
 function shown(value: unknown): string {
   return (
     JSON.stringify(value, (_, part) => {
-      if (part instanceof Uint8Array) return `bytes:${Array.from(part).join(',')}`
+      if (part instanceof Uint8Array)
+        return `${part.length} bytes: ${Array.from(part.subarray(0, 200)).join(' ')} checksum ${crc32c(part)}`
       if (part === undefined) return 'undefined'
       return part
     }) ?? 'undefined'

@@ -1,0 +1,234 @@
+/**
+ * A LogFile over segments of the file system (`segment.ts`): writes and reads are synchronous, `sync` is an fdatasync in another thread.
+ * Reads complete before they return, also while a sync is under way.
+ *
+ * Invariants
+ *  - Segments adjoin: each begins where the one before ends. There is at least one.
+ *  - After opening, `end` is the end of the last segment: which of its zeros were appended nobody can tell (L3).
+ *  - Everything behind the cut is zero, on the device, before `truncate` returns: no later append can precede it (L4).
+ *  - Segments go from the front only after a sync that covers what was appended before `dropFront`, lowest first, each unlink synced
+ *    before the next: a crash leaves no gap.
+ *
+ * Caveats: a lost last segment cannot be told from one that never was; the log's owner keeps a mark. Making a segment
+ * blocks for its zeroing and sync; at 16 MiB each that is rare.
+ */
+import { assert } from '../../../src/base/assert.ts'
+import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import type { Completion, Done, LogFile } from '../../../src/platform.ts'
+import { type Files, storageError } from './files.ts'
+import { createSegment, damaged, erase, headBytes, openSegment, type Segment, segmentEnd } from './segment.ts'
+import { SyncQueue } from './sync-queue.ts'
+
+const firstFileBytes = 1024 * 1024
+const fileBytesMax = 16 * 1024 * 1024
+
+export interface LogPlace {
+  readonly files: Files
+  readonly directory: string
+  readonly name: string
+}
+
+/**
+ * @param numbers Of the segments that exist, ascending; empty for a new log.
+ * @throws HarmonyError CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST.
+ */
+export function openLogFile(place: LogPlace, numbers: readonly number[], onClosed: () => void): LogFile {
+  const { files, directory, name } = place
+  const segments: Segment[] = []
+  try {
+    for (const number of numbers) {
+      const segment = openSegment(files, directory, name, number)
+      segments.push(segment)
+      const before = segments.at(-2)
+      if (before === undefined) continue
+      if (before.number + 1 !== number) throw damaged(segment.path, `segment ${before.number + 1} before it is missing`)
+      if (segmentEnd(before) !== segment.base)
+        throw damaged(segment.path, 'it does not go on where the one before it ends')
+    }
+    if (segments.length === 0) {
+      const dataBytes = firstFileBytes - headBytes
+      segments.push(createSegment(files, directory, name, { number: 0, base: 0, dataBytes }))
+      return new NodeLogFile(place, segments, 0, onClosed)
+    }
+  } catch (error) {
+    for (const { file } of segments) files.close(file)
+    throw isHarmonyError(error) ? error : storageError(error, `opening the log ${name} in ${directory}`)
+  }
+  return new NodeLogFile(place, segments, segmentEnd(segments.at(-1)!), onClosed)
+}
+
+class NodeLogFile implements LogFile {
+  private readonly place: LogPlace
+  private segments: Segment[]
+  private from: number
+  private to: number
+  private readonly onClosed: () => void
+  private readonly syncs: SyncQueue
+  /** At first all: a process that died may have left writes in the system's cache. */
+  private readonly dirty: Set<Segment>
+  /** Out of the log, still there until the next completed sync. */
+  private dropped: Segment[] = []
+
+  constructor(place: LogPlace, segments: Segment[], end: number, onClosed: () => void) {
+    this.place = place
+    this.segments = segments
+    this.dirty = new Set(segments)
+    this.from = segments[0]!.base
+    this.to = end
+    this.onClosed = onClosed
+    this.syncs = new SyncQueue(done => this.startSync(done))
+  }
+
+  get start(): number {
+    return this.from
+  }
+
+  get end(): number {
+    return this.to
+  }
+
+  append(bytes: Uint8Array): void {
+    const at = this.to
+    const refusal = this.syncs.refusal()
+    if (refusal?.code === 'CLOSED') return
+    this.to += bytes.length
+    if (refusal !== undefined || bytes.length === 0) return
+    this.guard('appending to', () => {
+      while (segmentEnd(this.segments.at(-1)!) < this.to) this.grow()
+      this.eachPart(at, bytes.length, (segment, position, part, length) => {
+        this.place.files.write(segment.file, bytes.subarray(part, part + length), position)
+        this.dirty.add(segment)
+      })
+    })
+  }
+
+  sync(done: Done): void {
+    this.syncs.sync(done)
+  }
+
+  read(offset: number, length: number, done: Completion<Uint8Array>): void {
+    const refusal = this.syncs.refusal()
+    if (refusal !== undefined) return done({ ok: false, error: refusal })
+    if (length < 0 || offset < this.from || offset + length > this.to) {
+      const message = `bytes ${offset} to ${offset + length} were asked of a log that holds ${this.from} to ${this.to}`
+      return done({ ok: false, error: new HarmonyError('CORRUPT', message) })
+    }
+    const bytes = new Uint8Array(length)
+    try {
+      this.eachPart(offset, length, (segment, position, part, partLength) => {
+        const read = this.place.files.read(segment.file, bytes.subarray(part, part + partLength), position)
+        if (read < partLength) throw damaged(segment.path, 'it became shorter while it was open')
+      })
+    } catch (cause) {
+      const error = isHarmonyError(cause) ? cause : storageError(cause, `reading the log ${this.place.name}`)
+      return done({ ok: false, error })
+    }
+    done({ ok: true, value: bytes })
+  }
+
+  truncate(end: number): void {
+    assert(end >= this.from && end <= this.to, 'a log is cut between its start and its end')
+    if (this.syncs.refusal() !== undefined) return
+    const { files, directory } = this.place
+    this.guard('cutting', () => {
+      // The last first: a crash in between leaves a log without a gap.
+      while (this.segments.length > 1 && this.segments.at(-1)!.base >= end) {
+        const segment = this.segments.pop()!
+        this.dirty.delete(segment)
+        files.close(segment.file)
+        files.remove(segment.path)
+        files.syncDirectory(directory)
+      }
+      this.to = end
+      const last = this.segments.at(-1)!
+      const { file, base, dataBytes } = last
+      if (erase(files, file, headBytes + end - base, headBytes + dataBytes)) files.datasyncNow(file)
+    })
+    this.to = end
+  }
+
+  dropFront(offset: number): void {
+    assert(offset >= 0 && offset <= this.to, 'a log loses no more than it has')
+    if (this.syncs.refusal() !== undefined) return
+    while (this.segments.length > 1 && segmentEnd(this.segments[0]!) <= offset)
+      this.dropped.push(this.segments.shift()!)
+    this.from = this.segments[0]!.base
+  }
+
+  close(done: Done): void {
+    this.syncs.close(() => {
+      for (const { file } of [...this.dropped, ...this.segments]) this.place.files.close(file)
+      this.onClosed()
+    }, done)
+  }
+
+  private grow(): void {
+    const { files, directory, name } = this.place
+    const last = this.segments.at(-1)!
+    const fileBytes = Math.min(fileBytesMax, 2 * (headBytes + last.dataBytes))
+    const fields = { number: last.number + 1, base: segmentEnd(last), dataBytes: fileBytes - headBytes }
+    this.segments.push(createSegment(files, directory, name, fields))
+  }
+
+  /** Visits the parts of log[offset, offset + length): position is in the segment's file, part counts from `offset`. */
+  private eachPart(
+    offset: number,
+    length: number,
+    visit: (segment: Segment, position: number, part: number, length: number) => void,
+  ): void {
+    let done = 0
+    for (const segment of this.segments) {
+      if (done === length) return
+      const within = offset + done - segment.base
+      if (within >= segment.dataBytes) continue
+      const part = Math.min(length - done, segment.dataBytes - within)
+      visit(segment, headBytes + within, done, part)
+      done += part
+    }
+  }
+
+  private startSync(done: (error: HarmonyError | undefined) => void): void {
+    const dirty = [...this.dirty]
+    this.dirty.clear()
+    const droppedBefore = this.dropped
+    this.dropped = []
+    let failure: HarmonyError | undefined
+    let left = dirty.length
+    const finished = (): void => {
+      // Dropped segments stay if the sync failed: what replaces them may be lost.
+      if (failure === undefined) failure = this.removeDropped(droppedBefore)
+      else this.dropped.push(...droppedBefore)
+      done(failure)
+    }
+    if (left === 0) return finished()
+    for (const segment of dirty) {
+      this.place.files.datasync(segment.file, error => {
+        if (error !== undefined) failure ??= storageError(error, `syncing ${segment.path}`)
+        left--
+        if (left === 0) finished()
+      })
+    }
+  }
+
+  private removeDropped(segments: readonly Segment[]): HarmonyError | undefined {
+    const { files, directory } = this.place
+    try {
+      for (const { file, path } of segments) {
+        files.close(file)
+        files.remove(path)
+        files.syncDirectory(directory)
+      }
+      return undefined
+    } catch (error) {
+      return storageError(error, `removing segments of the log ${this.place.name}`)
+    }
+  }
+
+  private guard(doing: string, run: () => void): void {
+    try {
+      run()
+    } catch (error) {
+      this.syncs.fail(storageError(error, `${doing} the log ${this.place.name}`))
+    }
+  }
+}
