@@ -52,7 +52,7 @@ export async function loadCities(
   report: (progress: LoadProgress) => void,
 ): Promise<'complete' | 'paused'> {
   const rate = new RateMeter()
-  let plan = await readPlan(session)
+  let plan = await currentPlan(session, nothing, signal)
   let perSecond = 0
   let waiting = ''
   for (;;) {
@@ -68,7 +68,7 @@ export async function loadCities(
       waiting = reasonToRetry(error)
     }
     report({ loaded: plan.loaded, goal, perSecond: 0, waiting })
-    plan = await readPlanAgain(session, plan, signal)
+    plan = await currentPlan(session, plan, signal)
   }
 }
 
@@ -78,12 +78,15 @@ interface Plan {
   readonly version: string | null
 }
 
+const nothing: Plan = { loaded: 0, version: null }
+
 async function readPlan(session: Session): Promise<Plan> {
   const { value: entry } = await session.run(db => db.getEntry(progressKey))
   return { loaded: readProgress(entry?.value), version: entry?.version ?? null }
 }
 
-async function readPlanAgain(session: Session, old: Plan, signal: AbortSignal): Promise<Plan> {
+/** As soon as it can be read; `old` if the load is paused meanwhile. */
+async function currentPlan(session: Session, old: Plan, signal: AbortSignal): Promise<Plan> {
   while (!signal.aborted) {
     try {
       return await readPlan(session)

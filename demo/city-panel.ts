@@ -50,7 +50,7 @@ export function createCityPanel(page: PageContext, dataUrl: string): CityPanel {
     setText(load, loaded === 0 ? 'Load data set' : complete ? 'Loaded' : 'Go on loading')
     search.enable(page.session()?.alive === true)
     if (running !== undefined) return
-    if (loaded === 0) show('Not loaded yet.', 'idle')
+    if (loaded === 0) show(finished || 'Not loaded yet.', finished === '' ? 'idle' : 'stopped')
     else show(`${formatCount(loaded)} cities in the database. ${finished}`.trim(), complete ? 'complete' : 'partial')
   }
   const showProgress = (progress: LoadProgress): void => {

@@ -121,7 +121,14 @@ export function createDataTable(page: PageContext, actions: RowActions): DataTab
     void refresh()
   })
   next.addEventListener('click', () => void turnPage())
-  filterBox.addEventListener('input', settled(120, restart))
+  const restartSoon = settled(120, restart)
+  filterBox.addEventListener('input', () => {
+    // What is shown, or still being read, belongs to the filter before: there is no next page of it.
+    reading++
+    cursor = ''
+    showPager()
+    restartSoon()
+  })
   showPager()
 
   return {

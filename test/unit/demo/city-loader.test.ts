@@ -107,6 +107,32 @@ describe('loading the cities', () => {
     expect(waits.some(text => text.startsWith('COMMIT_UNKNOWN'))).toBe(true)
   })
 
+  test('without a quorum at the very beginning it waits, and a pause ends the wait', async () => {
+    const db = open()
+    const sessionOf = (refusals: number): Session => {
+      const session = sessionOver(db, sound)
+      const read = session.db.getEntry
+      return {
+        ...session,
+        run: operation =>
+          session.run(inner =>
+            operation(
+              Object.assign(Object.create(inner), {
+                getEntry: (...given: Parameters<typeof read>) =>
+                  refusals-- > 0 ? Promise.reject(new HarmonyError('NO_QUORUM', 'not now')) : read(...given),
+              }),
+            ),
+          ),
+      }
+    }
+    expect(await loadCities(sessionOf(1), cities, 600, forever, () => {})).toBe('complete')
+    expect(await idsIn(db)).toEqual(firstIds(600))
+    const stop = new AbortController()
+    setTimeout(() => stop.abort(), 50)
+    expect(await loadCities(sessionOf(1_000), cities, 700, stop.signal, () => {})).toBe('paused')
+    expect(await idsIn(db)).toEqual(firstIds(600))
+  })
+
   test('an error that waiting cannot help against ends it', async () => {
     const full = sessionOver(open(), () => Promise.reject(new HarmonyError('QUOTA', 'the disk is full')))
     await expect(loadCities(full, cities, 1_000, forever, () => {})).rejects.toMatchObject({ code: 'QUOTA' })
