@@ -12,10 +12,11 @@ import {
   type Listening,
   type RunOptions,
   run,
+  runHere,
   startServe,
   type TemporaryFolder,
   temporaryFolder,
-  type Watched,
+  Watched,
 } from './cli-kit.ts'
 
 const testMsMax = 90_000
@@ -37,8 +38,10 @@ afterEach(async () => {
   folder.remove()
 })
 
-const harmonydb = (args: readonly string[], options: RunOptions = {}): Promise<Ended> =>
+const spawned = (args: readonly string[], options: RunOptions = {}): Promise<Ended> =>
   run(built.cli, args, { cwd: folder.path, ...options })
+
+const harmonydb = runHere
 
 async function serve(name: string, ...args: readonly string[]): Promise<Watched & Listening> {
   const env = args.includes('--room') ? { HARMONYDB_SECRET: secret } : {}
@@ -84,7 +87,7 @@ describe('serve alone', () => {
       expect((await harmonydb(['get', '["user",1]', ...at])).out).toBe('{"name":"Ada"}\n')
       expect((await harmonydb(['get', 'nobody', ...at])).status).toBe(3)
       const stdin = Array.from({ length: 3_000 }, (_, n) => JSON.stringify({ key: ['n', n], value: n })).join('\n')
-      expect((await harmonydb(['import', '-', ...at], { stdin })).status).toBe(0)
+      expect((await spawned(['import', '-', ...at], { stdin })).status).toBe(0)
       const scanned = await harmonydb(['scan', '--prefix', 'n', '--keys-only', ...at])
       expect(scanned.out.trim().split('\n')).toHaveLength(3_000)
       expect((await harmonydb(['delete', 'a', ...at])).status).toBe(0)
@@ -125,12 +128,12 @@ describe('serve alone', () => {
     async () => {
       const peer = await serve('db')
       const port = new URL(peer.url).port
-      const again = await harmonydb(['serve', '--dir', folder.in('db'), '--port', '0'])
+      const again = await spawned(['serve', '--dir', folder.in('db'), '--port', '0'])
       expect(again).toMatchObject({ status: 5, err: expect.stringMatching(/^harmonydb: LOCKED: /) })
-      const taken = await harmonydb(['serve', '--dir', folder.in('other'), '--port', port])
+      const taken = await spawned(['serve', '--dir', folder.in('other'), '--port', port])
       expect(taken).toMatchObject({ status: 5, err: expect.stringContaining(port) })
       expect((await harmonydb(['put', 'a', '1', '--dir', folder.in('other')])).status).toBe(0)
-      expect((await harmonydb(['signal', '--port', port])).status).toBe(5)
+      expect((await spawned(['signal', '--port', port])).status).toBe(5)
       expect(await peer.stop('SIGINT')).toBe(0)
     },
     testMsMax,
@@ -240,7 +243,7 @@ describe('serves in one room', () => {
       const first = await serve('a', '--room', 'shop')
       await joined(first)
       const args = ['serve', '--dir', folder.in('b'), '--port', '0', '--room', 'shop']
-      const stranger = await harmonydb([...args, '--signaling', new URL(first.signal).origin], {
+      const stranger = await spawned([...args, '--signaling', new URL(first.signal).origin], {
         env: { HARMONYDB_SECRET: 'another secret altogether' },
       })
       expect(stranger.status).toBe(8)
@@ -261,7 +264,7 @@ describe('serves in one room', () => {
       await joined(first)
       const signaling = ['--signaling', new URL(first.signal).origin]
       const args = ['serve', '--dir', folder.in('b'), '--port', '0', '--room', 'shop', ...signaling]
-      const refused = await harmonydb(args, { env: { HARMONYDB_SECRET: secret } })
+      const refused = await spawned(args, { env: { HARMONYDB_SECRET: secret } })
       expect(refused).toMatchObject({ status: 7, err: expect.stringContaining('ROOM_CONFLICT') })
       expect((await harmonydb(['get', 'who', '--dir', folder.in('b')])).out).toBe('"b"\n')
       const second = await serve('b', '--room', 'shop', ...signaling, '--discard-local')
@@ -303,7 +306,6 @@ describe('signal', () => {
   test(
     'introduces two peers that know only it, and ends in order',
     async () => {
-      const { Watched } = await import('./cli-kit.ts')
       const signal = new Watched(built.cli, ['signal', '--port', '0', '--json'])
       running.push(signal)
       const listening = await signal.line(line => eventOf(line, 'listening'), 'listening')

@@ -1,7 +1,6 @@
 /** The command line on a directory: what it prints, what it refuses, and the status that it ends with. */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { runCommandLine } from '../../platform/node/cli/run.ts'
 import { type Database, open } from '../../platform/node/entry.ts'
 import {
   type Bundle,
@@ -9,6 +8,7 @@ import {
   type Ended,
   type RunOptions,
   run,
+  runHere,
   type TemporaryFolder,
   temporaryFolder,
 } from './cli-kit.ts'
@@ -35,21 +35,7 @@ afterEach(() => {
 const spawned = (args: readonly string[], options: RunOptions = {}): Promise<Ended> =>
   run(built.cli, args, { cwd: folder.path, ...options })
 
-/** In this process, which takes a tenth of the time; the working directory is the folder. */
-async function harmonydb(args: readonly string[]): Promise<Ended> {
-  let out = ''
-  let err = ''
-  const raw = async (content: Uint8Array | string): Promise<void> => {
-    out += typeof content === 'string' ? content : new TextDecoder().decode(content)
-  }
-  const note = (text: string): void => {
-    err += `${text}\n`
-  }
-  const output = { raw, line: (text: string) => raw(`${text}\n`), note }
-  const untilStopped = (): Promise<string> => new Promise(() => {})
-  const status = await runCommandLine(args, { output, version: '1.2.3', untilStopped })
-  return { status, out, err }
-}
+const harmonydb = runHere
 
 /** Fills `folder/db` in this process: quicker than a command each. */
 async function filled(fill: (db: Database) => Promise<unknown>): Promise<string> {
