@@ -76,7 +76,9 @@ function poll(read: () => unknown): Record<string, (...args: unknown[]) => Promi
   )
 }
 
-export const expect = Object.assign((value: unknown, message?: string) => chai.expect(value, message), chai.expect, { poll })
+export const expect = Object.assign((value: unknown, message?: string) => chai.expect(value, message), chai.expect, {
+  poll,
+})
 ;(globalThis as Record<PropertyKey, unknown>)[GLOBAL_EXPECT] = expect
 setState({}, expect as never)
 
