@@ -25,6 +25,7 @@ export class HandEndpoint implements Endpoint {
   other: HandEndpoint | undefined
   private readonly buffered: Record<Lane, number> = { consensus: 0, bulk: 0 }
   private readonly clock: Clock
+  private early: (() => void)[] = []
 
   constructor(clock: Clock, binding = patterned(32)) {
     this.clock = clock
@@ -33,6 +34,8 @@ export class HandEndpoint implements Endpoint {
 
   listen(events: EndpointEvents): void {
     this.events = events
+    for (const run of this.early) run()
+    this.early = []
   }
 
   send(lane: Lane, bytes: Uint8Array): void {
@@ -44,7 +47,9 @@ export class HandEndpoint implements Endpoint {
   }
 
   inject(lane: Lane, bytes: Uint8Array): void {
-    if (this.closedWith === undefined) this.events?.onMessage(lane, bytes)
+    if (this.closedWith !== undefined) return
+    if (this.events === undefined) this.early.push(() => this.inject(lane, bytes))
+    else this.events.onMessage(lane, bytes)
   }
 
   bufferedBytes(lane: Lane): number {
@@ -80,6 +85,8 @@ export class LinkUnderTest implements LinkHost {
   linked = 0
   drains = 0
   cut = false
+  /** Sent from within `onLinked`, on both lanes. */
+  greeting: Uint8Array | undefined
   private flushDue = false
 
   constructor(clock: Clock, self: string, peer: string, changes: Partial<HandshakeOptions> = {}) {
@@ -115,6 +122,9 @@ export class LinkUnderTest implements LinkHost {
   onLinked(_link: Link, said: Advert): void {
     this.linked++
     this.advertOfOther = said
+    if (this.greeting === undefined) return
+    this.link.send('consensus', this.greeting)
+    this.link.send('bulk', this.greeting)
   }
   onAdvert(_link: Link, said: Advert): void {
     this.advertOfOther = said

@@ -156,6 +156,20 @@ describe('liveness', () => {
     expect(a.received.map(({ bytes }) => equalBytes(bytes, patterned(70_000, 3)))).toEqual([true])
   })
 
+  it('a message that was cut in the middle is not finished after the heal, and no offence', () => {
+    const { a } = bench()
+    a.endpoint.inject('bulk', fragment('first', 1000, patterned(100)))
+    a.cut = true
+    a.link.onCut()
+    a.endpoint.inject('bulk', fragment('more', 100, patterned(100)))
+    a.cut = false
+    a.link.onCut()
+    a.endpoint.inject('bulk', fragment('more', 200, patterned(800)))
+    expect([...a.closed, ...a.received]).toEqual([])
+    a.endpoint.inject('bulk', channelMessage('whole', patterned(10)))
+    expect(a.received).toEqual([{ lane: 'bulk', bytes: patterned(10) }])
+  })
+
   it('a farewell is heard as one', () => {
     const { world, a, b } = bench()
     a.link.close('left the room', true)
@@ -210,6 +224,25 @@ describe('handshake on a link', () => {
     expect(a.closed).toEqual([{ reason: 'handshake timed out', left: false }])
     expect(a.refused).toEqual([])
   })
+
+  it.each([0, 3])(
+    'what is sent from within onLinked is not too early for the other side (start %i ms apart)',
+    apartMs => {
+      const world = new World(1)
+      const a = new LinkUnderTest(world.process('a').platform.clock, 'a', 'b')
+      const b = new LinkUnderTest(world.process('b').platform.clock, 'b', 'a')
+      a.endpoint.other = b.endpoint
+      b.endpoint.other = a.endpoint
+      a.greeting = patterned(10, 1)
+      b.greeting = patterned(10, 2)
+      a.link.start()
+      world.run(apartMs)
+      b.link.start()
+      world.run(10)
+      expect(a.received.map(({ bytes }) => bytes)).toEqual([b.greeting, b.greeting])
+      expect(b.received.map(({ bytes }) => bytes)).toEqual([a.greeting, a.greeting])
+    },
+  )
 
   it('another frame format is a version mismatch', () => {
     const { a } = bench({}, {})

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { equalBytes } from '../../../src/base/bytes.ts'
-import { advert, patterned, Room } from './mesh-kit.ts'
+import { Attempt } from '../../../src/cluster/mesh-attempt.ts'
+import type { ConnectionEvents, Introduction, Transport } from '../../../src/platform.ts'
+import { advert, identityOf, patterned, Room } from './mesh-kit.ts'
 
 describe('linking', () => {
   it('two peers of a room link once, each knows the other by its advert', () => {
@@ -22,7 +24,7 @@ describe('linking', () => {
     expect(room.world.runUntil(() => room.allLinked(nodes), 3000)).toBe(true)
     room.world.run(20_000)
     for (const node of nodes) expect(node.links).toBe(9)
-  })
+  }, 30_000)
 
   it('messages arrive whole, in order, on both lanes', () => {
     const room = new Room(3)
@@ -47,5 +49,39 @@ describe('linking', () => {
     a.mesh.advertise({ ...advert, standing: 'member', hasData: true })
     room.world.run(100)
     expect(b.linked.get(a.id)).toEqual({ ...advert, standing: 'member', hasData: true })
+  })
+})
+
+describe('introductions', () => {
+  it('reach the transport in order and once, however the ways between shuffled and doubled them', () => {
+    const got: Introduction[] = []
+    const sent: number[] = []
+    const connection = { introduce: (message: Introduction) => got.push(message), close() {} }
+    let host: ConnectionEvents | undefined
+    const transport: Transport = {
+      connect(_remote, _initiator, events) {
+        host = events
+        events.onIntroduction({ own: 0 })
+        return connection
+      },
+      adopt: () => connection,
+      close() {},
+    }
+    const attempt = new Attempt({
+      session: 1,
+      initiator: false,
+      startedMs: 0,
+      way: undefined,
+      send: (_attempt, number) => sent.push(number),
+      onOpen() {},
+      onFailed() {},
+    })
+    attempt.connect(transport, identityOf('a').id)
+    for (const number of [2, 0, 0, 3, 2, 1, 1, 3, 5]) attempt.introduce(number, { number })
+    expect(got).toEqual([{ number: 0 }, { number: 1 }, { number: 2 }, { number: 3 }])
+    attempt.introduce(4, { number: 4 })
+    expect(got.slice(4)).toEqual([{ number: 4 }, { number: 5 }])
+    for (let i = 0; i < 300; i++) host!.onIntroduction({})
+    expect(sent.length).toBe(256)
   })
 })
