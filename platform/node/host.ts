@@ -1,4 +1,4 @@
-/** Clock and randomness of a Node process. */
+/** Clock and randomness of a Node process: the ports that need no library. Timers do not keep the process up (`keep-alive.ts`). */
 import { randomFillSync } from 'node:crypto'
 import type { Clock, Random } from '../../src/platform.ts'
 

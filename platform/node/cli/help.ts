@@ -1,4 +1,4 @@
-/** What --help says beyond the options. */
+/** What --help says beyond the options: how keys and values are written, where commands look for the data, examples, exit statuses. */
 import { exitStatusHelp } from './exit-status.ts'
 
 export const generalHelp = `
