@@ -16,15 +16,69 @@ import { configurationOf, data, idOf, ModelNode, numberOf, textOf } from './mode
 
 const messagesMax = 400
 
+const eventNames = [
+  'deliver',
+  'tick',
+  'complete',
+  'propose',
+  'ask',
+  'change',
+  'transfer',
+  'campaign',
+  'restart',
+  'cut',
+  'uncut',
+] as const
+type Event = (typeof eventNames)[number]
+
+type Weather = (random: SeededRandom) => Record<'tick' | 'change' | 'transfer' | 'campaign' | 'restart' | 'cut', number>
+
+const mixed: Weather = random => ({
+  tick: random.pick([30, 60, 150]),
+  change: random.pick([0, 0, 15, 40]),
+  transfer: random.pick([0, 5, 20]),
+  campaign: random.pick([0, 2, 20]),
+  restart: random.pick([0, 2, 10, 40]),
+  cut: random.pick([0, 3, 10]),
+})
+/** Peers campaign against each other and crash while they do. */
+const elections: Weather = random => ({
+  tick: 60,
+  change: 0,
+  transfer: random.pick([0, 10]),
+  campaign: random.pick([60, 200]),
+  restart: random.pick([20, 60, 120]),
+  cut: 0,
+})
+/** Leaders are cut off while they change who votes. */
+const changes: Weather = random => ({
+  tick: 100,
+  change: random.pick([40, 120]),
+  transfer: random.pick([0, 20]),
+  campaign: random.pick([0, 5]),
+  restart: random.pick([0, 10]),
+  cut: random.pick([10, 20]),
+})
+const weathers = [mixed, mixed, elections, changes]
+
 export class NetworkModel {
   readonly nodes: ModelNode[] = []
   readonly random: SeededRandom
   /** Entries known to be committed, by index - 1. */
   readonly committed: Entry[] = []
+  /** The term in which each of them was. */
+  private readonly committedIn: number[] = []
   readsAnswered = 0
+  private readonly weights: Record<Event, number>
+  private readonly weightsSum: number
+  /** How often any message is next, instead of one of the oldest. */
+  private readonly disorder: number
+  /** Each node as often as its clock runs fast. */
+  private readonly clocks: ModelNode[] = []
   private network: Message[] = []
   /** Pairs from>to that nothing passes. */
   private readonly cut = new Set<string>()
+  private frozen: ModelNode | undefined
   private readonly leaders = new Map<number, PeerId>()
   private readonly contents = new Map<string, string>()
   private readonly asked = new Map<number, { readonly node: ModelNode; readonly committed: number }>()
@@ -33,21 +87,37 @@ export class NetworkModel {
 
   constructor(seed: number) {
     this.random = seededRandom(seed)
-    const voters = this.random.pick([1, 3, 3, 3])
+    const { random } = this
+    // Each seed has its own weather: what is rare in one is common in another (swarm testing).
+    const weather = random.pick(weathers)
+    this.weights = {
+      deliver: 1000,
+      complete: random.pick([100, 300, 600]),
+      propose: random.pick([20, 70]),
+      ask: 40,
+      uncut: random.pick([3, 10]),
+      ...weather(random),
+    }
+    this.disorder = random.pick([0.02, 0.2, 1])
+    this.weightsSum = eventNames.reduce((sum, name) => sum + this.weights[name], 0)
+    const electionTicks = random.between(2, 10)
+    const heartbeatTicks = random.pick([1, 2])
+    const voters = random.pick([1, 2, 3, 3, 3, 5])
     for (let n = 1; n <= 5; n++) {
       const numbers = Array.from({ length: voters }, (_, i) => i + 1)
       const birth = n <= voters ? configurationOf(numbers) : configurationOf([])
-      const own = this.random.fork()
+      const own = random.fork()
       const node: ModelNode = new ModelNode({
         id: n,
         birth,
         random: () => own.uint32(),
         limits: {
-          electionTicks: 5,
-          messageBytesMax: this.random.pick([1, 80, 1000]),
-          inflightMessagesMax: this.random.pick([1, 2, 16]),
-          cacheBytesMax: this.random.pick([0, 100, 10_000]),
-          applyBytesMax: this.random.pick([1, 100, 10_000]),
+          electionTicks,
+          heartbeatTicks,
+          messageBytesMax: random.pick([1, 80, 1000]),
+          inflightMessagesMax: random.pick([1, 2, 16]),
+          cacheBytesMax: random.pick([0, 100, 10_000]),
+          applyBytesMax: random.pick([1, 100, 10_000]),
           uncommittedBytesMax: 400,
         },
         send: message => this.send(message),
@@ -56,6 +126,7 @@ export class NetworkModel {
         onRead: read => this.checkRead(node, read),
       })
       this.nodes.push(node)
+      for (let i = random.pick([1, 3, 3, 9]); i > 0; i--) this.clocks.push(node)
     }
   }
 
@@ -66,34 +137,72 @@ export class NetworkModel {
   }
 
   private event(): void {
-    const { random } = this
-    const node = random.pick(this.nodes)
-    const dice = random.below(1000)
-    if (dice < 480) this.deliver()
-    else if (dice < 640) this.act(node, () => node.raft.tick())
-    else if (dice < 840) this.act(node, () => node.completeAppend())
-    else if (dice < 910) this.act(node, () => node.raft.propose(data(`c${this.nextCommand++}`)))
-    else if (dice < 940) this.act(node, () => this.ask(node))
-    else if (dice < 955) this.act(node, () => this.change(node))
-    else if (dice < 962)
-      this.act(node, () => node.raft.transferLeadership(random.chance(0.5) ? undefined : idOf(random.between(1, 5))))
-    else if (dice < 966) this.act(node, () => node.raft.campaign())
-    else if (dice < 976) this.restart(node)
-    else if (dice < 984) this.cutSome()
-    else if (dice < 992) this.cut.clear()
-    else for (const each of this.nodes) this.act(each, () => each.raft.tick())
+    const node = this.random.pick(this.nodes)
+    switch (this.drawEvent()) {
+      case 'deliver':
+        return this.network.length > 0 ? this.deliver() : this.tick()
+      case 'tick':
+        return this.tick()
+      case 'complete': {
+        const writing = this.nodes.filter(each => each.pending.length > 0)
+        return writing.length === 0 ? this.tick() : this.act(this.random.pick(writing), each => each.completeAppend())
+      }
+      case 'propose':
+        return this.act(this.proposer(node), proposer => proposer.raft.propose(data(`c${this.nextCommand++}`)))
+      case 'ask':
+        return this.act(this.proposer(node), asker => this.ask(asker))
+      case 'change':
+        return this.act(this.proposer(node), proposer => this.change(proposer))
+      case 'transfer':
+        return this.act(this.proposer(node), leader => this.transfer(leader))
+      case 'campaign':
+        return this.act(node, () => node.raft.campaign())
+      case 'restart':
+        node.restart()
+        return this.check(node)
+      case 'cut':
+        return this.cutSome()
+      case 'uncut':
+        return this.uncut()
+    }
+  }
+
+  private tick(): void {
+    const node = this.random.pick(this.clocks)
+    if (this.frozen !== node) this.act(node, () => node.raft.tick())
+  }
+
+  private drawEvent(): Event {
+    let left = this.random.below(this.weightsSum)
+    for (const event of eventNames) {
+      left -= this.weights[event]
+      if (left < 0) return event
+    }
+    return 'deliver'
+  }
+
+  /** Most of the time whoever believes to lead: there may be several. */
+  private proposer(otherwise: ModelNode): ModelNode {
+    const leaders = this.nodes.filter(node => node.raft.status().role === 'leader')
+    return leaders.length === 0 || this.random.chance(0.2) ? otherwise : this.random.pick(leaders)
+  }
+
+  private transfer(leader: ModelNode): void {
+    leader.raft.transferLeadership(this.random.chance(0.5) ? undefined : idOf(this.random.between(1, 5)))
   }
 
   /** Whole again: everything arrives, everyone's clock runs. Returns how many ticks it took until `done`. */
   heal(ticksMax: number, done: () => boolean): number {
-    this.cut.clear()
+    this.uncut()
     for (let tick = 1; tick <= ticksMax; tick++) {
       for (const node of this.nodes) {
         node.raft.tick()
         this.check(node)
       }
+      let rounds = 0
       for (let calm = false; !calm; ) {
         calm = true
+        if (++rounds > 2000) fail(`no rest: ${this.nodes.map(nameOf).join('; ')}`)
         for (const node of this.nodes) {
           if (node.raft.hasReady() || node.pending.length > 0) calm = false
           node.settle()
@@ -106,7 +215,7 @@ export class NetworkModel {
       }
       if (done()) return tick
     }
-    throw new Error(`not well after ${ticksMax} ticks: ${this.nodes.map(nameOf).join('; ')}`)
+    fail(`not well after ${ticksMax} ticks: ${this.nodes.map(nameOf).join('; ')}`)
   }
 
   leader(): ModelNode | undefined {
@@ -118,10 +227,10 @@ export class NetworkModel {
     return newest
   }
 
-  private act(node: ModelNode, action: () => void): void {
-    action()
+  private act(node: ModelNode, action: (node: ModelNode) => void): void {
+    action(node)
     this.check(node)
-    if (!this.random.chance(0.7)) return
+    if (!this.random.chance(0.85)) return
     while (node.process()) this.check(node)
   }
 
@@ -138,14 +247,28 @@ export class NetworkModel {
     node.raft.proposeConfiguration({ voters: voters.map(idOf), learners: learners.map(idOf) })
   }
 
-  private restart(node: ModelNode): void {
-    node.restart()
-    this.check(node)
+  private uncut(): void {
+    this.cut.clear()
+    this.frozen = undefined
   }
 
   private cutSome(): void {
-    for (const from of this.nodes) {
-      for (const to of this.nodes) if (this.random.chance(0.25)) this.cut.add(`${from.id}>${to.id}`)
+    const { random, nodes } = this
+    const alone = random.chance(0.6) ? this.proposer(random.pick(nodes)) : undefined
+    const style = random.pick(['links', 'alone', 'alone', 'deaf', 'mute', 'halves'])
+    // Without a clock it does not notice that it is alone.
+    if (alone !== undefined && random.chance(0.5)) this.frozen = alone
+    const half = new Set(random.shuffle([...nodes]).slice(0, 2))
+    for (const from of nodes) {
+      for (const to of nodes) {
+        const cut =
+          style === 'links'
+            ? random.chance(0.25)
+            : style === 'halves'
+              ? half.has(from) !== half.has(to)
+              : (style !== 'deaf' && from === alone) || (style !== 'mute' && to === alone)
+        if (cut) this.cut.add(`${from.id}>${to.id}`)
+      }
     }
   }
 
@@ -156,9 +279,7 @@ export class NetworkModel {
 
   private deliver(): void {
     const { random, network } = this
-    if (network.length === 0) return
-    // Mostly in order: far reordering alone never elects anybody.
-    const at = random.chance(0.8) ? random.below(Math.min(8, network.length)) : random.below(network.length)
+    const at = random.below(random.chance(this.disorder) ? network.length : Math.min(4, network.length))
     const message = network[at]!
     if (!random.chance(0.05)) network.splice(at, 1)
     if (random.chance(0.05)) return
@@ -180,6 +301,8 @@ export class NetworkModel {
     if (known !== undefined) fail(`election safety: two leaders of term ${term}`)
     this.leaders.set(term, node.id)
     for (const entry of this.committed) {
+      // Votes that come late may still make a leader of an earlier term.
+      if (this.committedIn[entry.index - 1]! >= term) continue
       if (node.file[entry.index - 1]?.term === entry.term) continue
       fail(`leader completeness: ${nameOf(node)} lacks committed entry ${entry.index}`)
     }
@@ -204,6 +327,7 @@ export class NetworkModel {
     for (let at = this.committed.length + 1; at <= commit; at++) {
       const first = ready.entries[0]?.index ?? Number.POSITIVE_INFINITY
       this.committed.push(at >= first ? ready.entries[at - first]! : node.file[at - 1]!)
+      this.committedIn.push(node.raft.status().term)
     }
   }
 

@@ -4,12 +4,14 @@ import { data } from './model-node.ts'
 import { NetworkModel } from './network-model.ts'
 
 // One seed: SEED=17 npx vitest run --project unit test/unit/raft/network.test.ts
+// More of them: SEEDS=5000
 const only = process.env.SEED
-const seeds = only === undefined ? Array.from({ length: 300 }, (_, i) => i + 1) : [Number(only)]
-const eventsPerSeed = 1500
+const count = Number(process.env.SEEDS ?? 400)
+const seeds = only === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(only)]
+const eventsPerSeed = 2500
 
 test(`a hostile network breaks no rule of consensus, and a healed one makes progress (${seeds.length} seeds)`, {
-  timeout: 60_000,
+  timeout: 60_000 + 200 * count,
 }, () => {
   let committed = 0
   let reads = 0
