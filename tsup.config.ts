@@ -1,12 +1,10 @@
 /**
- * What `npm pack` ships, in three builds:
+ * What `npm pack` ships, in three builds, the first two with their declarations in one file each:
  *
  *   dist/node/index.js, cli.js       Node. Packages stay imports: npm installs them.
  *   dist/browser/index.js            The page's part, and by dynamic import what it may need. Self-contained: packages are inside, so that it
  *                                    works from any server, under any bundler and in an import map.
  *   dist/browser/worker.js           `harmonydb/worker`: one module with everything in it, for the same reason.
- *   dist/node/index.d.ts             The declarations of both entries: they export the same names (tested). The reference in its first line
- *                                    is for projects whose `lib` lacks AsyncDisposable.
  *
  * `worker: 'auto'` starts a worker from a string: the module that does it in development is replaced here by one that holds the
  * worker's bundle (see its header).
@@ -47,6 +45,12 @@ const inlinedWorker: Plugin = {
   },
 }
 
+/** The reference is for projects whose `lib` lacks AsyncDisposable. */
+const declarations = {
+  banner: '/// <reference lib="esnext.disposable" />',
+  compilerOptions: { composite: false, incremental: false, emitDeclarationOnly: true, rootDir: '.' },
+}
+
 const everywhere: Options = {
   format: 'esm',
   sourcemap: true,
@@ -69,11 +73,7 @@ export default defineConfig([
     target: 'node20.19',
     skipNodeModulesBundle: true,
     define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
-    dts: {
-      entry: { index: 'platform/node/entry.ts' },
-      banner: '/// <reference lib="esnext.disposable" />',
-      compilerOptions: { composite: false, incremental: false, emitDeclarationOnly: true, rootDir: '.' },
-    },
+    dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },
   },
   {
     ...everywhere,
@@ -85,6 +85,7 @@ export default defineConfig([
     noExternal: [/.*/],
     splitting: true,
     esbuildPlugins: [inlinedWorker],
+    dts: { ...declarations, entry: { index: 'platform/browser/page/entry.ts' } },
   },
   {
     ...everywhere,

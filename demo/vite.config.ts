@@ -31,5 +31,12 @@ export default defineConfig({
   plugins: [contentSecurityPolicy],
   worker: { format: 'es' },
   server: { host: '127.0.0.1', fs: { allow: [here('..')] } },
-  build: { outDir: here('../dist/demo'), emptyOutDir: true, target: 'es2022', sourcemap: true },
+  build: {
+    outDir: here('../dist/demo'),
+    emptyOutDir: true,
+    target: 'es2022',
+    sourcemap: true,
+    // How long plugins took is nothing for somebody who starts the demo.
+    rolldownOptions: { checks: { pluginTimings: false } },
+  },
 })

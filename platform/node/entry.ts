@@ -1,4 +1,6 @@
 /** What `import 'harmonydb'` is in Node: the public surface and this host's `open`. Importing it loads no native module. */
+import type { HarmonyError as ThrownError } from '../../src/index.ts'
+
 export {
   type AbortSignalLike,
   batchBytesMax,
@@ -13,7 +15,6 @@ export {
   type Entry,
   type ErrorCode,
   getManyKeysMax,
-  type HarmonyError,
   type Health,
   type IceConfiguration,
   isHarmonyError,
@@ -42,3 +43,6 @@ export {
   type SignalingStats,
   startSignalingServer,
 } from './signaling/server.ts'
+
+/** What is thrown: a type only. `isHarmonyError` recognises it; `instanceof` would not, across workers and copies of the package. */
+export type HarmonyError = ThrownError

@@ -37,7 +37,7 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
   'platform/browser/worker': [...ports, 'platform/network'],
   'platform/simulation': ports,
   demo: [],
-  root: [],
+  root: ['test'],
   test: [...core, 'src/shard', 'src/cluster', 'src/database', 'src/rpc', 'src/index.ts'].concat([
     'platform/network',
     'platform/node',

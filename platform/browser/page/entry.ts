@@ -1,5 +1,7 @@
 /** What `import 'harmonydb'` is in a browser. Importing it runs nothing; `open` loads what it needs. */
-export { type ErrorCode, type HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import type { HarmonyError as ThrownError } from '../../../src/base/errors.ts'
+
+export { type ErrorCode, isHarmonyError } from '../../../src/base/errors.ts'
 export { batchBytesMax, batchOpsMax, getManyKeysMax } from '../../../src/database/database.ts'
 export { keyBytesMax } from '../../../src/database/key.ts'
 export type {
@@ -31,3 +33,6 @@ export type {
 } from '../../../src/database/types.ts'
 export { valueBytesMax } from '../../../src/database/value-format.ts'
 export { open } from './open.ts'
+
+/** What is thrown: a type only. `isHarmonyError` recognises it; `instanceof` would not, across workers and copies of the package. */
+export type HarmonyError = ThrownError
