@@ -6,6 +6,7 @@ import { HarmonyError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Clock, Done } from '../platform.ts'
 import type { RaftStatus } from '../raft/types.ts'
+import type { Replica } from '../shard/replica.ts'
 import { nobody } from './store.ts'
 import type { PeerMessage } from './wire.ts'
 
@@ -86,11 +87,26 @@ export function goodbye(
 
 const handOverMsMax = 5000
 
-/** Looks every `everyMs` whether leadership that is on its way has arrived. */
-export function awaitHandOver(clock: Clock, everyMs: number, status: () => RaftStatus | undefined, done: Done): void {
+/** Hands leadership to `to`, or to the most advanced voter, and looks every `everyMs` whether it has arrived. */
+export function handOver(
+  replica: () => Replica | undefined,
+  to: PeerId | undefined,
+  clock: Clock,
+  everyMs: number,
+  done: Done,
+): void {
+  const leader = replica()
+  if (leader?.status().role !== 'leader') {
+    const message = 'only the leader can hand leadership over; call this on the leading peer'
+    return done(new HarmonyError('NOT_MEMBER', message, { retryable: true }))
+  }
+  if (!leader.transferLeadership(to)) {
+    const message = `leadership cannot go to ${to ?? 'another peer'}: it must be a voter other than the leader`
+    return done(new HarmonyError('VALIDATION', message))
+  }
   const began = clock.now()
   const look = (): void => {
-    const now = status()
+    const now = replica()?.status()
     if (now === undefined || now.role !== 'leader') return done(undefined)
     if (now.transferee === undefined || clock.now() - began > handOverMsMax) {
       return done(new HarmonyError('TIMEOUT', 'leadership was not taken over in time; this peer still leads'))

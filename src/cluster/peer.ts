@@ -16,7 +16,7 @@ import { newGroup, Replica, type RestoredGroup } from '../shard/replica.ts'
 import type { Engine } from '../storage/engine.ts'
 import { defaultPolicy } from './autopilot.ts'
 import { Clients } from './clients.ts'
-import { awaitHandOver, Departures, goodbye } from './departures.ts'
+import { Departures, goodbye, handOver } from './departures.ts'
 import { JoinProgress } from './join-progress.ts'
 import { Links } from './links.ts'
 import { Membership, type Own } from './membership.ts'
@@ -35,6 +35,7 @@ import {
   type PeerTiming,
   unborn,
 } from './peer-types.ts'
+import { fatalError, noQuorumError } from './refusals.ts'
 import { Steward } from './steward.ts'
 import { closeStore, group0, nobody, randomUint32, type Store, writeBirth } from './store.ts'
 import type { PeerMessage } from './wire.ts'
@@ -133,11 +134,7 @@ export class Peer {
 
   private noQuorum(maybeCommitted: boolean): HarmonyError {
     const voters = this.replica?.status().configuration.voters.length ?? 0
-    const how = !this.links.open
-      ? 'join the room to reach the others'
-      : 'it goes on by itself once a majority is reachable'
-    const message = `no majority of the ${voters} voters can be reached; ${how}. Reads with consistency 'local' still answer`
-    return new HarmonyError('NO_QUORUM', message, { maybeCommitted })
+    return noQuorumError(voters, this.links.open, maybeCommitted)
   }
 
   // Status
@@ -236,16 +233,7 @@ export class Peer {
   }
 
   transferLeadership(to: PeerId | undefined, done: Done): void {
-    const status = this.replica?.status()
-    if (this.replica === undefined || status?.role !== 'leader') {
-      const message = 'only the leader can hand leadership over; call this on the leading peer'
-      return done(new HarmonyError('NOT_MEMBER', message, { retryable: true }))
-    }
-    if (!this.replica.transferLeadership(to)) {
-      const message = `leadership cannot go to ${to ?? 'another peer'}: it must be a voter other than the leader`
-      return done(new HarmonyError('VALIDATION', message))
-    }
-    awaitHandOver(this.platform.clock, this.timing.tickMs, () => this.replica?.status(), done)
+    handOver(() => this.replica, to, this.platform.clock, this.timing.tickMs, done)
   }
 
   /** For demonstrations and tests. */
@@ -476,9 +464,7 @@ export class Peer {
     this.clients.tick()
     this.checkJoin()
     const health = this.health()
-    if (health === 'no-quorum') {
-      this.clients.failAll(sent => this.noQuorum(sent))
-    }
+    if (health === 'no-quorum') this.clients.failAll(sent => this.noQuorum(sent))
     if (health !== wasHealth) this.changed()
   }
 
@@ -500,10 +486,7 @@ export class Peer {
   /** Storage or state cannot be trusted: as good as a crash. Clients hear why; the others see a dead peer. */
   private onFatal(error: unknown): void {
     if (this.fatal !== undefined || this.closing) return
-    const fatal =
-      error instanceof HarmonyError
-        ? error
-        : new HarmonyError('STORAGE_LOST', `this peer stopped: ${String(error)}`, { cause: error })
+    const fatal = fatalError(error)
     this.fatal = fatal
     this.cancelTick()
     this.replica?.stop()

@@ -6,7 +6,9 @@ import { runCluster } from './cluster-run.ts'
 import { sliceOfSeeds } from './seeds.ts'
 
 describe('a simulated cluster under partitions, loss, crashes and freezes', () => {
-  for (const seed of sliceOfSeeds(1)) {
+  const seeds = sliceOfSeeds(1)
+  if (seeds.length === 0) it.skip('the one seed asked for is in the first half')
+  for (const seed of seeds) {
     it(`seed ${seed}: no invariant broken, every history linearizable`, () => {
       const run = runCluster(seed)
       expect(run.violations, `replay with: SEED=${seed} npx vitest run --project simulation`).toEqual([])

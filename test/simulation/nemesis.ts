@@ -2,7 +2,7 @@
 
 import { defaultNetworkOptions } from '../../platform/simulation/conditions.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
-import type { Member, Run } from './cluster-run.ts'
+import type { Member, Run } from './simulated-cluster.ts'
 
 const kinds = [
   'partition',
