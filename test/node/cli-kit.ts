@@ -72,6 +72,8 @@ export interface RunOptions {
   readonly cwd?: string
   readonly stdin?: string | Uint8Array
   readonly env?: Readonly<Record<string, string>>
+  /** No file can grow beyond this: what a full disk is to the database. In KiB; needs bash. */
+  readonly fileKibMax?: number
   /** Close the reading end of its standard output after the first bytes. */
   readonly hangUp?: boolean
 }
@@ -82,9 +84,16 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   return { ...inherited, ...extra }
 }
 
+/** The program and its arguments. */
+function commandOf(script: string, args: readonly string[], { fileKibMax }: RunOptions): [string, string[]] {
+  if (fileKibMax === undefined) return [process.execPath, [script, ...args]]
+  const limited = `ulimit -f ${fileKibMax}; exec "$@"`
+  return ['bash', ['-c', limited, 'bash', process.execPath, script, ...args]]
+}
+
 /** Runs one command to its end; one that takes too long is killed and has the status null. */
 export function run(script: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(...commandOf(script, args, options), {
     cwd: options.cwd ?? tmpdir(),
     env: environment(options.env),
     stdio: 'pipe',
@@ -142,7 +151,7 @@ export class Watched {
   private readonly waiting = new Set<() => void>()
 
   constructor(script: string, args: readonly string[], options: RunOptions = {}) {
-    this.process = spawn(process.execPath, [script, ...args], {
+    this.process = spawn(...commandOf(script, args, options), {
       cwd: options.cwd ?? tmpdir(),
       env: environment(options.env),
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -234,9 +243,9 @@ export interface Listening {
 export async function startServe(
   script: string,
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  options: RunOptions = {},
 ): Promise<Watched & Listening> {
-  const watched = new Watched(script, ['serve', '--port', '0', '--json', ...args], { env })
+  const watched = new Watched(script, ['serve', '--port', '0', '--json', ...args], options)
   try {
     const listening = await watched.line(line => eventOf(line, 'listening'), 'listening')
     return Object.assign(watched, listening as unknown as Listening)

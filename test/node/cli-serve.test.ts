@@ -45,7 +45,7 @@ const harmonydb = runHere
 
 async function serve(name: string, ...args: readonly string[]): Promise<Watched & Listening> {
   const env = args.includes('--room') ? { HARMONYDB_SECRET: secret } : {}
-  const started = await startServe(built.cli, ['--dir', folder.in(name), ...args], env)
+  const started = await startServe(built.cli, ['--dir', folder.in(name), ...args], { env })
   running.push(started)
   return started
 }
@@ -161,6 +161,27 @@ describe('serve alone', () => {
       }
       expect(await tried(url, good, new Uint8Array(25 * 1024 * 1024))).toBe('1009')
       expect((await harmonydb(['put', 'a', '1', '--dir', folder.in('db')])).status).toBe(0)
+    },
+    testMsMax,
+  )
+
+  test.skipIf(process.platform === 'win32')(
+    'pitfall 17: a full disk ends it with QUOTA; with space again, every acknowledged record is there',
+    async () => {
+      const fileKibMax = 3_000 // the third segment of the log does not fit
+      const peer = await startServe(built.cli, ['--dir', folder.in('db')], { fileKibMax })
+      running.push(peer)
+      const lines = Array.from({ length: 50_000 }, (_, n) => JSON.stringify({ key: ['n', n], value: 'x'.repeat(100) }))
+      const { status, err } = await spawned(['import', '-', '--dir', folder.in('db')], { stdin: lines.join('\n') })
+      expect(status).toBe(1)
+      const [, count = ''] = /^harmonydb: QUOTA: .*; (\d+) records were imported before that/m.exec(err) ?? []
+      expect(Number(count), err).toBeGreaterThan(1_000)
+      expect(await peer.ended()).toBe(1)
+      expect(peer.err).toMatch(/^harmonydb: QUOTA: /m)
+      await using db = await open({ name: 'db', storage: { dir: folder.in('db') } })
+      const kept = await db.scan({}, { keysOnly: true }).toArray()
+      expect(kept.length).toBeGreaterThanOrEqual(Number(count))
+      await db.put('more', 1)
     },
     testMsMax,
   )

@@ -25,11 +25,16 @@ export async function withTarget<T>(
   run: (db: Database, target: Target) => Promise<T>,
 ): Promise<T> {
   const target = await openTarget(place, create, output.note)
+  let result: T
   try {
-    return await run(target.db, target)
-  } finally {
-    await target.close()
+    result = await run(target.db, target)
+  } catch (error) {
+    // What went wrong first says more than what went wrong because of it.
+    await target.close().catch(() => {})
+    throw error
   }
+  await target.close()
+  return result
 }
 
 export async function get(

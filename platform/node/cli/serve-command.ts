@@ -8,7 +8,7 @@
  *   /…         files of --web
  *
  * Its end, on SIGINT or SIGTERM: the peer hands its duties over (`close`), the lock and `.serve.json` go, status 0. A second signal ends it
- * where it stands.
+ * where it stands. It also ends, with the error, when its storage fails or is full: a peer without storage is none.
  */
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -17,6 +17,7 @@ import {
   createDatabase,
   type Database,
   type DatabaseEvent,
+  type ErrorCode,
   HarmonyError,
   isHarmonyError,
   type JoinOptions,
@@ -45,11 +46,22 @@ export interface ServeOptions extends Place {
 
 const signalPath = '/signal'
 const rejoinPauseMs = 1_000
+/** The peer has stopped for good: whoever runs `serve` should hear of it, and start it again. */
+const stoppingCodes: ReadonlySet<ErrorCode> = new Set(['STORAGE_LOST', 'QUOTA', 'CORRUPT'])
 
 export async function serve(options: ServeOptions, output: Output, stopped: Promise<string>): Promise<void> {
   const dir = placeOf(options)
   const tell = teller(options.json, output)
-  const core = await openNodeCore({ name: options.name, storage: { dir }, onEvent: event => tellEvent(event, tell) })
+  let fail: (error: HarmonyError) => void = () => {}
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject
+  })
+  failed.catch(() => {}) // whoever waits for it hears it
+  const onEvent = (event: DatabaseEvent): void => {
+    tellEvent(event, tell)
+    if (event.type === 'error' && stoppingCodes.has(event.error.code)) fail(event.error)
+  }
+  const core = await openNodeCore({ name: options.name, storage: { dir }, onEvent })
   const db = createDatabase(core)
   const token = newToken()
   let undo: () => void = () => {}
@@ -81,11 +93,12 @@ export async function serve(options: ServeOptions, output: Output, stopped: Prom
     const ended = stopped.then(reason => tell('stopping', { reason }, [`${reason}: leaving`]))
     const join = joinOf(options, [`${local}${signalPath}`])
     const joining = join === undefined ? new Promise<never>(() => {}) : stayJoined(db, join, stopped, tell)
-    await Promise.race([ended, joining])
+    await Promise.race([ended, joining, failed])
     unsubscribe()
   } finally {
     await removeServeFile(dir, token).catch(() => {})
-    await db.close()
+    // A storage that failed fails to close too; its error is on its way already.
+    await db.close().catch(error => tell('error', { message: describe(error) }, [`closing: ${describe(error)}`]))
     undo()
   }
 }
