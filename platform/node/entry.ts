@@ -36,6 +36,7 @@ export {
   type WriteOptions,
 } from '../../src/index.ts'
 export { open } from './open.ts'
+export { generateSecret } from './secret.ts'
 export {
   type SignalingLimits,
   type SignalingServer,

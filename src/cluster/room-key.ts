@@ -13,25 +13,10 @@ import { scrypt } from '@noble/hashes/scrypt.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes } from '../base/bytes.ts'
 import { encodeText } from '../base/text.ts'
-import type { Random } from '../platform.ts'
+import { isGeneratedSecret } from './secret.ts'
 
-const digits = 'abcdefghijklmnopqrstuvwxyz234567'
-const prefix = 'hs1_'
-const digitsMin = 26
-const generated = /^hs1_[a-z2-7]{26,128}$/
 const label = encodeText('harmonydb room key v1')
 const hashLabel = encodeText('harmonydb room hash v1')
-
-/** A secret of 130 random bits, in a form that says so. */
-export function generateSecret(random: Random): string {
-  const bytes = new Uint8Array(digitsMin)
-  random.fill(bytes)
-  let secret = prefix
-  for (const byte of bytes) secret += digits[byte & 31]!
-  return secret
-}
-
-export const isGeneratedSecret = (secret: string): boolean => generated.test(secret)
 
 /** What peers tell each other to see that they mean the same room; no key and no secret. */
 export function hashRoom(room: string): Uint8Array {

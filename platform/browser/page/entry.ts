@@ -33,6 +33,7 @@ export type {
 } from '../../../src/database/types.ts'
 export { valueBytesMax } from '../../../src/database/value-format.ts'
 export { open } from './open.ts'
+export { generateSecret } from './secret.ts'
 
 /** What is thrown: a type only. `isHarmonyError` recognises it; `instanceof` would not, across workers and copies of the package. */
 export type HarmonyError = ThrownError

@@ -5,13 +5,8 @@ import { decodeFrames, type Frame, type FrameType, FrameWriter } from '../../../
 import { Handshake, type HandshakeOptions, type HandshakeStep } from '../../../src/cluster/handshake.ts'
 import { isSignedBy, makeIdentity, signAs } from '../../../src/cluster/identity.ts'
 import type { Identity } from '../../../src/cluster/mesh-types.ts'
-import {
-  deriveRoomKey,
-  generateSecret,
-  hashRoom,
-  isGeneratedSecret,
-  lazyRoomKey,
-} from '../../../src/cluster/room-key.ts'
+import { deriveRoomKey, hashRoom, lazyRoomKey } from '../../../src/cluster/room-key.ts'
+import { generateSecret, isGeneratedSecret } from '../../../src/cluster/secret.ts'
 import { identityOf, patterned, secret } from './mesh-kit.ts'
 
 const binding = patterned(32, 7)
