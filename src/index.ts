@@ -3,7 +3,7 @@
  * opening is where hosts differ; the last block is what those files build it from, and not for users.
  */
 export { type ErrorCode, errorCodes, HarmonyError, isHarmonyError } from './base/errors.ts'
-export { generateSecret as secretFrom } from './cluster/secret.ts'
+export { generateSecret as secretFrom } from './base/secret.ts'
 export type { Core, CoreJoin } from './database/core.ts'
 export { batchBytesMax, batchOpsMax, createDatabase, getManyKeysMax } from './database/database.ts'
 export { keyBytesMax } from './database/key.ts'

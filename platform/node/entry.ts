@@ -1,5 +1,6 @@
 /** What `import 'harmonydb'` is in Node: the public surface and this host's `open`. Importing it loads no native module. */
-import type { HarmonyError as ThrownError } from '../../src/index.ts'
+import { secretFrom, type HarmonyError as ThrownError } from '../../src/index.ts'
+import { nodeRandom } from './host.ts'
 
 export {
   type AbortSignalLike,
@@ -36,7 +37,6 @@ export {
   type WriteOptions,
 } from '../../src/index.ts'
 export { open } from './open.ts'
-export { generateSecret } from './secret.ts'
 export {
   type SignalingLimits,
   type SignalingServer,
@@ -44,6 +44,9 @@ export {
   type SignalingStats,
   startSignalingServer,
 } from './signaling/server.ts'
+
+/** A new secret for a room: 130 random bits as text. Share it with those who may join, and only with them. */
+export const generateSecret = (): string => secretFrom(nodeRandom)
 
 /** What is thrown: a type only. `isHarmonyError` recognises it; `instanceof` would not, across workers and copies of the package. */
 export type HarmonyError = ThrownError

@@ -12,8 +12,8 @@ import { hkdf } from '@noble/hashes/hkdf.js'
 import { scrypt } from '@noble/hashes/scrypt.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { concatBytes } from '../base/bytes.ts'
+import { isGeneratedSecret } from '../base/secret.ts'
 import { encodeText } from '../base/text.ts'
-import { isGeneratedSecret } from './secret.ts'
 
 const label = encodeText('harmonydb room key v1')
 const hashLabel = encodeText('harmonydb room hash v1')

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
 import { copyBytes } from '../../../src/base/bytes.ts'
 import type { PeerId } from '../../../src/base/ids.ts'
+import { generateSecret, isGeneratedSecret } from '../../../src/base/secret.ts'
 import { decodeFrames, type Frame, type FrameType, FrameWriter } from '../../../src/cluster/frame.ts'
 import { Handshake, type HandshakeOptions, type HandshakeStep } from '../../../src/cluster/handshake.ts'
 import { isSignedBy, makeIdentity, signAs } from '../../../src/cluster/identity.ts'
 import type { Identity } from '../../../src/cluster/mesh-types.ts'
 import { deriveRoomKey, hashRoom, lazyRoomKey } from '../../../src/cluster/room-key.ts'
-import { generateSecret, isGeneratedSecret } from '../../../src/cluster/secret.ts'
 import { identityOf, patterned, secret } from './mesh-kit.ts'
 
 const binding = patterned(32, 7)

@@ -1,5 +1,4 @@
 /** A room's secret as HarmonyDB makes it: 'hs1_' | 26 characters of RFC 4648 base32 in lower case, 130 random bits. */
-import type { Random } from '../platform.ts'
 
 const digits = 'abcdefghijklmnopqrstuvwxyz234567'
 const prefix = 'hs1_'
@@ -7,7 +6,7 @@ const digitsMin = 26
 const generated = /^hs1_[a-z2-7]{26,128}$/
 
 /** A secret of 130 random bits, in a form that says so: peers need not stretch it. */
-export function generateSecret(random: Random): string {
+export function generateSecret(random: { fill(bytes: Uint8Array): void }): string {
   const bytes = new Uint8Array(digitsMin)
   random.fill(bytes)
   let secret = prefix
