@@ -6,6 +6,7 @@
 import { assert } from '../../src/base/assert.ts'
 import { crc32c } from '../../src/base/checksum.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { OrderedCompletions } from '../../src/base/ordered-completions.ts'
 import type { Completion, Done, LogFile, PageFile } from '../../src/platform.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { StoredFile } from './stored-file.ts'
@@ -19,27 +20,6 @@ export interface FileHost {
   readLatencyMs(): number
   droppedFrontGrainBytes(): number
   note(value: number): void
-}
-
-interface Waiting {
-  /** Set when the answer is known: at once for refusals, else when the device is done. */
-  ready: boolean
-  readonly finish: () => void
-}
-
-/** Answers calls in the order in which they were made, whatever order they get ready in. */
-export class OrderedCompletions {
-  private readonly waiting: Waiting[] = []
-
-  /** Returns what to call when the answer is known. */
-  add(finish: () => void): () => void {
-    const one: Waiting = { ready: false, finish }
-    this.waiting.push(one)
-    return () => {
-      one.ready = true
-      while (this.waiting[0]?.ready === true) this.waiting.shift()!.finish()
-    }
-  }
 }
 
 /** What both devices do alike. */

@@ -6,9 +6,10 @@
  */
 import { assert } from '../../src/base/assert.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { OrderedCompletions } from '../../src/base/ordered-completions.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
 import type { Completion, Directory, Done, LogFile, PageFile } from '../../src/platform.ts'
-import { type FileHost, OrderedCompletions, SimulatedLogFile, SimulatedPageFile } from './disk-files.ts'
+import { type FileHost, SimulatedLogFile, SimulatedPageFile } from './disk-files.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { Scheduler } from './scheduler.ts'
 import { type FileKind, StoredFile } from './stored-file.ts'

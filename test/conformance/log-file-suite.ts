@@ -299,7 +299,7 @@ export const logFileRules: readonly Rule<StorageHarness>[] = [
       const log = await openLog(harness, await harness.open())
       log.append(pattern(12, 100))
       await synced(harness, log)
-      harness.failNextSync!()
+      await harness.failNextSync!()
       log.append(pattern(13, 100))
       checkEqual(await outcome(harness, 'sync', done => log.sync(done)), 'STORAGE_LOST', 'the sync')
       log.append(pattern(14, 100))
@@ -314,7 +314,7 @@ export const logFileRules: readonly Rule<StorageHarness>[] = [
     needs: ['failNextSync'],
     async run(harness) {
       const log = await openLog(harness, await harness.open())
-      harness.failNextSync!()
+      await harness.failNextSync!()
       const heard: string[] = []
       for (let i = 0; i < 3; i++) {
         log.append(pattern(i, 50))
@@ -333,7 +333,7 @@ export const logFileRules: readonly Rule<StorageHarness>[] = [
       let log = await openLog(harness, directory)
       log.append(pattern(15, 1_000))
       await synced(harness, log)
-      harness.fillUp!()
+      await harness.fillUp!()
       // More than any adapter has set aside.
       for (let i = 0; i < 5; i++) log.append(pattern(i, 1_000_000))
       checkEqual(log.end, 5_001_000, 'end')

@@ -13,11 +13,11 @@ interface Change {
 
 export class LogModel {
   end = 0
-  private durable = new Uint8Array(0)
+  private durable: Uint8Array = new Uint8Array(0)
   private durableEnd = 0
   private changes: Change[] = []
   private allowedStart = 0
-  private latest = new Uint8Array(0)
+  private latest: Uint8Array = new Uint8Array(0)
 
   append(bytes: Uint8Array): void {
     this.changes.push({ from: this.end, to: this.end + bytes.length, bytes })

@@ -136,7 +136,7 @@ export const pageFileRules: readonly Rule<StorageHarness>[] = [
       const spread = 24
       /** For each 512 bytes, the smallest that may tear: everything that it may hold. */
       const grain = 512
-      const options = Array.from({ length: (spread * one) / grain }, () => [new Uint8Array(grain)])
+      const options = Array.from({ length: (spread * one) / grain }, (): Uint8Array[] => [new Uint8Array(grain)])
       let stamp = 0
       for (let round = 0; round < (harness.crashRounds ?? 1); round++) {
         const steps = random.below(10)
@@ -246,7 +246,7 @@ export const pageFileRules: readonly Rule<StorageHarness>[] = [
       const one = pages.sectorBytes
       pages.write(0, pattern(7, one))
       await synced(harness, pages)
-      harness.failNextSync!()
+      await harness.failNextSync!()
       pages.write(0, pattern(8, one))
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'STORAGE_LOST', 'the sync')
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'STORAGE_LOST', 'the next sync')
@@ -263,7 +263,7 @@ export const pageFileRules: readonly Rule<StorageHarness>[] = [
       const page = pages.pageBytesPreferred
       pages.write(0, pattern(9, page))
       await synced(harness, pages)
-      harness.fillUp!()
+      await harness.fillUp!()
       for (let i = 1; i < 5; i++) pages.write(i * page, pattern(i, page))
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'QUOTA', 'the sync')
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'QUOTA', 'the next sync')

@@ -13,9 +13,9 @@ export interface StorageHarness extends Waiting {
   /** The process dies without closing anything; the system goes on. Opens it again. */
   readonly kill?: (directory: Directory) => Promise<Directory>
   /** Of any file of the open directory. */
-  readonly failNextSync?: () => void
+  readonly failNextSync?: () => void | Promise<void>
   /** From now on nothing that needs more space can be written. */
-  readonly fillUp?: () => void
+  readonly fillUp?: () => void | Promise<void>
   /** Tries to open what is open. */
   readonly openAgain?: () => Promise<Result<Directory>>
   /** Crashes are drawn by chance: how often a rule tries. Default 1. */

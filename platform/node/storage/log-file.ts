@@ -14,10 +14,10 @@
  */
 import { assert } from '../../../src/base/assert.ts'
 import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import { SyncQueue } from '../../../src/base/sync-queue.ts'
 import type { Completion, Done, LogFile } from '../../../src/platform.ts'
 import { type Files, storageError } from './files.ts'
 import { createSegment, damaged, erase, headBytes, openSegment, type Segment, segmentEnd } from './segment.ts'
-import { SyncQueue } from './sync-queue.ts'
 
 const firstFileBytes = 1024 * 1024
 const fileBytesMax = 16 * 1024 * 1024

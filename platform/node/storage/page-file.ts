@@ -8,9 +8,9 @@
 import { dirname } from 'node:path'
 import { assert } from '../../../src/base/assert.ts'
 import { type HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import { SyncQueue } from '../../../src/base/sync-queue.ts'
 import type { Completion, Done, PageFile } from '../../../src/platform.ts'
 import { type Files, storageError } from './files.ts'
-import { SyncQueue } from './sync-queue.ts'
 
 const sectorBytes = 4096
 const extentBytesMax = 1024 * 1024

@@ -1,117 +1,143 @@
 /**
- * A Directory on IndexedDB. Who opens it holds the slot's Web Lock already (`slot.ts`): this adapter does not lock. When the browser
- * takes the connection away, everything in flight and later fails with STORAGE_LOST (pitfall 23).
+ * A Directory in one IndexedDB database (`connection.ts` has the format), for any realm of a browser. Whoever opens it holds the slot's Web
+ * Lock already: IndexedDB itself would let two write at once.
+ *
+ * A file that was created and never synced exists in memory alone; its first sync writes its name with its content (D2).
  */
 import { assert } from '../../../../src/base/assert.ts'
 import { HarmonyError } from '../../../../src/base/errors.ts'
-import type { Completion, Directory, Done, LogFile, PageFile } from '../../../../src/platform.ts'
+import { OrderedCompletions } from '../../../../src/base/ordered-completions.ts'
+import type { Completion, Directory, Done, LogFile, PageFile, Result } from '../../../../src/platform.ts'
+import { Connection, fireAndForget } from './connection.ts'
 import { openLogFile } from './log-file.ts'
-import { openPageFile } from './page-file.ts'
-import { openDatabase, type StorageDatabase, type StoredFile, storageError } from './schema.ts'
-import { Serial } from './serial.ts'
+import { IndexedDbPageFile } from './page-file.ts'
 
 const nameForm = /^[a-z0-9-]{1,32}$/
 
-/** Opens or creates the IndexedDB database `name`. Errors: QUOTA, STORAGE_LOST, VERSION_MISMATCH. */
+/** Errors: CORRUPT (a database of somebody else's), VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openDirectory(name: string, done: Completion<Directory>): void {
-  const serial = new Serial(name)
-  const onLost = (): void => {
-    const message = `the browser closed the database "${name}": its data was cleared, or another version of this page opened it`
-    serial.death ??= new HarmonyError('STORAGE_LOST', `${message}. Reload the page`)
-  }
-  openDatabase(name, onLost).then(
-    database => done({ ok: true, value: new IndexedDbDirectory(database, serial) }),
-    error => done({ ok: false, error: storageError(error, `opening "${name}"`) }),
+  open(name).then(
+    value => done({ ok: true, value }),
+    (error: HarmonyError) => done({ ok: false, error }),
   )
 }
 
-class IndexedDbDirectory implements Directory {
-  private readonly database: StorageDatabase
-  private readonly serial: Serial
-  private readonly openFiles = new Map<string, LogFile | PageFile | undefined>()
+async function open(name: string): Promise<Directory> {
+  const connection = await Connection.open(name)
+  try {
+    const keys = await connection.read(['files'], transaction => transaction.objectStore('files').getAllKeys())
+    return new IndexedDbDirectory(connection, keys)
+  } catch (error) {
+    connection.close()
+    throw error
+  }
+}
 
-  constructor(database: StorageDatabase, serial: Serial) {
-    this.database = database
-    this.serial = serial
+class IndexedDbDirectory implements Directory {
+  private readonly connection: Connection
+  private readonly names: Set<string>
+  private readonly openFiles = new Map<string, LogFile | PageFile>()
+  private readonly calls = new OrderedCompletions()
+  /** Each call begins when the one before has ended: two openings of one name see each other. */
+  private turn: Promise<void> = Promise.resolve()
+  private closed = false
+
+  constructor(connection: Connection, names: readonly string[]) {
+    this.connection = connection
+    this.names = new Set(names)
   }
 
   openLog(name: string, done: Completion<LogFile>): void {
-    this.open(name, 'log', (file, onClosed) => openLogFile(this.database, name, file, onClosed), done)
+    this.open(name, done, async onClosed => {
+      const stored = await this.stored(name)
+      if (stored !== undefined && stored.kind !== 'log') throw otherKind(name, stored.kind)
+      return openLogFile(this.connection, name, stored, onClosed)
+    })
   }
 
   openPages(name: string, done: Completion<PageFile>): void {
-    this.open(name, 'pages', (_file, onClosed) => openPageFile(this.database, name, onClosed), done)
+    this.open(name, done, async onClosed => {
+      const stored = await this.stored(name)
+      if (stored !== undefined && stored.kind !== 'pages') throw otherKind(name, stored.kind)
+      return new IndexedDbPageFile(this.connection, name, stored, onClosed)
+    })
   }
 
   list(done: Completion<readonly string[]>): void {
-    this.serial.run('listing', false, () => this.database.getAllKeys('files'), done)
+    this.call(done, async () => [...this.names].sort())
   }
 
   remove(name: string, done: Done): void {
-    const work = async (): Promise<void> => {
-      if (this.openFiles.has(name))
-        throw new HarmonyError('LOCKED', `the file ${name} is open: close it before you remove it`)
-      const transaction = this.database.transaction(['files', 'log', 'pages'], 'readwrite', { durability: 'strict' })
-      const all = IDBKeyRange.bound([name], [name, []])
-      await Promise.all([
-        transaction.objectStore('files').delete(name),
-        transaction.objectStore('log').delete(all),
-        transaction.objectStore('pages').delete(all),
-        transaction.done,
-      ])
-    }
-    this.serial.run('removing', false, work, result => done(result.ok ? undefined : result.error))
+    this.call<undefined>(
+      result => done(result.ok ? undefined : result.error),
+      async () => {
+        if (this.openFiles.has(name)) throw new HarmonyError('LOCKED', `the file ${name} is open: close it first`)
+        const error = await this.connection.write(['files', 'log', 'pages'], async transaction => {
+          const all = IDBKeyRange.bound([name, 0], [name, Number.MAX_VALUE])
+          fireAndForget(transaction.objectStore('files').delete(name))
+          fireAndForget(transaction.objectStore('log').delete(all))
+          fireAndForget(transaction.objectStore('pages').delete(all))
+        })
+        if (error !== undefined) throw error
+        this.names.delete(name)
+        return undefined
+      },
+    )
   }
 
   close(done: Done): void {
-    const files = [...this.openFiles.values()].filter(file => file !== undefined)
-    let open = files.length
-    const finish = (): void => {
-      this.serial.close(error => {
-        if (error === undefined) this.database.close()
-        done(error)
-      })
-    }
-    if (open === 0) return finish()
-    for (const file of files) {
-      file.close(() => {
-        if (--open === 0) finish()
-      })
-    }
+    this.call<undefined>(
+      result => done(result.ok ? undefined : result.error),
+      async () => {
+        this.closed = true
+        const closing = [...this.openFiles.values()].map(file => new Promise<void>(ended => file.close(() => ended())))
+        await Promise.all(closing)
+        this.connection.close()
+        return undefined
+      },
+    )
   }
 
   private open<F extends LogFile | PageFile>(
     name: string,
-    kind: StoredFile['kind'],
-    make: (file: StoredFile, onClosed: () => void) => Promise<F>,
     done: Completion<F>,
+    make: (onClosed: () => void) => Promise<F>,
   ): void {
     assert(nameForm.test(name), `a file name has 1 to 32 of a-z, 0-9 and '-': ${name}`)
-    const work = async (): Promise<F> => {
+    this.call(done, async () => {
       if (this.openFiles.has(name)) throw new HarmonyError('LOCKED', `the file ${name} is open already`)
-      this.openFiles.set(name, undefined)
-      try {
-        const file = await this.ensure(name, kind)
-        const made = await make(file, () => this.openFiles.delete(name))
-        this.openFiles.set(name, made)
-        return made
-      } catch (error) {
-        this.openFiles.delete(name)
-        throw error
-      }
-    }
-    this.serial.run('opening', false, work, done)
+      const file = await make(() => this.openFiles.delete(name))
+      this.openFiles.set(name, file)
+      this.names.add(name)
+      return file
+    })
   }
 
-  private async ensure(name: string, kind: StoredFile['kind']): Promise<StoredFile> {
-    const found = await this.database.get('files', name)
-    if (found !== undefined && found.kind !== kind) {
-      throw new HarmonyError('CORRUPT', `the file ${name} is of the other kind: ${found.kind}`)
-    }
-    if (found !== undefined) return found
-    const created: StoredFile = { kind, start: 0, end: 0 }
-    const transaction = this.database.transaction('files', 'readwrite', { durability: 'strict' })
-    await Promise.all([transaction.store.put(created, name), transaction.done])
-    return created
+  private stored(name: string) {
+    return this.connection.read(['files'], transaction => transaction.objectStore('files').get(name))
   }
+
+  private call<T>(done: Completion<T>, run: () => Promise<T>): void {
+    let result: Result<T>
+    const ready = this.calls.add(() => done(result))
+    this.turn = this.turn
+      .then(() => {
+        if (this.closed) throw new HarmonyError('CLOSED', `the storage ${this.connection.name} was closed`)
+        return this.connection.lost === undefined ? run() : Promise.reject(this.connection.lost)
+      })
+      .then(
+        value => {
+          result = { ok: true, value }
+        },
+        (error: HarmonyError) => {
+          result = { ok: false, error }
+        },
+      )
+      // Not within the chain: what the callback throws is its own affair, and the next call goes on.
+      .finally(() => queueMicrotask(ready))
+  }
+}
+
+function otherKind(name: string, kind: string): HarmonyError {
+  return new HarmonyError('CORRUPT', `the file ${name} is of the other kind: ${kind}`)
 }

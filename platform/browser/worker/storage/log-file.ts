@@ -1,232 +1,309 @@
 /**
- * LogFile on IndexedDB. What one sync brings is stored in one strict transaction, as pieces under 64 KiB (a get of more is four times
- * as dear). Appended bytes stay here until their transaction has completed, and are read from here until then.
+ * A LogFile in IndexedDB: each sync is one strict transaction, which writes what was appended since the last one as one record (more,
+ * where it is longer than 60 KiB), applies cuts, and notes start and end. So a crash leaves exactly the state of a sync.
+ *
+ * Where the bytes of the log are, in order of place:
+ *
+ *   start … records in IndexedDB … | on the way (`writing`) | appended since (`fresh`) … end
  *
  * Invariants
- *  - `pieces` lie end to end from `start` to `end`. A piece is either stored (under the key that `storedBytes` completes) or held.
- *  - A cut takes effect here at once and on the medium with the next sync, in the same transaction as what was appended after it.
+ *  - `fresh` begins at `storedEnd` and ends at `end`; `writing` ends at `storedEnd` unless a cut moved that back into it.
+ *  - Records beyond `storedEnd`, or across it, are stale: `cut` says from where, and the next transaction removes and trims them first.
+ *  - Memory holds what is not durable yet, nothing else.
+ *
+ * Caveat: what was not synced goes with the object, also when it is closed in order.
  */
+import { assert } from '../../../../src/base/assert.ts'
 import { HarmonyError } from '../../../../src/base/errors.ts'
-import type { Completion, Done, LogFile } from '../../../../src/platform.ts'
-import type { StorageDatabase, StoredFile } from './schema.ts'
-import { Serial } from './serial.ts'
-
-const pieceBytesMax = 60 * 1024
+import { OrderedCompletions } from '../../../../src/base/ordered-completions.ts'
+import { SyncQueue } from '../../../../src/base/sync-queue.ts'
+import type { Completion, Done, LogFile, Result } from '../../../../src/platform.ts'
+import {
+  type Connection,
+  fireAndForget,
+  type LogRecord,
+  type ReadTransaction,
+  valueBytesMax,
+  type WriteTransaction,
+} from './connection.ts'
 
 interface Piece {
-  readonly offset: number
-  /** May be less than what is stored: the rest was cut. */
-  length: number
-  /** Undefined while it is only here. */
-  storedBytes: number | undefined
-  bytes: Uint8Array | undefined
+  readonly at: number
+  readonly bytes: Uint8Array
 }
 
+/** @throws HarmonyError CORRUPT, QUOTA, STORAGE_LOST. `stored`: undefined for a new log. */
 export async function openLogFile(
-  database: StorageDatabase,
+  connection: Connection,
   name: string,
-  file: StoredFile,
+  stored: LogRecord | undefined,
   onClosed: () => void,
-): Promise<LogFile> {
-  const keys = await database.getAllKeys('log', wholeFile(name))
-  const pieces = keys.map(([, offset, length]): Piece => ({ offset, length, storedBytes: length, bytes: undefined }))
-  for (const [at, piece] of pieces.entries()) {
-    const next = pieces[at + 1]
-    if (next !== undefined && piece.offset + piece.length !== next.offset) {
-      const message = `the log ${name} has a hole at ${piece.offset + piece.length}: a record of it is missing`
-      throw new HarmonyError(
-        'CORRUPT',
-        `${message}. Clear this site's data, and join the room again to get everything from the others`,
-      )
-    }
+): Promise<IndexedDbLogFile> {
+  if (stored !== undefined && stored.end > stored.start) {
+    const last = await connection.read(['log'], transaction => recordBefore(transaction, name, stored.end))
+    const found = last === undefined ? stored.start : last.at + last.bytes.length
+    if (found < stored.end) throw damaged(name, `it should reach to ${stored.end} and ends at ${found}`)
   }
-  return new IndexedDbLogFile(database, name, file, pieces, onClosed)
+  return new IndexedDbLogFile(connection, name, stored, onClosed)
 }
 
-const wholeFile = (name: string): IDBKeyRange => IDBKeyRange.bound([name], [name, []])
-
-class IndexedDbLogFile implements LogFile {
-  private readonly database: StorageDatabase
+export class IndexedDbLogFile implements LogFile {
+  private readonly connection: Connection
   private readonly name: string
-  private readonly serial: Serial
   private readonly onClosed: () => void
-  private pieces: Piece[]
+  private readonly syncs: SyncQueue
+  private readonly reads = new OrderedCompletions()
+  private readsInFlight = 0
   private from: number
+  private storedEnd: number
   private to: number
-  /** The lowest offset that was cut since the last sync began; what is stored from there on must go. */
-  private cutAt: number | undefined
-  private dropped = false
+  private writing: readonly Piece[] = []
+  private fresh: Piece[] = []
+  private cut: number | undefined
+  /** The file's name is durable. */
+  private known: boolean
+  private startMoved = false
 
-  constructor(database: StorageDatabase, name: string, file: StoredFile, pieces: Piece[], onClosed: () => void) {
-    this.database = database
+  constructor(connection: Connection, name: string, stored: LogRecord | undefined, onClosed: () => void) {
+    this.connection = connection
     this.name = name
-    this.serial = new Serial(name)
-    this.pieces = pieces
     this.onClosed = onClosed
-    const last = pieces[pieces.length - 1]
-    this.to = last === undefined ? file.end : last.offset + last.length
-    this.from = pieces[0]?.offset ?? this.to
+    this.from = stored?.start ?? 0
+    this.storedEnd = stored?.end ?? 0
+    this.to = this.storedEnd
+    this.known = stored !== undefined
+    this.syncs = new SyncQueue(done => this.startSync(done))
   }
 
   get start(): number {
     return this.from
   }
+
   get end(): number {
     return this.to
   }
 
   append(bytes: Uint8Array): void {
-    if (this.serial.unusable !== undefined) return
-    for (let at = 0; at < bytes.length; at += pieceBytesMax) {
-      const part = bytes.subarray(at, at + pieceBytesMax)
-      this.pieces.push({ offset: this.to, length: part.length, storedBytes: undefined, bytes: part })
-      this.to += part.length
-    }
-  }
-
-  truncate(end: number): void {
-    if (this.serial.unusable !== undefined || end >= this.to) return
-    this.to = Math.max(end, this.from)
-    this.cutAt = Math.min(this.cutAt ?? this.to, this.to)
-    while (this.pieces.length > 0 && this.pieces[this.pieces.length - 1]!.offset >= this.to) this.pieces.pop()
-    const last = this.pieces[this.pieces.length - 1]
-    if (last !== undefined) last.length = Math.min(last.length, this.to - last.offset)
-  }
-
-  dropFront(offset: number): void {
-    if (this.serial.unusable !== undefined) return
-    let count = 0
-    while (count < this.pieces.length && this.pieces[count]!.offset + this.pieces[count]!.length <= offset) count++
-    if (count === 0) return
-    this.pieces.splice(0, count)
-    this.from = this.pieces[0]?.offset ?? this.to
-    this.dropped = true
+    const refusal = this.refusal()
+    if (refusal?.code === 'CLOSED' || bytes.length === 0) return
+    if (refusal === undefined) this.fresh.push({ at: this.to, bytes })
+    this.to += bytes.length
   }
 
   sync(done: Done): void {
-    // What the call covers is fixed now, not when its turn comes.
-    const fresh = this.pieces.filter(piece => piece.bytes !== undefined)
-    const { cutAt, dropped, from, to } = this
-    this.cutAt = undefined
-    this.dropped = false
-    const kept =
-      cutAt === undefined
-        ? undefined
-        : this.pieces.find(piece => piece.offset < cutAt && piece.offset + piece.length >= cutAt)
-    const writes = fresh.map(({ offset, bytes, length }) => ({ offset, bytes: packed(bytes!.subarray(0, length)) }))
-    const work = async (): Promise<void> => {
-      if (writes.length > 0 || cutAt !== undefined || dropped)
-        await this.store(writes, cutAt, kept, dropped ? from : undefined, to)
-      for (const { offset, bytes } of writes) {
-        const piece = this.pieces.find(one => one.offset === offset && one.bytes !== undefined)
-        if (piece === undefined || !fresh.includes(piece)) continue
-        piece.storedBytes = bytes.length
-        piece.bytes = undefined
-      }
-    }
-    this.serial.run('syncing the log', true, work, result => done(result.ok ? undefined : result.error))
-  }
-
-  private async store(
-    writes: readonly { readonly offset: number; readonly bytes: Uint8Array }[],
-    cutAt: number | undefined,
-    kept: Piece | undefined,
-    droppedTo: number | undefined,
-    end: number,
-  ): Promise<void> {
-    const transaction = this.database.transaction(['files', 'log'], 'readwrite', { durability: 'strict' })
-    const log = transaction.objectStore('log')
-    const { name } = this
-    try {
-      if (cutAt !== undefined) {
-        // The piece across the cut is stored anew, shorter; whatever begins behind the cut goes.
-        const across = kept?.storedBytes !== undefined && kept.storedBytes > kept.length ? kept : undefined
-        if (across !== undefined) {
-          const key: [string, number, number] = [name, across.offset, across.storedBytes!]
-          const whole = await log.get(key)
-          await log.delete(key)
-          if (whole !== undefined)
-            await log.put(packed(whole.subarray(0, across.length)), [name, across.offset, across.length])
-        }
-        await log.delete(IDBKeyRange.bound([name, cutAt], [name, []]))
-        if (across !== undefined) across.storedBytes = across.length
-      }
-      if (droppedTo !== undefined) await log.delete(IDBKeyRange.bound([name], [name, droppedTo], false, true))
-      if (cutAt !== undefined || droppedTo !== undefined) {
-        await transaction.objectStore('files').put({ kind: 'log', start: droppedTo ?? this.from, end }, name)
-      }
-      for (const { offset, bytes } of writes) void log.put(bytes, [name, offset, bytes.length]).catch(() => {})
-      transaction.commit()
-      await transaction.done
-    } catch (error) {
-      // Whatever failed first, the transaction's own reason tells more; both promises are heard.
-      await transaction.done.catch(() => {})
-      throw transaction.error ?? error
-    }
+    if (this.connection.lost !== undefined) this.syncs.fail(this.connection.lost)
+    this.syncs.sync(done)
   }
 
   read(offset: number, length: number, done: Completion<Uint8Array>): void {
-    if (offset < this.from || offset + length > this.to) {
-      const message = `a read of ${length} bytes at ${offset} of the log ${this.name}, which holds ${this.from} to ${this.to}`
-      const error = this.serial.unusable ?? new HarmonyError('CORRUPT', message)
-      this.serial.run('reading', false, () => Promise.reject(error), done)
-      return
-    }
-    // Taken now: held bytes may be stored, and the list may change, before the turn comes.
-    const wanted = this.piecesWithin(offset, offset + length).map(piece => ({ ...piece }))
-    this.serial.run('reading', false, () => this.gather(wanted, offset, length), done)
+    const refusal = this.refusal() ?? this.outside(offset, length)
+    if (refusal !== undefined) return this.answer({ ok: false, error: refusal }, done)
+    const bytes = new Uint8Array(length)
+    const inMemoryFrom = this.copyFromMemory(offset, bytes)
+    if (inMemoryFrom <= offset) return this.answer({ ok: true, value: bytes }, done)
+    let result: Result<Uint8Array>
+    const ready = this.begin(() => done(result))
+    const end = Math.min(offset + length, inMemoryFrom)
+    this.connection
+      .read(['log'], transaction => fill(transaction, this.name, offset, bytes.subarray(0, end - offset)))
+      .then(
+        () => ({ ok: true, value: bytes }) as const,
+        (error: HarmonyError) => ({ ok: false, error }) as const,
+      )
+      .then(outcome => {
+        result = outcome
+        ready()
+      })
   }
 
-  private async gather(wanted: readonly Piece[], offset: number, length: number): Promise<Uint8Array> {
-    const result = new Uint8Array(length)
-    const stored = wanted.filter(piece => piece.bytes === undefined)
-    const found = await this.load(stored)
-    for (const piece of wanted) {
-      const bytes = piece.bytes ?? found.get(piece.offset)
-      if (bytes === undefined) {
-        throw new HarmonyError('CORRUPT', `the log ${this.name} lacks its record at ${piece.offset}`)
-      }
-      const begin = Math.max(offset, piece.offset)
-      const finish = Math.min(offset + length, piece.offset + piece.length)
-      result.set(bytes.subarray(begin - piece.offset, finish - piece.offset), begin - offset)
-    }
-    return result
+  truncate(end: number): void {
+    assert(end >= this.from && end <= this.to, 'a log is cut between its start and its end')
+    if (this.refusal() !== undefined) return
+    this.to = end
+    this.fresh = before(this.fresh, end)
+    if (end >= this.storedEnd) return
+    this.storedEnd = end
+    this.cut = Math.min(this.cut ?? end, end)
   }
 
-  private async load(pieces: readonly Piece[]): Promise<ReadonlyMap<number, Uint8Array>> {
-    const found = new Map<number, Uint8Array>()
-    const first = pieces[0]
-    if (first === undefined) return found
-    const last = pieces[pieces.length - 1]!
-    const range = IDBKeyRange.bound([this.name, first.offset], [this.name, last.offset, []])
-    const transaction = this.database.transaction('log')
-    const [keys, values] = await Promise.all([transaction.store.getAllKeys(range), transaction.store.getAll(range)])
-    for (const [at, key] of keys.entries()) found.set(key[1], values[at]!)
-    return found
+  dropFront(offset: number): void {
+    assert(offset >= 0 && offset <= this.to, 'a log loses no more than it has')
+    if (this.refusal() !== undefined) return
+    // Not into what no transaction has written yet: its record would begin before the start.
+    const start = Math.min(offset, this.storedEnd)
+    if (start <= this.from) return
+    this.from = start
+    this.startMoved = true
   }
 
   close(done: Done): void {
-    this.serial.close(error => {
-      if (error === undefined) this.onClosed()
-      done(error)
+    // Reads that are under way answer before.
+    this.syncs.close(this.onClosed, error => this.reads.add(() => done(error))())
+  }
+
+  private refusal(): HarmonyError | undefined {
+    return this.syncs.refusal() ?? this.connection.lost
+  }
+
+  private outside(offset: number, length: number): HarmonyError | undefined {
+    if (length >= 0 && offset >= this.from && offset + length <= this.to) return undefined
+    const message = `bytes ${offset} to ${offset + length} were asked of a log that holds ${this.from} to ${this.to}`
+    return new HarmonyError('CORRUPT', message)
+  }
+
+  /** At once if no earlier read is under way. */
+  private answer(result: Result<Uint8Array>, done: Completion<Uint8Array>): void {
+    if (this.readsInFlight === 0) done(result)
+    else this.begin(() => done(result))()
+  }
+
+  private begin(finish: () => void): () => void {
+    this.readsInFlight++
+    return this.reads.add(() => {
+      this.readsInFlight--
+      finish()
     })
   }
 
-  private piecesWithin(from: number, to: number): readonly Piece[] {
-    let low = 0
-    let high = this.pieces.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const piece = this.pieces[middle]!
-      if (piece.offset + piece.length <= from) low = middle + 1
-      else high = middle
+  /** Copies what is in memory of the bytes from `offset` on; returns the place from which on memory has everything. */
+  private copyFromMemory(offset: number, bytes: Uint8Array): number {
+    const end = offset + bytes.length
+    for (const pieces of [before(this.writing, this.storedEnd), this.fresh]) {
+      for (const piece of pieces) {
+        const from = Math.max(offset, piece.at)
+        const to = Math.min(end, piece.at + piece.bytes.length)
+        if (from < to) bytes.set(piece.bytes.subarray(from - piece.at, to - piece.at), from - offset)
+      }
     }
-    let end = low
-    while (end < this.pieces.length && this.pieces[end]!.offset < to) end++
-    return this.pieces.slice(low, end)
+    const first = before(this.writing, this.storedEnd)[0]?.at ?? this.storedEnd
+    return bytes.length === 0 ? offset : first
+  }
+
+  private startSync(done: (error: HarmonyError | undefined) => void): void {
+    const { cut, fresh, startMoved } = this
+    if (fresh.length === 0 && cut === undefined && !startMoved && this.known) return done(undefined)
+    this.cut = undefined
+    this.writing = fresh
+    this.fresh = []
+    this.storedEnd = this.to
+    this.startMoved = false
+    this.known = true
+    const record: LogRecord = { kind: 'log', start: this.from, end: this.to }
+    this.connection
+      .write(['files', 'log'], async transaction => {
+        if (cut !== undefined) await trim(transaction, this.name, cut)
+        for (const { at, bytes } of valuesOf(fresh)) {
+          fireAndForget(transaction.objectStore('log').put(bytes, [this.name, at]))
+        }
+        if (startMoved) await forget(transaction, this.name, record.start)
+        fireAndForget(transaction.objectStore('files').put(record, this.name))
+      })
+      .then(error => {
+        this.writing = []
+        done(error)
+      })
   }
 }
 
-/** Structured clone stores the whole buffer behind a view. */
-const packed = (bytes: Uint8Array): Uint8Array =>
-  bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
+/** The pieces' bytes below `end`. */
+function before(pieces: readonly Piece[], end: number): Piece[] {
+  const kept: Piece[] = []
+  for (const { at, bytes } of pieces) {
+    if (at >= end) break
+    kept.push(at + bytes.length <= end ? { at, bytes } : { at, bytes: bytes.subarray(0, end - at) })
+  }
+  return kept
+}
+
+/** Adjacent pieces as values of at most 60 KiB, each in a buffer of its own: a view would be stored with all that is behind it. */
+function valuesOf(pieces: readonly Piece[]): Piece[] {
+  const first = pieces[0]
+  if (first === undefined) return []
+  const values: Piece[] = []
+  const last = pieces[pieces.length - 1]!
+  let left = last.at + last.bytes.length - first.at
+  let at = first.at
+  let value = new Uint8Array(Math.min(left, valueBytesMax))
+  let filled = 0
+  for (const { bytes } of pieces) {
+    let taken = 0
+    while (taken < bytes.length) {
+      const part = bytes.subarray(taken, taken + value.length - filled)
+      value.set(part, filled)
+      taken += part.length
+      filled += part.length
+      if (filled < value.length) continue
+      values.push({ at, bytes: value })
+      at += filled
+      left -= filled
+      value = new Uint8Array(Math.min(left, valueBytesMax))
+      filled = 0
+    }
+  }
+  return values
+}
+
+const rangeFrom = (name: string, at: number): IDBKeyRange => IDBKeyRange.bound([name, at], [name, Number.MAX_VALUE])
+
+/** The record that begins last before `at`, if any. */
+async function recordBefore(
+  transaction: ReadTransaction | WriteTransaction,
+  name: string,
+  at: number,
+): Promise<Piece | undefined> {
+  if (at === 0) return undefined
+  const range = IDBKeyRange.bound([name, 0], [name, at], false, true)
+  const cursor = await transaction.objectStore('log').openCursor(range, 'prev')
+  return cursor === null ? undefined : pieceOf(name, cursor.key, cursor.value)
+}
+
+/** Removes what lies at or behind `cut`. */
+async function trim(transaction: WriteTransaction, name: string, cut: number): Promise<void> {
+  const store = transaction.objectStore('log')
+  fireAndForget(store.delete(rangeFrom(name, cut)))
+  const last = await recordBefore(transaction, name, cut)
+  if (last === undefined || last.at + last.bytes.length <= cut) return
+  fireAndForget(store.put(last.bytes.slice(0, cut - last.at), [name, last.at]))
+}
+
+/** Removes the records that end before `start`. */
+async function forget(transaction: WriteTransaction, name: string, start: number): Promise<void> {
+  const first = await recordBefore(transaction, name, start)
+  if (first === undefined) return
+  const goneTo = first.at + first.bytes.length <= start ? start : first.at
+  if (goneTo === 0) return
+  fireAndForget(transaction.objectStore('log').delete(IDBKeyRange.bound([name, 0], [name, goneTo], false, true)))
+}
+
+/** @throws HarmonyError CORRUPT where a record is missing. */
+async function fill(transaction: ReadTransaction, name: string, offset: number, target: Uint8Array): Promise<void> {
+  const end = offset + target.length
+  const store = transaction.objectStore('log')
+  const range = IDBKeyRange.bound([name, 0], [name, offset])
+  const first = await store.openKeyCursor(range, 'prev')
+  if (first === null) throw damaged(name, `the record with byte ${offset} is missing`)
+  const records = IDBKeyRange.bound(first.key, [name, end], false, true)
+  const [keys, values] = await Promise.all([store.getAllKeys(records), store.getAll(records)])
+  let at = offset
+  keys.forEach((key, i) => {
+    const piece = pieceOf(name, key, values[i])
+    if (at >= end) return
+    if (piece.at > at || piece.at + piece.bytes.length <= at)
+      throw damaged(name, `the record with byte ${at} is missing`)
+    const part = piece.bytes.subarray(at - piece.at, end - piece.at)
+    target.set(part, at - offset)
+    at += part.length
+  })
+  if (at < end) throw damaged(name, `the record with byte ${at} is missing`)
+}
+
+function pieceOf(name: string, key: unknown, value: unknown): Piece {
+  const at = Array.isArray(key) ? (key[1] as unknown) : undefined
+  if (typeof at !== 'number' || !(value instanceof Uint8Array)) throw damaged(name, 'a record is of another kind')
+  return { at, bytes: value }
+}
+
+function damaged(name: string, how: string): HarmonyError {
+  const remedy = 'Delete this storage and let the peer join again as a new one, or restore it from a backup.'
+  return new HarmonyError('CORRUPT', `the log ${name} in IndexedDB is damaged: ${how}. ${remedy}`)
+}

@@ -1,9 +1,10 @@
 /**
- * The syncs of one file: one is under way at a time, and whoever asks meanwhile shares the next one. So each answer covers what was
- * written before its call, in the order of the calls, and the first failure is final (L6).
+ * The syncs of one file, for adapters of LogFile and PageFile: one is under way at a time, and whoever asks meanwhile shares the next
+ * one. So each answer covers what was written before its call, in the order of the calls, and the first failure is final (L6).
  */
-import { HarmonyError } from '../../../src/base/errors.ts'
-import type { Done } from '../../../src/platform.ts'
+import { HarmonyError } from './errors.ts'
+
+type Done = (error: HarmonyError | undefined) => void
 
 export class SyncQueue {
   private readonly start: (done: (error: HarmonyError | undefined) => void) => void
