@@ -262,7 +262,11 @@ export function transfer(state: State, to: PeerId | undefined): boolean {
   state.transferee = peer.id
   state.transferElapsed = 0
   if (peer.match === state.log.last) sendTimeoutNow(state, peer)
-  else state.sendsDue = true
+  else {
+    // What is on the way may be lost; there is no time to wait for a heartbeat to find out.
+    peer.nudged = true
+    state.sendsDue = true
+  }
   return true
 }
 

@@ -7,6 +7,7 @@
  *   log matching          an entry of one index and term has the same content and the same predecessor everywhere
  *   leader completeness   a new leader has every entry that was committed before
  *   state machine safety  no two peers apply different entries at one index; no peer takes a committed entry back
+ *   persistence           what a vote, a request for one or an acknowledgement speaks of is on disk when it leaves
  *   reads                 a read returns an index at or beyond everything that was committed anywhere when it was asked
  */
 import type { PeerId } from '../../../src/base/ids.ts'
@@ -120,7 +121,7 @@ export class NetworkModel {
           applyBytesMax: random.pick([1, 100, 10_000]),
           uncommittedBytesMax: 400,
         },
-        send: message => this.send(message),
+        send: message => this.send(node, message),
         onReady: ready => this.checkReady(node, ready),
         onApply: entry => this.checkApplied(node, entry),
         onRead: read => this.checkRead(node, read),
@@ -272,7 +273,8 @@ export class NetworkModel {
     }
   }
 
-  private send(message: Message): void {
+  private send(node: ModelNode, message: Message): void {
+    checkDurable(node, message)
     if (this.network.length >= messagesMax) this.network.splice(this.random.below(this.network.length), 1)
     this.network.push(message)
   }
@@ -351,6 +353,21 @@ export class NetworkModel {
 function nameOf(node: ModelNode): string {
   const { role, term, commit, lastIndex, leader } = node.raft.status()
   return `${numberOf(node.id)} (${role} of term ${term}, commit ${commit} of ${lastIndex}, leader ${leader === undefined ? 'none' : numberOf(leader)})`
+}
+
+function checkDurable(node: ModelNode, message: Message): void {
+  const { hardState, entries } = node.disk
+  const { type, term } = message
+  // Whoever is in a later term by now can neither vote nor lead in this one again.
+  if (hardState.term > term) return
+  const promises =
+    type === 'vote' || (type === 'voteReply' && message.granted) || (type === 'appendReply' && message.ok)
+  if (!promises) return
+  let durable = hardState.term === term
+  if (type === 'vote') durable &&= hardState.vote === message.from && entries.length >= message.lastIndex
+  else if (type === 'voteReply') durable &&= hardState.vote === message.to
+  else if (type === 'appendReply') durable &&= entries.length >= message.match
+  if (!durable) fail(`persistence: ${nameOf(node)} sends ${type} of term ${term} before its disk has it`)
 }
 
 function fail(message: string): never {
