@@ -264,7 +264,8 @@ export const pageFileRules: readonly Rule<StorageHarness>[] = [
       pages.write(0, pattern(9, page))
       await synced(harness, pages)
       await harness.fillUp!()
-      for (let i = 1; i < 5; i++) pages.write(i * page, pattern(i, page))
+      const large = pages.extentBytesMax
+      for (let i = 1; i < 4; i++) pages.write(i * large, pattern(i, large))
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'QUOTA', 'the sync')
       checkEqual(await outcome(harness, 'sync', done => pages.sync(done)), 'QUOTA', 'the next sync')
       directory = await harness.reopen!(directory)
