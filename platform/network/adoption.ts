@@ -21,7 +21,8 @@ export interface Adoption {
   begin(): void
   /** True if the message on the consensus lane was a mark. `undefined`: neither a mark nor in place. */
   take(bytes: Uint8Array): boolean | undefined
-  stop(): void
+  /** The channels are gone: for good, or until `begin`. */
+  suspend(): void
 }
 
 /** `met` is called once, as soon as this side may send. */
@@ -33,7 +34,9 @@ export function createAdoption(options: {
 }): Adoption {
   const { initiator, clock, send, met } = options
   let timer: Cancel | undefined
+  let begun = false
   let hasHeard = false
+  let answered = false
   let marksOver = false
 
   function ask(): void {
@@ -41,25 +44,33 @@ export function createAdoption(options: {
     timer = clock.after(repeatMs, ask)
   }
 
+  /** A message may come before this side's channels are said to be open; an answer cannot leave before that. */
+  function answer(): void {
+    if (answered || !begun || !hasHeard) return
+    answered = true
+    timer?.()
+    send(Uint8Array.of(heard))
+    met()
+  }
+
   return {
     begin() {
+      begun = true
       timer?.()
-      if (initiator && !hasHeard) ask()
+      answer()
+      if (initiator && !answered) ask()
     },
     take(bytes) {
       if (marksOver) return false
       const mark = bytes.length === 1 ? bytes[0] : undefined
       if (mark !== question && mark !== heard) return undefined
       marksOver = mark === heard
-      if (!hasHeard) {
-        hasHeard = true
-        timer?.()
-        send(Uint8Array.of(heard))
-        met()
-      }
+      hasHeard = true
+      answer()
       return true
     },
-    stop() {
+    suspend() {
+      begun = false
       timer?.()
     },
   }

@@ -27,7 +27,7 @@ export interface AttemptOptions {
   readonly clock: Clock
   readonly channels: Readonly<Record<Lane, HostChannel>>
   readonly timeoutMs: number
-  /** Hands one introduction of the other side to the host; the host calls `fail` if it does not like it. */
+  /** Hands one introduction of the other side to the host; the host calls `refused` if it does not like it. */
   readonly introduceToHost: (message: RtcIntroduction) => void
   /** Adopted only: both channels again, in place of those that were closed. Nothing is told if that is not possible yet. */
   readonly remakeChannels: () => void
@@ -44,6 +44,8 @@ export interface Attempt extends Connection {
   received(lane: Lane, bytes: Uint8Array): void
   receivedOther(): void
   low(lane: Lane): void
+  /** The host did not like an introduction. Once the link is open that does it no harm: anybody may have sent it. */
+  refused(reason: string): void
   /** One of the channels was closed, not by us. */
   channelClosed(): void
   /** The host's connection is gone, or never came to be. */
@@ -80,7 +82,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
 
   /** The other side has not adopted yet and its stack has closed what it does not know. */
   function remake(): void {
-    adoption?.stop()
+    adoption?.suspend()
     open.clear()
     for (const lane of lanes) channels[lane].close()
     remaking ??= clock.after(remakeDelayMs, () => {
@@ -94,7 +96,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     over = true
     early = []
     timer?.()
-    adoption?.stop()
+    adoption?.suspend()
     remaking?.()
     for (const lane of lanes) channels[lane].close()
     dispose()
@@ -178,6 +180,7 @@ export function createAttempt(options: AttemptOptions): Attempt {
     low(lane) {
       endpoint?.low(lane)
     },
+    refused: reason => fail(`introduction refused: ${reason}`),
     channelClosed() {
       if (!over && !met) remake()
       else ended('closed by the other side')

@@ -4,7 +4,8 @@
  * `closed`), the endpoint keeps the rules E1 to E4.
  *
  * Invariants
- *  - Per lane, bytes wait in `queued` only while the host refuses more; then all later bytes wait behind them (order).
+ *  - Per lane, the host gets no more than 256 KiB ahead, or what it takes; the rest waits in `queued`, in order. (Some hosts have one
+ *    queue for all channels: a deep one would hold up the other lane.)
  *  - `bufferedBytes` = what the host says that it holds + what waits here; past 16 MiB the endpoint closes (`overflow`).
  *  - While a lane is above the low-water mark its owner is owed one `onDrain`. Hosts report the fall by an event, but some
  *    lose it, so a poll looks as well as long as something is owed.
@@ -21,6 +22,7 @@ export const lowWaterBytes = 65_536
 export const bufferedBytesMax = 16 * 1024 * 1024
 /** What a waiting message costs besides its bytes, roughly: many small ones must not add up to much more than the bound. */
 export const messageOverheadBytes = 100
+const hostBytesMax = 262_144
 const pollIntervalMs = 50
 
 /** One lane's channel in the host. No verb throws. */
@@ -73,10 +75,15 @@ export function createChannelEndpoint(options: {
     return state.channel.bufferedBytes() + state.queuedBytes
   }
 
+  /** False: not now. */
+  function offer({ channel }: LaneState, bytes: Uint8Array): boolean {
+    return channel.bufferedBytes() < hostBytesMax && channel.send(bytes) !== 'full'
+  }
+
   function flush(state: LaneState): void {
     let taken = 0
     for (const bytes of state.queued) {
-      if (state.channel.send(bytes) !== 'taken') break
+      if (!offer(state, bytes)) break
       taken++
       state.queuedBytes -= bytes.length
     }
@@ -143,7 +150,7 @@ export function createChannelEndpoint(options: {
       assert(bytes.length > 0 && bytes.length <= messageBytesMax, 'a message has 1 to messageBytesMax bytes')
       if (closedReason !== undefined) return
       const state = states[lane]
-      if (state.queuedBytes > 0 || state.channel.send(bytes) === 'full') {
+      if (state.queued.length > 0 || !offer(state, bytes)) {
         state.queued.push(bytes)
         state.queuedBytes += bytes.length
       }

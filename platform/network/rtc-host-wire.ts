@@ -20,6 +20,7 @@
  *   page   → channels                     hands them over: transferred, bridged (none comes along), or as they are (core on the page)
  *   both   ↔ introduction                 one session description or candidate
  *   page   → described                    both descriptions are in place
+ *   page   → refused                      the browser did not like an introduction; the worker decides what that means
  *   page   → ended                        the connection failed or was closed; nothing follows for this id
  *   worker → remake                       adopted only: the channels were closed before the other side had adopted; `channels` again
  *   worker → close                        let go of it; nothing follows for this id
@@ -61,6 +62,7 @@ export type FromHost =
   | { readonly op: 'message'; readonly id: number; readonly lane: Lane; readonly data: unknown }
   | { readonly op: 'closed'; readonly id: number; readonly lane: Lane }
   | { readonly op: 'left'; readonly id: number; readonly lane: Lane; readonly bytes: number }
+  | { readonly op: 'refused'; readonly id: number; readonly reason: string }
   | { readonly op: 'ended'; readonly id: number; readonly reason: string }
 
 /** The part of MessagePort that is used. */

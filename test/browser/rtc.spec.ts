@@ -227,6 +227,22 @@ for (const [name, options, handedOver] of ways) {
   })
 }
 
+for (const [realm, handover] of [
+  ['worker', 'auto'],
+  ['worker', 'bridge'],
+  ['page', 'auto'],
+  ['page', 'bridge'],
+] as const) {
+  test(`the rules of links (T1 to T4, E1 to E4), core in ${realm}, handover ${handover}`, async ({ page }) => {
+    test.setTimeout(120_000)
+    await page.goto(address)
+    await expect(page).toHaveTitle('ready')
+    const outcomes = await page.evaluate(([r, h]) => window.kit.rules(r, h), [realm, handover] as const)
+    expect(outcomes.filter(({ state }) => state !== 'passed')).toEqual([])
+    expect(new Set(outcomes.map(({ id }) => id))).toEqual(new Set(['T1', 'T2', 'T3', 'T4', 'E1', 'E2', 'E3', 'E4']))
+  })
+}
+
 test('a busy page does not delay transferred channels', async ({ context }) => {
   const [a, b] = await pair(context)
   await b.call('setEcho')
@@ -301,6 +317,16 @@ test('T4: adopt refuses what is no connection', async ({ context }) => {
     await tab.call('adopt', { harmonydbLent: 77 }, idB, true)
     await tab.eventually(({ failed }) => failed[0] === 'no such connection was lent', 'failed')
   }
+})
+
+test('an introduction that the browser refuses fails an attempt, and does an open link no harm', async ({
+  context,
+}) => {
+  const [a, b] = await pair(context)
+  for (const tab of [a, b]) await tab.call('introduce', { type: 'candidate', candidate: 'candidate:x', mid: '0' })
+  await a.call('burst', 'consensus', 1, 100)
+  await b.eventually(({ received }) => received.consensus === 1, 'still works')
+  expect((await b.state()).closed).toEqual([])
 })
 
 test('a mesh of a transferred, a bridged and a page core', async ({ context }) => {

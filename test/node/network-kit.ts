@@ -1,5 +1,6 @@
 /** What the tests of links and signalling in Node share: a real clock, a random source, pairs of transports, waiting for a condition. */
 import { randomFillSync } from 'node:crypto'
+import nodeDataChannel, { type PeerConnection } from 'node-datachannel'
 import { peerId } from '../../src/base/ids.ts'
 import type {
   Clock,
@@ -99,4 +100,41 @@ export async function linked(a: Transport, b: Transport): Promise<[Side, Side]> 
   )
   await until(() => left.endpoint !== undefined && right.endpoint !== undefined, 'both ends open')
   return [left, right]
+}
+
+/** Two connections as an application would make them, with a channel of its own. */
+export function application(): [PeerConnection, PeerConnection, () => boolean] {
+  const a = new nodeDataChannel.PeerConnection('a', { iceServers: [] })
+  const b = new nodeDataChannel.PeerConnection('b', { iceServers: [] })
+  const held: unknown[] = []
+  let open = 0
+  // Candidates go across once both descriptions are in place: see the transport for what the library does otherwise.
+  let described = 0
+  const early: (() => void)[] = []
+  const meet = (from: PeerConnection, to: PeerConnection): void => {
+    from.onLocalDescription((text, type) => {
+      to.setRemoteDescription(text, type)
+      described++
+      if (described === 2) for (const pass of early) pass()
+    })
+    from.onLocalCandidate((candidate, mid) => {
+      // A throw in the library's callback would abort the process.
+      const pass = (): void => {
+        try {
+          to.addRemoteCandidate(candidate, mid)
+        } catch {
+          // Closed meanwhile.
+        }
+      }
+      if (described === 2) pass()
+      else early.push(pass)
+    })
+  }
+  meet(a, b)
+  meet(b, a)
+  b.onDataChannel(channel => void held.push(channel))
+  const channel = a.createDataChannel('theirs')
+  channel.onOpen(() => open++)
+  held.push(channel, held)
+  return [a, b, () => open > 0 && held.length > 0]
 }

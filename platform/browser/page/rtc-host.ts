@@ -225,7 +225,7 @@ function createLink({
 
   function enqueue(task: () => Promise<void>): void {
     applying = applying.then(task).catch((error: unknown) => {
-      if (!signal.aborted) end(`introduction refused: ${messageOf(error)}`)
+      if (!signal.aborted) post({ op: 'refused', id, reason: messageOf(error) })
     })
   }
 

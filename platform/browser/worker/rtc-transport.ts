@@ -141,6 +141,11 @@ interface Link {
 
 function createLink(id: number, post: (message: ToHost, transfer?: object[]) => void): Link {
   const channels: Record<Lane, LaneChannel> = { consensus: createLaneChannel(), bulk: createLaneChannel() }
+  /** The same bytes may be on their way to several peers: they are not ours to give away. */
+  const sendCopy = (bytes: Uint8Array, lane: Lane): void => {
+    const copy = bytes.slice()
+    post({ op: 'send', id, lane, bytes: copy }, [copy.buffer])
+  }
   const link: Link = {
     channels,
     attempt: undefined,
@@ -150,8 +155,7 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
         case 'channels':
           for (const [i, lane] of lanes.entries()) {
             const channel = message.channels[i] as RTCDataChannel | undefined
-            if (channel === undefined)
-              channels[lane].bridge(bytes => post({ op: 'send', id, lane, bytes }, owned(bytes)))
+            if (channel === undefined) channels[lane].bridge(bytes => sendCopy(bytes, lane))
             else channels[lane].use(channel, lane, attempt)
           }
           return
@@ -168,17 +172,14 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
         case 'left':
           channels[message.lane].left(message.bytes)
           return attempt.low(message.lane)
+        case 'refused':
+          return attempt.refused(message.reason)
         case 'ended':
           return attempt.ended(message.reason)
       }
     },
   }
   return link
-}
-
-/** A buffer that holds nothing but the message goes across without a copy: by P4 it is ours. */
-function owned(bytes: Uint8Array): object[] {
-  return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []
 }
 
 function receive(data: unknown, lane: Lane, attempt: Attempt): void {

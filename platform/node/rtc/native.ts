@@ -6,9 +6,13 @@
  *  - Never in `worker_threads` (it aborts the process when the thread ends): `assertMainThread`.
  *  - Its threads and a connection that is still closing keep the process alive for a moment; a process that is done should close
  *    its transport and then call `process.exit()`. `cleanup()` of the library is not called: it crashes once channels were collected.
+ *  - All channels of a connection share SCTP's send buffer, one megabyte as delivered: what is urgent waits behind as much bulk.
+ *    `tune` makes it 256 KiB for the whole process (measured: a message beside a full bulk lane comes after 20 ms instead of 120, and bulk is no
+ *    slower; the price is 256 KiB per round trip on long paths).
  */
 import os from 'node:os'
 import { isMainThread } from 'node:worker_threads'
+import nodeDataChannel from 'node-datachannel'
 import { HarmonyError } from '../../../src/base/errors.ts'
 
 /** @throws HarmonyError VALIDATION in a worker thread. */
@@ -18,6 +22,15 @@ export function assertMainThread(): void {
     'VALIDATION',
     'WebRTC in Node works on the main thread only: open the database there, not in worker_threads',
   )
+}
+
+let tuned = false
+
+/** Before the first connection of the process. */
+export function tune(): void {
+  if (tuned) return
+  tuned = true
+  nodeDataChannel.setSctpSettings({ sendBufferSize: 262_144 })
 }
 
 export function shielded<A extends readonly unknown[]>(callback: (...args: A) => void): (...args: A) => void {

@@ -7,6 +7,9 @@
  *    answer. So the other side creates its channels right after the offer came in: before, it would offer as well.
  *  - Its send never refuses: it queues without bound. `bufferedAmount` counts, and the endpoint's 16 MiB end it.
  *  - It takes candidates only after the remote description: earlier ones wait here.
+ *  - It lets ICE go ahead before it has noted the answer's fingerprint. If the other side knows our candidates by then, DTLS may run into
+ *    that gap and fail, or its first message gets lost and costs a second. So the initiator holds its candidates back until the
+ *    answer is in place.
  *  - 'disconnected' may heal; heartbeats above decide. 'failed' and 'closed' end the link.
  *
  * Caveat: incoming messages queue in the library while JavaScript is busy; nothing slows the sender down but its own window.
@@ -20,7 +23,7 @@ import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
 import type { RtcOptions, RtcTransport } from '../../network/rtc-transport.ts'
 import { nativeIceServers } from './ice-servers.ts'
-import { assertMainThread, bindAddressNeeded, keep, release, shielded } from './native.ts'
+import { assertMainThread, bindAddressNeeded, keep, release, shielded, tune } from './native.ts'
 
 export interface NodeTransportOptions {
   readonly clock: Clock
@@ -35,6 +38,7 @@ export interface NodeTransportOptions {
 /** @throws HarmonyError VALIDATION in a worker thread, or for ICE servers that cannot be read. */
 export function createNodeTransport(options: NodeTransportOptions): RtcTransport {
   assertMainThread()
+  tune()
   const { clock, timeoutMs = connectTimeoutMs } = options
   const bindAddress = options.bindAddress ?? bindAddressNeeded()
   const configFor = (rtc: RtcOptions = {}): RtcConfig => ({
@@ -97,6 +101,9 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
   }
 }
 
+/** By then everything has closed, told or not. */
+const forgetDelayMs = 5_000
+
 interface NativeLink {
   readonly channels: Readonly<Record<Lane, HostChannel>>
   start(attempt: Attempt, make: () => PeerConnection, initiator: boolean): void
@@ -110,7 +117,9 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
   let attempt: Attempt | undefined
   let connection: PeerConnection | undefined
   let remoteSet = false
+  /** Theirs that came before their description; ours that must not leave before it. */
   let waiting: { candidate: string; mid: string }[] = []
+  let withheld: { candidate: string; mid: string }[] = []
   let disposed = false
 
   function tellDescriptions(): void {
@@ -148,9 +157,11 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       remoteSet = true
       if (message.type === 'offer') createChannels()
       for (const { candidate, mid } of waiting) connection.addRemoteCandidate(candidate, mid)
+      for (const { candidate, mid } of withheld) attempt!.introduction({ type: 'candidate', candidate, mid })
       waiting = []
+      withheld = []
     } catch (error) {
-      attempt!.ended(`introduction refused: ${messageOf(error)}`)
+      attempt!.refused(messageOf(error))
     }
   }
 
@@ -168,7 +179,12 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
           if (type === 'offer' || type === 'answer') to.introduction({ type, sdp })
         }),
       )
-      made.onLocalCandidate(shielded((candidate, mid) => to.introduction({ type: 'candidate', candidate, mid })))
+      made.onLocalCandidate(
+        shielded((candidate, mid) => {
+          if (initiator && !remoteSet) withheld.push({ candidate, mid })
+          else to.introduction({ type: 'candidate', candidate, mid })
+        }),
+      )
       made.onStateChange(
         shielded(state => {
           if (state === 'closed') release(made)
@@ -189,6 +205,12 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       if (disposed) return
       disposed = true
       waiting = []
+      withheld = []
+      // The library forgets now and then to tell that something has closed.
+      setTimeout(() => {
+        if (connection !== undefined) release(connection)
+        for (const lane of lanes) channels[lane].forget()
+      }, forgetDelayMs).unref()
       // The application's own connection stays as it is, without our channels.
       if (adopted === undefined) connection?.close()
     },
@@ -205,13 +227,20 @@ interface ChannelEvents {
 
 interface NativeChannel extends HostChannel {
   attach(channel: DataChannel, events: ChannelEvents): void
+  /** Lets the library's objects be collected. */
+  forget(): void
 }
 
 function createNativeChannel(): NativeChannel {
   let channel: DataChannel | undefined
+  const attached: DataChannel[] = []
   return {
+    forget() {
+      for (const native of attached) release(native)
+    },
     attach(native, events) {
       channel = native
+      attached.push(native)
       keep(native)
       native.setBufferedAmountLowThreshold(lowWaterBytes)
       native.onOpen(shielded(() => events.opened()))

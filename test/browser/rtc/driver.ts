@@ -21,7 +21,7 @@ import type {
   RendezvousSession,
 } from '../../../src/platform.ts'
 
-const clock: Clock = {
+export const clock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   after(delayMs, run) {

@@ -1,6 +1,9 @@
 /** What the link tests find on the page: a driver here or in a worker, and the host of its connections. */
 import { createLocalPorts, createRtcHost, type RtcHost } from '../../../platform/browser/page/rtc-host.ts'
+import type { HostPort } from '../../../platform/network/rtc-host-wire.ts'
+import type { RuleOutcome } from '../../conformance/rule.ts'
 import { answer, Driver, type StartOptions } from './driver.ts'
+import { type Hosts, runLinkRules } from './rules.ts'
 
 export interface Kit {
   /** 'worker': the core in a worker. 'page': on the page, over local ports. 'page-port': on the page, over a MessageChannel. */
@@ -17,6 +20,8 @@ export interface Kit {
   /** A second core, on this page, adopts the second connection. */
   adoptOtherEnd(options: StartOptions, remote: string): void
   callOtherEnd(name: string, ...args: unknown[]): Promise<unknown>
+  /** The conformance rules of links, in a worker or here. */
+  rules(realm: 'worker' | 'page', handover: 'auto' | 'bridge'): Promise<RuleOutcome[]>
   closeHost(): void
   terminateWorker(): void
   /** Keeps the page's main thread busy. */
@@ -36,6 +41,61 @@ let connections: RTCPeerConnection[] = []
 let otherEnd: Driver | undefined
 let calls = 0
 const pending = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
+
+async function connect(): Promise<[RTCPeerConnection, RTCPeerConnection]> {
+  const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()]
+  a.onicecandidate = ({ candidate }) => void b.addIceCandidate(candidate ?? undefined)
+  b.onicecandidate = ({ candidate }) => void a.addIceCandidate(candidate ?? undefined)
+  const theirs = a.createDataChannel('theirs')
+  await a.setLocalDescription()
+  await b.setRemoteDescription(a.localDescription!)
+  await b.setLocalDescription()
+  await a.setRemoteDescription(b.localDescription!)
+  await new Promise(resolve => {
+    theirs.onopen = resolve
+  })
+  return [a, b]
+}
+
+/** Two hosts for one rule; what is left of an earlier rule is closed. */
+function makeHosts(ports: readonly [HostPort, HostPort], handover: 'auto' | 'bridge'): Omit<Hosts, 'ports'> {
+  const hosts = ports.map(port => createRtcHost(port, { handover }))
+  const theirs: RTCPeerConnection[] = []
+  return {
+    async adoptable() {
+      const pair = await connect()
+      theirs.push(...pair)
+      return [hosts[0]!.lend(pair[0]), hosts[1]!.lend(pair[1])]
+    },
+    dispose() {
+      for (const thing of [...hosts, ...theirs]) thing.close()
+    },
+  }
+}
+
+function rulesHere(handover: 'auto' | 'bridge'): Promise<RuleOutcome[]> {
+  return runLinkRules(async () => {
+    const [pageA, coreA] = createLocalPorts()
+    const [pageB, coreB] = createLocalPorts()
+    return { ports: [coreA, coreB], ...makeHosts([pageA, pageB], handover) }
+  })
+}
+
+function rulesInWorker(handover: 'auto' | 'bridge'): Promise<RuleOutcome[]> {
+  const runner = new Worker(new URL('./rules-worker.ts', import.meta.url), { type: 'module' })
+  let hosts: Omit<Hosts, 'ports'> | undefined
+  return new Promise((resolve, reject) => {
+    runner.onerror = event => reject(new Error(event.message))
+    runner.onmessage = async ({ data }: MessageEvent<{ outcomes: RuleOutcome[] } | { question: string }>) => {
+      if ('outcomes' in data) return resolve(data.outcomes)
+      if (data.question === 'adoptable') return runner.postMessage(await hosts!.adoptable())
+      if (data.question === 'dispose') return hosts!.dispose()
+      const [a, b] = [new MessageChannel(), new MessageChannel()]
+      hosts = makeHosts([a.port1, b.port1], handover)
+      runner.postMessage([a.port2, b.port2], [a.port2, b.port2])
+    }
+  })
+}
 
 window.kit = {
   start(realm, options, handover = 'auto') {
@@ -70,18 +130,7 @@ window.kit = {
     })
   },
   async makeConnections() {
-    const [a, b] = [new RTCPeerConnection(), new RTCPeerConnection()]
-    connections = [a, b]
-    a.onicecandidate = ({ candidate }) => void b.addIceCandidate(candidate ?? undefined)
-    b.onicecandidate = ({ candidate }) => void a.addIceCandidate(candidate ?? undefined)
-    const theirs = a.createDataChannel('theirs')
-    await a.setLocalDescription()
-    await b.setRemoteDescription(a.localDescription!)
-    await b.setLocalDescription()
-    await a.setRemoteDescription(b.localDescription!)
-    await new Promise(resolve => {
-      theirs.onopen = resolve
-    })
+    connections = await connect()
   },
   adopt(which, remote, initiator, lendIt) {
     const connection = connections[which]!
@@ -110,6 +159,7 @@ window.kit = {
   },
   callOtherEnd: (name, ...args) => answer(otherEnd!, name, args),
   connectionStates: () => connections.map(connection => connection.connectionState),
+  rules: (realm, handover) => (realm === 'worker' ? rulesInWorker(handover) : rulesHere(handover)),
   closeHost() {
     host!.close()
   },
