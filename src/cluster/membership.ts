@@ -51,7 +51,8 @@ export interface MembershipHost {
   onConflict(error: HarmonyError): void
 }
 
-const discoveryMs = 500
+/** With a founding lock, all who could be missed wait for the lock; strangers behind a busy signalling server need longer to answer. */
+const discoveryMs = { withLock: 800, withoutLock: 1200 } as const
 /** Peers that were announced and can be neither linked nor given up do not hold the founding up for ever. */
 const discoveryMsMax = 6000
 const founderPatienceMs = 5000
@@ -142,7 +143,8 @@ export class Membership {
     if (this.options.bootstrap === false || this.reachableSinceMs === undefined) return
     if (this.lock !== undefined && this.lock.release === undefined) return
     const lookedMs = now - Math.max(this.reachableSinceMs, this.startedMs)
-    if (lookedMs < discoveryMs || (this.host.unresolved() > 0 && lookedMs < discoveryMsMax)) return
+    const neededMs = this.options.foundingLock === undefined ? discoveryMs.withoutLock : discoveryMs.withLock
+    if (lookedMs < neededMs || (this.host.unresolved() > 0 && lookedMs < discoveryMsMax)) return
     this.discoveredMs ??= now
     if (founder(own, this.host.linked()) === own.id || now - this.discoveredMs > founderPatienceMs) this.settle()
   }

@@ -67,7 +67,7 @@ function bench(own: Partial<Own> = {}, options: Partial<MembershipOptions> = {})
 describe('membership', () => {
   it('M1 one that finds nobody founds the room, after having looked', () => {
     const { did, pass } = bench()
-    pass(400)
+    pass(1100)
     expect(did).toEqual([])
     pass(300)
     expect(did).toEqual(['advertise member'])
@@ -94,22 +94,22 @@ describe('membership', () => {
   it('M1 of newcomers the lowest id founds; the others wait for it', () => {
     const waits = bench()
     waits.sees('3', '3', 'newcomer')
-    waits.pass(2000)
+    waits.pass(3000)
     expect(waits.did).toEqual([])
     const founds = bench()
     founds.sees('7', '7', 'newcomer')
-    founds.pass(1000)
+    founds.pass(1500)
     expect(founds.did).toEqual(['advertise member'])
   })
 
   it('M1 one with data founds before one without, whatever the ids', () => {
     const waits = bench()
     waits.sees('7', '7', 'newcomer', true)
-    waits.pass(2000)
+    waits.pass(3000)
     expect(waits.did).toEqual([])
     const founds = bench({ hasData: true })
     founds.sees('3', '3', 'newcomer')
-    founds.pass(1000)
+    founds.pass(1500)
     expect(founds.did).toEqual(['advertise member'])
   })
 
