@@ -3,7 +3,8 @@
  * the simulation) is held to the numbered rules below by one conformance suite (`test/conformance`).
  *
  * Common rules
- *  P1  Completions come by callback, exactly once, in the order in which the calls of one object were made.
+ *  P1  Completions come by callback, exactly once; those of one verb of one object in the order of its calls. A read may
+ *      overtake a sync.
  *  P2  A completion may come before the call returns, where the host answers synchronously. Callers must bear both.
  *  P3  Errors are `HarmonyError`s (QUOTA, STORAGE_LOST, CORRUPT, LOCKED, CLOSED), never thrown, always passed to the callback.
  *  P4  Bytes handed to a port are the port's until it is done with them: the caller does not change them any more.
