@@ -244,5 +244,5 @@ export class Driver {
 /** Serves calls [name, …arguments] on a driver. */
 export async function answer(driver: Driver, name: string, args: readonly unknown[]): Promise<unknown> {
   const verb = (driver as unknown as Record<string, (...given: readonly unknown[]) => unknown>)[name]!
-  return verb.apply(driver, args)
+  return verb.apply(driver, [...args])
 }
