@@ -1,7 +1,7 @@
 /** Which seeds this run takes, and how two test files share them. */
 
 const seed = process.env.SEED === undefined ? undefined : Number(process.env.SEED)
-const count = Number(process.env.SEEDS ?? 200)
+const count = Number(process.env.SEEDS ?? (process.env.DEEP === '1' ? 2000 : 200))
 
 export function sliceOfSeeds(slice: 0 | 1): readonly number[] {
   if (seed !== undefined) return slice === 0 ? [seed] : []
