@@ -36,7 +36,8 @@ export function tickElection(state: State): void {
   // The requests of an election leave when the own vote is durable: a slow disk does not use up the election's time.
   if (state.role === 'candidate' && !state.ballotDurable) return
   state.electionElapsed++
-  const alone = state.role === 'follower' && isSoleVoter(state)
+  // There is nobody to wait for, unless a leader is on its way out of the configuration.
+  const alone = state.role === 'follower' && state.leader === undefined && isSoleVoter(state)
   if (!alone && state.electionElapsed < state.electionTimeout) return
   if (mayCampaign(state)) campaign(state, 'preVote')
   else becomeFollower(state, state.term, undefined)

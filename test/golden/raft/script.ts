@@ -222,7 +222,7 @@ class Script {
     let any = false
     for (const n of numbers) {
       this.look(n)
-      while (this.node(n).process()) {
+      while (this.node(n).process() || this.node(n).completeFetch()) {
         any = true
         this.look(n)
       }

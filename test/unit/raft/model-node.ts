@@ -9,6 +9,7 @@ import type {
   AppendToken,
   Configuration,
   Entry,
+  FetchRequest,
   HardState,
   Message,
   RaftLimits,
@@ -75,6 +76,7 @@ export class ModelNode {
   raft: Raft
   /** Written, not yet durable. */
   pending: PendingAppend[] = []
+  fetching: FetchRequest | undefined
   /** Everything written, durable or not: what reads of the log file see. */
   file: Entry[] = []
   applied: Entry[] = []
@@ -117,18 +119,7 @@ export class ModelNode {
       this.options.onApply?.(entry)
     }
     if (ready.committed.length > 0) this.raft.applied(ready.committed[ready.committed.length - 1]!.index)
-    const { fetch } = ready
-    if (fetch !== undefined) {
-      const entries: Entry[] = []
-      let bytes = 0
-      for (let at = fetch.from as number; at <= fetch.through && bytes < fetch.bytesMax; at++) {
-        const entry = this.file[at - 1]
-        if (entry === undefined) break
-        entries.push(entry)
-        bytes += entry.data.length
-      }
-      this.raft.fetched(fetch, entries)
-    }
+    this.fetching ??= ready.fetch
     return true
   }
 
@@ -143,14 +134,32 @@ export class ModelNode {
     return true
   }
 
+  /** The log file as it is now answers the fetch that is out. False: there is none. */
+  completeFetch(): boolean {
+    const fetch = this.fetching
+    if (fetch === undefined) return false
+    this.fetching = undefined
+    const entries: Entry[] = []
+    let bytes = 0
+    for (let at = fetch.from as number; at <= fetch.through && bytes < fetch.bytesMax; at++) {
+      const entry = this.file[at - 1]
+      if (entry === undefined) break
+      entries.push(entry)
+      bytes += entry.data.length
+    }
+    this.raft.fetched(fetch, entries)
+    return true
+  }
+
   /** Until there is nothing left to do without the network. */
   settle(): void {
-    while (this.process() || this.completeAppend()) {}
+    while (this.process() || this.completeFetch() || this.completeAppend()) {}
   }
 
   /** Crash and start again from the disk; what was not durable is lost. */
   restart(): void {
     this.pending = []
+    this.fetching = undefined
     this.lazyHardState = undefined
     this.file = [...this.disk.entries]
     this.applied = []

@@ -145,8 +145,9 @@ export class NetworkModel {
       case 'tick':
         return this.tick()
       case 'complete': {
-        const writing = this.nodes.filter(each => each.pending.length > 0)
-        return writing.length === 0 ? this.tick() : this.act(this.random.pick(writing), each => each.completeAppend())
+        const busy = this.nodes.filter(each => each.pending.length > 0 || each.fetching !== undefined)
+        if (busy.length === 0) return this.tick()
+        return this.act(this.random.pick(busy), each => this.complete(each))
       }
       case 'propose':
         return this.act(this.proposer(node), proposer => proposer.raft.propose(data(`c${this.nextCommand++}`)))
@@ -166,6 +167,11 @@ export class NetworkModel {
       case 'uncut':
         return this.uncut()
     }
+  }
+
+  private complete(node: ModelNode): void {
+    if (this.random.chance(0.5) && node.completeFetch()) return
+    if (!node.completeAppend()) node.completeFetch()
   }
 
   private tick(): void {
@@ -205,7 +211,7 @@ export class NetworkModel {
         calm = true
         if (++rounds > 2000) fail(`no rest: ${this.nodes.map(nameOf).join('; ')}`)
         for (const node of this.nodes) {
-          if (node.raft.hasReady() || node.pending.length > 0) calm = false
+          if (node.raft.hasReady() || node.pending.length > 0 || node.fetching !== undefined) calm = false
           node.settle()
           this.check(node)
         }
