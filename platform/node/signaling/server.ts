@@ -65,17 +65,25 @@ export interface Signaling {
   close(): void
 }
 
+/** What is retained of each connection is bounded, and so is what a newcomer gets at once. */
+const retainedCharsMax = 1024
+
 interface Client {
   readonly socket: WebSocket
   readonly room: string
   readonly id: string
   readonly address: string
   alive: boolean
+  /** The last small thing that it said to all: repeated to whoever connects later. */
+  retained: string | undefined
   tokens: number
   refilledAtMs: number
 }
 
-/** Serves signalling on an HTTP server that someone else owns; upgrades to other paths are left to others. */
+/**
+ * Serves signalling on an HTTP server that someone else owns. Upgrades to other paths are left to the owner, who must answer each
+ * that nobody takes (`refuseUpgrade`): Node leaves such a socket open.
+ */
 export function attachSignaling(server: http.Server, options: SignalingOptions = {}): Signaling {
   const {
     path = '/signal',
@@ -129,6 +137,7 @@ export function attachSignaling(server: http.Server, options: SignalingOptions =
     const frame = isBinary ? undefined : decodeClientFrame(data.toString())
     const text = frame && encodeServerFrame(client.id, frame.message)
     if (frame === undefined || text === undefined) return cut(client, closeCodes.malformed, 'malformed frame')
+    if (frame.to === '*' && text.length <= retainedCharsMax) client.retained = text
     for (const other of rooms.get(client.room) ?? []) {
       if (other.id !== client.id && (frame.to === '*' || frame.to === other.id)) deliver(other, text)
     }
@@ -142,12 +151,14 @@ export function attachSignaling(server: http.Server, options: SignalingOptions =
       id,
       address,
       alive: true,
+      retained: undefined,
       tokens: framesBurstMax,
       refilledAtMs: performance.now(),
     }
     // Before anything else: an error event without a listener would end the process. The close event follows it.
     socket.on('error', () => {})
     if (members.size >= connectionsPerRoomMax) return cut(client, closeCodes.roomFull, 'the room is full')
+    for (const other of members) if (other.retained !== undefined && other.id !== id) deliver(client, other.retained)
     rooms.set(room, members.add(client))
     clients.add(client)
     perAddress.set(address, (perAddress.get(address) ?? 0) + 1)
