@@ -75,6 +75,17 @@ export class CrashFiles implements Files {
     systemFiles.write(file, bytes, position)
   }
 
+  zero(file: number, from: number, to: number, done: (error: unknown) => void): void {
+    setImmediate(() => {
+      try {
+        this.write(file, new Uint8Array(to - from), from)
+      } catch (error) {
+        return done(error)
+      }
+      done(this.dead ? new Error('the process is gone') : undefined)
+    })
+  }
+
   truncate(file: number, bytes: number): void {
     const known = this.known.get(file)!
     const size = systemFiles.size(file)
@@ -117,6 +128,7 @@ export class CrashFiles implements Files {
   }
 
   rename(from: string, to: string): void {
+    if (this.dead) return
     systemFiles.rename(from, to)
     this.names = this.names.filter(name => name.path !== from)
     for (const known of this.known.values()) if (known.path === from) known.path = to
@@ -124,6 +136,7 @@ export class CrashFiles implements Files {
   }
 
   remove(path: string): void {
+    if (this.dead) return
     systemFiles.remove(path)
     this.names = this.names.filter(name => name.path !== path)
   }

@@ -57,7 +57,7 @@ export async function nodeStorageThatCrashes(seed: number): Promise<StorageHarne
     return open()
   }
   return {
-    crashRounds: 15,
+    crashRounds: 8,
     open,
     openAgain: () => opening(path, files),
     async reopen(directory) {

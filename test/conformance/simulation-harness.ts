@@ -47,7 +47,7 @@ export async function simulatedStorage(seed: number, reads: 'synchronous' | 'asy
     return result.value
   }
   return {
-    crashRounds: 40,
+    crashRounds: 30,
     open: opened,
     openAgain: open,
     async reopen(directory) {

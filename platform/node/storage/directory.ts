@@ -22,7 +22,7 @@ import type { Completion, Directory, Done, LogFile, PageFile } from '../../../sr
 import { type Files, storageError, systemCode, systemFiles } from './files.ts'
 import { openLogFile } from './log-file.ts'
 import { openPageFile } from './page-file.ts'
-import { parseSegmentName } from './segment.ts'
+import { isUnfinishedSegment, parseSegmentName } from './segment.ts'
 
 const nameForm = /^[a-z0-9-]{1,32}$/
 const pagesForm = /^([a-z0-9-]{1,32})\.pages$/
@@ -85,6 +85,7 @@ function isOurs(name: string): boolean {
   const whole = name.endsWith('.new') ? name.slice(0, -4) : name
   return (
     name.startsWith('.') ||
+    isUnfinishedSegment(name) ||
     whole === markName ||
     whole === lockName ||
     pagesForm.test(whole) ||

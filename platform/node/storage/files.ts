@@ -16,6 +16,8 @@ export interface Files {
   read(file: number, bytes: Uint8Array, position: number): number
   /** All of them. */
   write(file: number, bytes: Uint8Array, position: number): void
+  /** Writes zeros to [from, to), not on this thread; errors go to the callback. */
+  zero(file: number, from: number, to: number, done: (error: unknown) => void): void
   truncate(file: number, bytes: number): void
   /** Content and length are on the device when it answers; errors go to the callback. Not on this thread. */
   datasync(file: number, done: (error: unknown) => void): void
@@ -44,6 +46,7 @@ export const systemFiles: Files = {
     let done = 0
     while (done < bytes.length) done += fs.writeSync(file, bytes, done, bytes.length - done, position + done)
   },
+  zero: writeZeros,
   truncate: (file, bytes) => fs.ftruncateSync(file, bytes),
   datasync: (file, done) => fs.fdatasync(file, error => done(error ?? undefined)),
   datasyncNow: file => fs.fdatasyncSync(file),
@@ -61,6 +64,16 @@ export const systemFiles: Files = {
       fs.closeSync(handle)
     }
   },
+}
+
+export const zeros = new Uint8Array(256 * 1024)
+
+function writeZeros(file: number, from: number, to: number, done: (error: unknown) => void): void {
+  if (from >= to) return done(undefined)
+  fs.write(file, zeros, 0, Math.min(zeros.length, to - from), from, (error, count) => {
+    if (error !== null) done(error)
+    else writeZeros(file, from + count, to, done)
+  })
 }
 
 const outOfSpace: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])

@@ -9,15 +9,28 @@
  *  - Segments go from the front only after a sync that covers what was appended before `dropFront`, lowest first, each unlink synced
  *    before the next: a crash leaves no gap.
  *
- * Caveats: a lost last segment cannot be told from one that never was; the log's owner keeps a mark. Making a segment
- * blocks for its zeroing and sync; at 16 MiB each that is rare.
+ *  - Once the last segment is half full the next one is prepared in another thread; `prepared` fits behind it, or is thrown away.
+ *
+ * Caveat: a lost last segment cannot be told from one that never was; the log's owner keeps a mark.
  */
 import { assert } from '../../../src/base/assert.ts'
 import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
 import { SyncQueue } from '../../../src/base/sync-queue.ts'
 import type { Completion, Done, LogFile } from '../../../src/platform.ts'
 import { type Files, storageError } from './files.ts'
-import { createSegment, damaged, erase, headBytes, openSegment, type Segment, segmentEnd } from './segment.ts'
+import {
+  createSegment,
+  damaged,
+  discardPrepared,
+  erase,
+  headBytes,
+  openSegment,
+  type PreparedSegment,
+  prepareSegment,
+  type Segment,
+  segmentEnd,
+  usePrepared,
+} from './segment.ts'
 
 const firstFileBytes = 1024 * 1024
 const fileBytesMax = 16 * 1024 * 1024
@@ -66,6 +79,10 @@ class NodeLogFile implements LogFile {
   private readonly syncs: SyncQueue
   /** At first all: a process that died may have left writes in the system's cache. */
   private readonly dirty: Set<Segment>
+  private prepared: PreparedSegment | undefined
+  private preparing = false
+  /** Waits for the preparation that is under way. */
+  private whenPrepared: (() => void) | undefined
   /** Out of the log, still there until the next completed sync. */
   private dropped: Segment[] = []
 
@@ -99,6 +116,7 @@ class NodeLogFile implements LogFile {
         this.place.files.write(segment.file, bytes.subarray(part, part + length), position)
         this.dirty.add(segment)
       })
+      this.prepareIfHalfFull()
     })
   }
 
@@ -156,18 +174,59 @@ class NodeLogFile implements LogFile {
   }
 
   close(done: Done): void {
-    this.syncs.close(() => {
+    let closing = false
+    const finish: Done = error => {
+      if (!closing) return done(error)
+      if (this.preparing) {
+        this.whenPrepared = () => finish(error)
+        return
+      }
+      this.discard()
       for (const { file } of [...this.dropped, ...this.segments]) this.place.files.close(file)
       this.onClosed()
-    }, done)
+      done(error)
+    }
+    this.syncs.close(() => {
+      closing = true
+    }, finish)
   }
 
   private grow(): void {
     const { files, directory, name } = this.place
+    const fields = this.nextFields()
+    const { prepared } = this
+    if (prepared?.number === fields.number && prepared.base === fields.base) {
+      this.prepared = undefined
+      this.segments.push(usePrepared(files, directory, prepared))
+      return
+    }
+    this.discard()
+    this.segments.push(createSegment(files, directory, name, fields))
+  }
+
+  private nextFields(): Pick<Segment, 'number' | 'base' | 'dataBytes'> {
     const last = this.segments.at(-1)!
     const fileBytes = Math.min(fileBytesMax, 2 * (headBytes + last.dataBytes))
-    const fields = { number: last.number + 1, base: segmentEnd(last), dataBytes: fileBytes - headBytes }
-    this.segments.push(createSegment(files, directory, name, fields))
+    return { number: last.number + 1, base: segmentEnd(last), dataBytes: fileBytes - headBytes }
+  }
+
+  private prepareIfHalfFull(): void {
+    const { files, directory, name } = this.place
+    const last = this.segments.at(-1)!
+    if (this.preparing || this.prepared !== undefined || this.to - last.base < last.dataBytes / 2) return
+    this.preparing = true
+    prepareSegment(files, directory, name, this.nextFields(), prepared => {
+      this.preparing = false
+      this.prepared = prepared
+      const waiting = this.whenPrepared
+      this.whenPrepared = undefined
+      waiting?.()
+    })
+  }
+
+  private discard(): void {
+    if (this.prepared !== undefined) discardPrepared(this.place.files, this.prepared)
+    this.prepared = undefined
   }
 
   /** Visits the parts of log[offset, offset + length): position is in the segment's file, part counts from `offset`. */

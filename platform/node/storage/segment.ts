@@ -14,19 +14,22 @@
  *
  * A segment is made under a name ending in `.new`, filled, synced, renamed, and the directory synced, before the log knows of it. So a
  * file that bears the final name is whole, and one that is short or has another head is damage.
+ *
+ * Filling 16 MiB took 75 to 470 ms on a busy disk: so it happens ahead of time and off this thread (`prepareSegment`), and a log that
+ * fills up faster makes its segment while it waits.
  */
 import { join } from 'node:path'
 import { ByteReader, ByteWriter, equalBytes } from '../../../src/base/bytes.ts'
 import { crc32c } from '../../../src/base/checksum.ts'
 import { HarmonyError } from '../../../src/base/errors.ts'
-import type { Files } from './files.ts'
+import { type Files, zeros } from './files.ts'
 
 export const headBytes = 4096
 const usedHeadBytes = 64
 const magic = new Uint8Array([0x48, 0x72, 0x6d, 0x79, 0x4c, 0x6f, 0x67, 0x0a])
 const version = 1
+const aheadForm = /^[a-z0-9-]{1,32}\.\d{8}\.ahead\.new$/
 const numberForm = /^([a-z0-9-]{1,32})\.(\d{8})\.log$/
-const zeros = new Uint8Array(256 * 1024)
 
 export interface Segment {
   readonly number: number
@@ -44,6 +47,9 @@ export function parseSegmentName(fileName: string): { readonly log: string; read
   const parts = numberForm.exec(fileName)
   return parts === null ? undefined : { log: parts[1]!, number: Number(parts[2]) }
 }
+
+/** Of a segment that was being prepared when its process ended. */
+export const isUnfinishedSegment = (fileName: string): boolean => aheadForm.test(fileName)
 
 const segmentPath = (directory: string, log: string, number: number): string =>
   join(directory, `${log}.${String(number).padStart(8, '0')}.log`)
@@ -77,7 +83,61 @@ export function createSegment(
   }
 }
 
-export function writeZeros(files: Files, file: number, from: number, to: number): void {
+/** A segment that is filled and synced, under the name `<log>.<number>.ahead.new` until it is used. */
+export interface PreparedSegment extends Segment {
+  readonly unfinished: string
+}
+
+/** Undefined: it could not be made; whoever needs it makes it at once and meets the error. */
+export function prepareSegment(
+  files: Files,
+  directory: string,
+  log: string,
+  fields: Pick<Segment, 'number' | 'base' | 'dataBytes'>,
+  done: (prepared: PreparedSegment | undefined) => void,
+): void {
+  const path = segmentPath(directory, log, fields.number)
+  const unfinished = path.replace(/\.log$/, '.ahead.new')
+  let file: number
+  try {
+    file = files.open(unfinished, 'new')
+  } catch {
+    return done(undefined)
+  }
+  const prepared: PreparedSegment = { ...fields, path, file, unfinished }
+  const giveUp = (): void => {
+    discardPrepared(files, prepared)
+    done(undefined)
+  }
+  try {
+    files.write(file, encodeHead(fields), 0)
+  } catch {
+    return giveUp()
+  }
+  files.zero(file, headBytes, headBytes + fields.dataBytes, failed => {
+    if (failed !== undefined) return giveUp()
+    files.datasync(file, error => (error === undefined ? done(prepared) : giveUp()))
+  })
+}
+
+/** @throws the system's errors. */
+export function usePrepared(files: Files, directory: string, prepared: PreparedSegment): Segment {
+  const { number, path, base, dataBytes, file, unfinished } = prepared
+  files.rename(unfinished, path)
+  files.syncDirectory(directory)
+  return { number, path, base, dataBytes, file }
+}
+
+export function discardPrepared(files: Files, { file, unfinished }: PreparedSegment): void {
+  files.close(file)
+  try {
+    files.remove(unfinished)
+  } catch {
+    // It is removed when the directory is opened next.
+  }
+}
+
+function writeZeros(files: Files, file: number, from: number, to: number): void {
   for (let at = from; at < to; at += zeros.length)
     files.write(file, zeros.subarray(0, Math.min(zeros.length, to - at)), at)
 }
