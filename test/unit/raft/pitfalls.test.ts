@@ -1,9 +1,12 @@
 /** One test for each pitfall of consensus that has a name (numbers as in the project's list). Stories as traces: test/golden/raft. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { index, term } from '../../../src/base/ids.ts'
 import type { Message } from '../../../src/raft/types.ts'
 import { Group } from './group.ts'
 import { configurationOf, data, idOf, ModelNode } from './model-node.ts'
+
+// A busy machine is no reason to fail.
+vi.setConfig({ testTimeout: 30_000 })
 
 const to =
   (n: number) =>
