@@ -1,4 +1,4 @@
-/** The tests in a real Chromium: `npx playwright test`. They share two cores, and each waits for its own conditions: no retries. */
+/** The tests in a real Chromium: `npx playwright test`. Each waits for its own conditions: no retries. */
 import { defineConfig } from '@playwright/test'
 import { chromiumAdvice, findChromium } from './test/browser/find-chromium.mjs'
 
@@ -11,8 +11,13 @@ export default defineConfig({
   timeout: 60_000,
   retries: 0,
   workers: 1,
-  fullyParallel: false,
   forbidOnly: true,
   reporter: 'list',
+  projects: [
+    // What waits more than it computes: two at a time, with `--workers 2`.
+    { name: 'browser', testIgnore: '**/demo.spec.ts', fullyParallel: false },
+    // Failovers within two seconds, ten tabs at once: alone.
+    { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
+  ],
   use: { launchOptions: { executablePath }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
 })

@@ -14,10 +14,20 @@ import { installPackages } from './install-packages.mjs'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const reports = join(root, 'test-results', 'reports')
 
+const deep = process.env.DEEP === '1' || process.argv.includes('--deep')
+const partMsMax = (deep ? 120 : 15) * 60_000
+
 const vitest = project => reportPath => ({
   command: bin('vitest/vitest.mjs'),
   args: ['run', '--project', project, '--reporter=dot', '--reporter=json', `--outputFile.json=${reportPath}`],
   count: countVitest,
+})
+
+const playwright = (project, workers) => reportPath => ({
+  command: bin('@playwright/test/cli.js'),
+  args: ['test', '--project', project, '--workers', String(workers), '--reporter=dot,json'],
+  env: { PLAYWRIGHT_JSON_OUTPUT_NAME: reportPath },
+  count: countPlaywright,
 })
 
 /** In this order. A part without `count` is one test: it ends well or not. */
@@ -26,22 +36,18 @@ const parts = {
   lint: () => ({ command: bin('@biomejs/biome/bin/biome'), args: ['check', '--error-on-warnings', '.'] }),
   tidy: vitest('tidy'),
   build: () => ({ command: bin('tsup/dist/cli-default.js'), args: [] }),
-  demo: () => ({ command: bin('vite/bin/vite.js'), args: ['build', 'demo', '--logLevel', 'warn'] }),
+  page: () => ({ command: bin('vite/bin/vite.js'), args: ['build', 'demo', '--logLevel', 'warn'] }),
   unit: vitest('unit'),
   conformance: vitest('conformance'),
   simulation: vitest('simulation'),
   node: vitest('node'),
   package: vitest('package'),
-  browser: reportPath => ({
-    command: bin('@playwright/test/cli.js'),
-    args: ['test', '--reporter=dot,json'],
-    env: { PLAYWRIGHT_JSON_OUTPUT_NAME: reportPath },
-    count: countPlaywright,
-  }),
+  browser: playwright('browser', 2),
+  demo: playwright('demo', 1),
 }
 
 /** What stands in dist/ when these run. */
-const needed = { node: ['build'], package: ['build'], browser: ['build', 'demo'] }
+const needed = { node: ['build'], package: ['build'], demo: ['build', 'page'] }
 
 const help = `npm test -- [options]
 
@@ -59,7 +65,7 @@ async function main() {
   const chosen = parseArguments(process.argv.slice(2))
   const begunMs = performance.now()
   installPackages()
-  if (chosen.some(part => part === 'browser' || part === 'package')) provideChromium()
+  if (chosen.some(part => ['browser', 'demo', 'package'].includes(part))) provideChromium()
   rmSync(reports, { recursive: true, force: true })
   mkdirSync(reports, { recursive: true })
   const total = { passed: 0, failed: 0, skipped: 0 }
@@ -115,6 +121,9 @@ async function runPart(part) {
   return counted
 }
 
+let running
+
+/** One that hangs is ended, and has failed; so does what is interrupted. */
 function run(command, args, env) {
   return new Promise(resolve => {
     const child = spawn(process.execPath, [command, ...args], {
@@ -122,11 +131,20 @@ function run(command, args, env) {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, ...env },
     })
+    running = child
+    const timer = setTimeout(() => {
+      console.error(`not done after ${partMsMax / 60_000} minutes: ended`)
+      child.kill('SIGTERM')
+      setTimeout(() => child.kill('SIGKILL'), 5_000).unref()
+    }, partMsMax)
     child.on('error', error => {
       console.error(error.message)
       resolve(1)
     })
-    child.on('close', status => resolve(status ?? 1))
+    child.on('close', status => {
+      clearTimeout(timer)
+      resolve(status ?? 1)
+    })
   })
 }
 
@@ -153,5 +171,13 @@ const summary = ({ passed, failed, skipped }) =>
   `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 
 const seconds = sinceMs => `${((performance.now() - sinceMs) / 1000).toFixed(1)} s`
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    running?.kill('SIGTERM')
+    setTimeout(() => process.exit(1), 5_000).unref()
+    running?.on('close', () => process.exit(1))
+  })
+}
 
 await main()
