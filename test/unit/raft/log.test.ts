@@ -129,6 +129,17 @@ describe('the log in memory', () => {
     }
   }
 
+  test('what a fetch brings of entries that were replaced meanwhile is not taken', () => {
+    const old = [entry(1, 1), entry(2, 1), entry(3, 1), entry(4, 1)]
+    const hardState = { term: term(1), vote: undefined, commit: index(0) }
+    const log = new RaftLog(restoredLog({ hardState, entries: old }, configurationOf([1])))
+    log.truncate(index(3))
+    log.append(entry(3, 2))
+    log.fetched(index(1), old)
+    expect(log.slice(1, 3, 1000)).toEqual(old.slice(0, 2))
+    expect(log.slice(3, 3, 1000)).toEqual([entry(3, 2)])
+  })
+
   test('memory goes back below its bound once entries are durable and applied', () => {
     const log = new RaftLog(
       restoredLog(

@@ -14,6 +14,34 @@ const to =
     message.to === idOf(n)
 
 describe('elections', () => {
+  test('paper 5.4.1: nobody votes for a log that lacks what it has itself', () => {
+    const ask = (lastIndex: number, lastTerm: number): boolean => {
+      const sent: Message[] = []
+      const node = new ModelNode({
+        id: 1,
+        birth: configurationOf([1, 2, 3]),
+        random: () => 0,
+        send: message => sent.push(message),
+      })
+      for (const [i, of] of [1, 1, 3].entries()) {
+        node.disk.entries.push({ index: index(i + 1), term: term(of), kind: 'noop', data: data('') })
+      }
+      node.disk.hardState = { term: term(3), vote: undefined, commit: index(0) }
+      node.restart()
+      const log = { lastIndex: index(lastIndex), lastTerm: term(lastTerm) }
+      node.raft.step({ type: 'vote', from: idOf(2), to: idOf(1), term: term(9), transfer: false, ...log })
+      node.settle()
+      const reply = sent[sent.length - 1]
+      return reply?.type === 'voteReply' && reply.granted
+    }
+    expect(ask(3, 3)).toBe(true)
+    expect(ask(4, 3)).toBe(true)
+    expect(ask(1, 4)).toBe(true)
+    expect(ask(2, 3)).toBe(false)
+    expect(ask(9, 2)).toBe(false)
+    expect(ask(0, 0)).toBe(false)
+  })
+
   test('pitfall 8: a peer that comes back with a higher term is not stuck outside', () => {
     const group = new Group({ voters: [1, 2, 3] })
     group.elect(1)
@@ -191,6 +219,22 @@ describe('what others send', () => {
     for (const message of late) group.receive(message)
     expect(group.status(2).lastIndex).toBe(lastIndex)
     expect(group.commands(2)).toEqual(['a', 'b', 'c'])
+  })
+
+  test('pitfall 13: an old append cuts nothing that agrees with it, committed or not', () => {
+    const group = new Group({ voters: [1, 2, 3] })
+    group.elect(1)
+    group.cut(1, 2)
+    group.propose(1, 'a')
+    const early = group.take(to(2))
+    for (const message of early) group.receive(message)
+    group.take(to(1))
+    group.propose(1, 'b')
+    for (const message of group.take(to(2))) group.receive(message)
+    const { lastIndex, commit } = group.status(2)
+    expect(commit).toBe(lastIndex - 2)
+    for (const message of early) group.receive(message)
+    expect(group.status(2).lastIndex).toBe(lastIndex)
   })
 
   test('pitfall 13: a committed entry is never cut, whatever a peer says', () => {

@@ -254,6 +254,24 @@ describe('membership', () => {
 })
 
 describe('commit', () => {
+  test('a joint configuration is not left before it is committed itself', () => {
+    const group = new Group({ voters: [1, 2, 3], learners: [4, 5], limits: { messageBytesMax: 1 } })
+    group.elect(1)
+    group.propose(1, 'x')
+    expect(group.change(1, [1, 4, 5])).toBe('ok')
+    const { lastIndex } = group.status(1)
+    // Everyone has x; nobody else has the change.
+    for (const message of group.take(({ type }) => type === 'append')) {
+      if (message.type === 'append' && message.prevIndex === lastIndex - 2) group.receive(message)
+    }
+    for (const message of group.take(to(1))) group.receive(message)
+    expect(group.status(1).commit).toBe(lastIndex - 1)
+    expect(group.voters(1)).toBe('1 4 5 & 1 2 3')
+    group.tick(1)
+    group.settle()
+    expect(group.voters(1)).toBe('1 4 5')
+  })
+
   test('pitfall 6: an entry of an older term is not committed because a majority has it (figure 8)', () => {
     const group = new Group({ voters: [1, 2, 3], limits: { messageBytesMax: 1 } })
     group.elect(1)
