@@ -102,6 +102,10 @@ export function becomeFollower(state: State, term: Term, leader: PeerId | undefi
     // The same peer may lead again in the new term: what was asked or said in the old one is void all the same.
     setLeader(state, undefined)
   }
+  // An election that is over asks nobody any more: the log may change before the next Ready, and the requests speak of it.
+  if (state.role === 'candidate') {
+    state.messagesAfterAppend = state.messagesAfterAppend.filter(({ type }) => type !== 'vote')
+  }
   state.role = 'follower'
   state.transferee = undefined
   for (const question of state.rounds.abandon()) refuseRead(state, question)

@@ -12,6 +12,7 @@
  */
 import type { PeerId } from '../../../src/base/ids.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
+import { isVoter } from '../../../src/raft/configuration.ts'
 import type { Entry, Message, ReadState, Ready } from '../../../src/raft/types.ts'
 import { configurationOf, data, idOf, ModelNode, numberOf, textOf } from './model-node.ts'
 
@@ -29,10 +30,13 @@ const eventNames = [
   'restart',
   'cut',
   'uncut',
+  'scene',
 ] as const
 type Event = (typeof eventNames)[number]
 
-type Weather = (random: SeededRandom) => Record<'tick' | 'change' | 'transfer' | 'campaign' | 'restart' | 'cut', number>
+type Weather = (
+  random: SeededRandom,
+) => Record<'tick' | 'change' | 'transfer' | 'campaign' | 'restart' | 'cut' | 'scene', number>
 
 const mixed: Weather = random => ({
   tick: random.pick([30, 60, 150]),
@@ -41,6 +45,7 @@ const mixed: Weather = random => ({
   campaign: random.pick([0, 2, 20]),
   restart: random.pick([0, 2, 10, 40]),
   cut: random.pick([0, 3, 10]),
+  scene: 0,
 })
 /** Peers campaign against each other and crash while they do. */
 const elections: Weather = random => ({
@@ -50,6 +55,7 @@ const elections: Weather = random => ({
   campaign: random.pick([60, 200]),
   restart: random.pick([20, 60, 120]),
   cut: 0,
+  scene: 0,
 })
 /** Leaders are cut off while they change who votes. */
 const changes: Weather = random => ({
@@ -59,8 +65,19 @@ const changes: Weather = random => ({
   campaign: random.pick([0, 5]),
   restart: random.pick([0, 10]),
   cut: random.pick([10, 20]),
+  scene: 0,
 })
-const weathers = [mixed, mixed, elections, changes]
+/** Leaders come and go before their entries are everywhere (figure 8 of the paper). */
+const contests: Weather = random => ({
+  tick: 20,
+  change: random.pick([0, 10]),
+  transfer: 0,
+  campaign: 0,
+  restart: random.pick([0, 5]),
+  cut: 0,
+  scene: 50,
+})
+const weathers = [mixed, mixed, elections, changes, contests, contests]
 
 export class NetworkModel {
   readonly nodes: ModelNode[] = []
@@ -92,7 +109,7 @@ export class NetworkModel {
     // Each seed has its own weather: what is rare in one is common in another (swarm testing).
     const weather = random.pick(weathers)
     this.weights = {
-      deliver: 1000,
+      deliver: weather === contests ? 300 : 1000,
       complete: random.pick([100, 300, 600]),
       propose: random.pick([20, 70]),
       ask: 40,
@@ -101,7 +118,9 @@ export class NetworkModel {
     }
     this.disorder = random.pick([0.02, 0.2, 1])
     this.weightsSum = eventNames.reduce((sum, name) => sum + this.weights[name], 0)
-    const electionTicks = random.between(2, 10)
+    const electionTicks = weather === contests ? random.between(2, 4) : random.between(2, 10)
+    // One entry after the other: so an old one can be acknowledged alone.
+    const stepwise = weather === contests || random.chance(0.3)
     const heartbeatTicks = random.pick([1, 2])
     const voters = random.pick([1, 2, 3, 3, 3, 5])
     for (let n = 1; n <= 5; n++) {
@@ -115,8 +134,8 @@ export class NetworkModel {
         limits: {
           electionTicks,
           heartbeatTicks,
-          messageBytesMax: random.pick([1, 80, 1000]),
-          inflightMessagesMax: random.pick([1, 2, 16]),
+          messageBytesMax: stepwise ? 1 : random.pick([80, 1000]),
+          inflightMessagesMax: stepwise ? 1 : random.pick([1, 2, 16]),
           cacheBytesMax: random.pick([0, 100, 10_000]),
           applyBytesMax: random.pick([1, 100, 10_000]),
           uncommittedBytesMax: 400,
@@ -160,18 +179,48 @@ export class NetworkModel {
       case 'campaign':
         return this.act(node, () => node.raft.campaign())
       case 'restart':
-        node.restart()
-        return this.check(node)
+        return this.restart(this.random.chance(0.5) ? this.proposer(node) : node)
       case 'cut':
         return this.cutSome()
       case 'uncut':
         return this.uncut()
+      case 'scene':
+        return this.scene()
     }
   }
 
   private complete(node: ModelNode): void {
     if (this.random.chance(0.5) && node.completeFetch()) return
     if (!node.completeAppend()) node.completeFetch()
+  }
+
+  /** Some peers alone with each other: one stands for election, gets how far it gets, and something of it is lost. */
+  private scene(): void {
+    const { random, nodes } = this
+    this.uncut()
+    const voters = nodes.filter(({ id, raft }) => isVoter(raft.status().configuration, id))
+    if (voters.length === 0) return
+    const inside = new Set(random.shuffle(voters).slice(0, random.between(1, voters.length)))
+    for (const from of nodes) {
+      for (const to of nodes) if (inside.has(from) !== inside.has(to)) this.cut.add(`${from.id}>${to.id}`)
+    }
+    const candidate = random.pick([...inside])
+    for (const node of inside) {
+      if (node.raft.status().role === 'leader') continue
+      for (let i = 0; i < 10 && node !== candidate; i++) this.act(node, each => each.raft.tick())
+    }
+    if (random.chance(0.7)) this.network = []
+    this.act(candidate, node => node.raft.campaign())
+    for (let i = random.below(80); i > 0; i--) {
+      if (random.chance(0.1)) this.act(candidate, node => node.raft.propose(data(`c${this.nextCommand++}`)))
+      if (random.chance(0.05)) this.act(this.proposer(candidate), asker => this.ask(asker))
+      if (this.weights.change > 0 && random.chance(0.1)) this.act(this.proposer(candidate), node => this.change(node))
+      if (this.network.length > 0) this.deliver()
+      const busy = nodes.filter(each => each.pending.length > 0 || each.fetching !== undefined)
+      if (busy.length > 0) this.act(random.pick(busy), each => this.complete(each))
+    }
+    for (const node of nodes) if (random.chance(0.2)) this.restart(node)
+    if (random.chance(0.7)) this.network = []
   }
 
   private tick(): void {
@@ -252,6 +301,11 @@ export class NetworkModel {
     const voters = numbers.slice(0, this.random.between(1, 4))
     const learners = numbers.slice(voters.length, voters.length + this.random.below(3))
     node.raft.proposeConfiguration({ voters: voters.map(idOf), learners: learners.map(idOf) })
+  }
+
+  private restart(node: ModelNode): void {
+    node.restart()
+    this.check(node)
   }
 
   private uncut(): void {
