@@ -55,7 +55,7 @@ export class Clients {
   ): void {
     this.barrier(level, timeoutMs, error => {
       if (error !== undefined) done(error)
-      else this.host.engine.read(operation, done)
+      else this.host.engine.read(operation, result => done(result.ok ? result.value : result.error))
     })
   }
 

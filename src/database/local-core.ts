@@ -337,7 +337,12 @@ function readPage(snapshot: EngineSnapshot, request: CoreScan): Promise<Omit<Cor
     })
     return { entries, done: !more }
   }
-  return new Promise(resolve => snapshot.read(operation, resolve))
+  return new Promise((resolve, reject) => {
+    snapshot.read(operation, result => {
+      if (result.ok) resolve(result.value)
+      else reject(result.error)
+    })
+  })
 }
 
 function withZero(key: Uint8Array): Uint8Array {

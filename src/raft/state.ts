@@ -7,6 +7,7 @@
  *   - `leader` is undefined while this peer campaigns. `leader` is this peer exactly while `role` is leader.
  *   - `vote` changes from one peer to another only with `term`.
  */
+import { assert } from '../base/assert.ts'
 import { type Index, index, type PeerId, type Term } from '../base/ids.ts'
 import { Appends } from './appends.ts'
 import { ConfigurationHistory } from './configuration.ts'
@@ -69,7 +70,11 @@ export class State {
     this.vote = restored.hardState.vote
     this.log = new RaftLog(restored)
     // A torn tail may have lost entries whose commit was already noted: a majority has them, and will say so again.
-    this.commit = index(Math.min(restored.hardState.commit, restored.lastIndex))
+    const applied = restored.applied ?? index(0)
+    assert(applied <= restored.lastIndex, `applied ${applied} beyond the log's end ${restored.lastIndex}`)
+    this.commit = index(Math.max(applied, Math.min(restored.hardState.commit, restored.lastIndex)))
+    this.delivered = applied
+    this.applied = applied
     this.configurations = new ConfigurationHistory(restored.birth, restored.configurations)
     this.configurations.committed(this.commit)
     this.peers = new Peers(id, limits)

@@ -187,6 +187,8 @@ export interface RestoredLog {
   readonly configurations: readonly { readonly index: Index; readonly configuration: Configuration }[]
   /** In force before the first configuration entry. Empty everywhere for a peer that waits to be added. */
   readonly birth: Configuration
+  /** The state machine begins with everything through here applied: at most `lastIndex`. Without it: with nothing. */
+  readonly applied?: Index
 }
 
 export interface RaftOptions {

@@ -8,8 +8,10 @@ import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
 import { type ClusterId, type Index, type Timestamp, timestamp } from '../base/ids.ts'
 import { encodeVersioned, timestampOf } from '../mvcc/versioned.ts'
+import type { Completion } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
-import type { Change, Engine, View } from '../storage/engine.ts'
+import type { Engine, Update, View } from '../storage/engine.ts'
+import { decodeNote, encodeNote, type Note } from './apply-note.ts'
 import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand } from './command.ts'
 import { type Outcome, Sessions } from './sessions.ts'
 
@@ -27,9 +29,24 @@ export class ApplyMachine {
   private everWritten = false
   private gaveWay = false
   private hash = 0
+  private applying = false
 
-  constructor(engine: Engine) {
+  /**
+   * Begins where the engine's last checkpoint of this cluster was made; an engine that holds anything else is emptied.
+   *
+   * @throws HarmonyError CORRUPT, VERSION_MISMATCH: the checkpoint's note cannot be read.
+   */
+  constructor(engine: Engine, cluster: ClusterId) {
     this.engine = engine
+    if (engine.applied === 0 || engine.note === undefined) return
+    const note = decodeNote(engine.note)
+    if (!note.ok) throw note.error
+    if (note.value.cluster !== cluster) {
+      this.engine.reset()
+      return
+    }
+    assert(note.value.applied === engine.applied, `a note of ${note.value.applied} for a state of ${engine.applied}`)
+    this.restore(note.value)
   }
 
   get applied(): Index {
@@ -48,13 +65,15 @@ export class ApplyMachine {
     return this.hash
   }
 
-  apply(entry: Entry): Applied | undefined {
-    assert(entry.index === this.appliedIndex + 1, `entry ${entry.index} applied after ${this.appliedIndex}`)
-    this.appliedIndex = entry.index
-    if (entry.kind !== 'command') {
-      this.engine.apply([], entry.index)
-      return undefined
-    }
+  /**
+   * One at a time: the next entry comes after `done`, which is called before this returns wherever the data are in memory.
+   *
+   * @throws HarmonyError for an entry that cannot be decoded.
+   */
+  apply(entry: Entry, done: Completion<Applied | undefined>): void {
+    assert(!this.applying && entry.index === this.appliedIndex + 1, `entry ${entry.index} after ${this.appliedIndex}`)
+    this.applying = true
+    if (entry.kind !== 'command') return this.skip(entry.index, undefined, done)
     const decoded = decodeCommand(entry.data)
     if (!decoded.ok) throw decoded.error
     const { header, command } = decoded.value
@@ -64,17 +83,13 @@ export class ApplyMachine {
     switch (command.type) {
       case 'openSession':
         this.sessions.open(command.session)
-        this.engine.apply([], entry.index)
-        return { type: 'openSession', session: command.session }
-      case 'write': {
-        const outcome = this.write(header, command, entry.index)
-        return { type: 'write', session: command.session, serial: command.serial, outcome }
-      }
+        return this.skip(entry.index, { type: 'openSession', session: command.session }, done)
+      case 'write':
+        return this.write(header, command, entry.index, done)
       case 'dissolve':
-        this.engine.apply([], entry.index)
-        if (this.everWritten) return undefined
+        if (this.everWritten) return this.skip(entry.index, undefined, done)
         this.gaveWay = true
-        return { type: 'dissolved', into: command.into }
+        return this.skip(entry.index, { type: 'dissolved', into: command.into }, done)
     }
   }
 
@@ -89,21 +104,76 @@ export class ApplyMachine {
     this.hash = 0
   }
 
-  private write(header: CommandHeader, command: WriteCommand, index: Index): Outcome {
+  /** What this machine keeps besides the engine's keys, for a checkpoint between two entries. Format: `apply-note.ts`. */
+  note(cluster: ClusterId): Uint8Array {
+    assert(!this.applying, 'a checkpoint in the middle of an entry')
+    return encodeNote({
+      cluster,
+      applied: this.appliedIndex,
+      timestamp: this.lastTimestamp,
+      everWritten: this.everWritten,
+      gaveWay: this.gaveWay,
+      fingerprint: this.hash,
+      sessions: this.sessions.export(),
+    })
+  }
+
+  private restore(note: Note): void {
+    this.appliedIndex = note.applied
+    this.lastTimestamp = note.timestamp
+    this.everWritten = note.everWritten
+    this.gaveWay = note.gaveWay
+    this.hash = note.fingerprint
+    this.sessions.import(note.sessions)
+  }
+
+  /** An entry that changes no key. */
+  private skip(index: Index, applied: Applied | undefined, done: Completion<Applied | undefined>): void {
+    this.update(
+      index,
+      () => ({ changes: [], result: applied }),
+      () => applied,
+      done,
+    )
+  }
+
+  private write(
+    header: CommandHeader,
+    command: WriteCommand,
+    index: Index,
+    done: Completion<Applied | undefined>,
+  ): void {
+    const { session, serial } = command
     const known = this.lookup(command)
-    if (known !== undefined) {
-      this.engine.apply([], index)
-      return known
-    }
-    const { outcome, changes } = this.execute(header, command)
-    this.engine.apply(changes, index)
-    if (changes.length > 0) this.everWritten = true
-    this.sessions.record(command.session, command.serial, outcome)
-    // Only what was done is remembered by key: a conflict may be tried again under the same key.
-    if (command.idempotencyKey !== undefined && outcome.type === 'committed') {
-      this.sessions.recordKey(command.idempotencyKey, outcome)
-    }
-    return outcome
+    if (known !== undefined) return this.skip(index, { type: 'write', session, serial, outcome: known }, done)
+    this.update(
+      index,
+      view => execute(view, header, command),
+      outcome => {
+        if (outcome.type === 'committed' && command.ops.length > 0) this.everWritten = true
+        this.sessions.record(session, serial, outcome)
+        // Only what was done is remembered by key: a conflict may be tried again under the same key.
+        if (command.idempotencyKey !== undefined && outcome.type === 'committed') {
+          this.sessions.recordKey(command.idempotencyKey, outcome)
+        }
+        return { type: 'write', session, serial, outcome }
+      },
+      done,
+    )
+  }
+
+  private update<T>(
+    index: Index,
+    operation: (view: View) => Update<T>,
+    finish: (result: T) => Applied | undefined,
+    done: Completion<Applied | undefined>,
+  ): void {
+    this.engine.update(operation, index, updated => {
+      this.applying = false
+      if (!updated.ok) return done(updated)
+      this.appliedIndex = index
+      done({ ok: true, value: finish(updated.value) })
+    })
   }
 
   private lookup(command: WriteCommand): Outcome | undefined {
@@ -113,25 +183,17 @@ export class ApplyMachine {
     if (bySerial !== undefined) return bySerial
     return command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
   }
+}
 
-  private execute(header: CommandHeader, command: WriteCommand): { outcome: Outcome; changes: readonly Change[] } {
-    let conflict: Outcome | undefined
-    if (command.checks.length > 0) {
-      this.engine.read(
-        view => failedCheck(view, command),
-        found => {
-          conflict = found
-        },
-      )
-    }
-    if (conflict !== undefined) return { outcome: conflict, changes: [] }
-    // Keys are copied: a view would keep the whole entry in memory for as long as one of its keys lives.
-    const changes = command.ops.map(op => ({
-      key: op.key.slice(),
-      value: op.type === 'put' ? encodeVersioned(header.at, op.value) : undefined,
-    }))
-    return { outcome: { type: 'committed', at: header.at }, changes }
-  }
+function execute(view: View, header: CommandHeader, command: WriteCommand): Update<Outcome> {
+  const conflict = failedCheck(view, command)
+  if (conflict !== undefined) return { changes: [], result: conflict }
+  // Keys are copied: a view would keep the whole entry in memory for as long as one of its keys lives.
+  const changes = command.ops.map(op => ({
+    key: op.key.slice(),
+    value: op.type === 'put' ? encodeVersioned(header.at, op.value) : undefined,
+  }))
+  return { changes, result: { type: 'committed', at: header.at } }
 }
 
 function failedCheck(view: View, command: WriteCommand): Outcome | undefined {

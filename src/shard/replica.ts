@@ -7,7 +7,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, term, timestamp } from '../base/ids.ts'
-import type { Clock } from '../platform.ts'
+import type { Clock, Done } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
@@ -24,7 +24,7 @@ import type {
   Ready,
   RestoredLog,
 } from '../raft/types.ts'
-import type { Engine, View } from '../storage/engine.ts'
+import type { Engine } from '../storage/engine.ts'
 import type { Wal } from '../storage/wal.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
 import { stampBody } from './command.ts'
@@ -70,6 +70,10 @@ export class Replica {
   private ticks = 0
   private pumpScheduled = false
   private pumping = false
+  /** Committed entries are being applied; they wait for pages, perhaps. */
+  private applying = false
+  private checkpointing = false
+  private checkpointsWanted: Done[] = []
   private stopped = false
   /** The newest hard state with only a newer commit index: written with the next record that must be written anyway. */
   private lazyHardState: HardState | undefined
@@ -84,8 +88,13 @@ export class Replica {
     this.cluster = restored.cluster
     this.host = host
     this.positions = restored.positions
-    this.machine = new ApplyMachine(host.engine)
-    this.raft = new Raft({ id, limits, random, restored: restored.log })
+    this.machine = new ApplyMachine(host.engine, restored.cluster)
+    const { applied } = this.machine
+    if (applied > restored.log.lastIndex) {
+      const message = `the log ends at entry ${restored.log.lastIndex}, before the checkpoint at ${applied}: its end was lost`
+      throw new HarmonyError('CORRUPT', message)
+    }
+    this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
   }
 
   status(): RaftStatus {
@@ -178,10 +187,6 @@ export class Replica {
     else this.waiting.push({ index: through, run })
   }
 
-  read<T>(operation: (view: View) => T, done: (result: T) => void): void {
-    this.host.engine.read(operation, done)
-  }
-
   /** No effect leaves this replica any more; callbacks that are under way are dropped. */
   stop(): void {
     this.stopped = true
@@ -261,15 +266,75 @@ export class Replica {
     this.lazyHardState = undefined
   }
 
+  /**
+   * One entry after the other; where one has to wait for its pages, the rest goes on when they have come. The core hands out no more
+   * until all of these are applied.
+   */
   private apply(entries: readonly Entry[]): void {
     if (entries.length === 0) return
-    for (const entry of entries) {
-      const applied = this.machine.apply(entry)
-      if (applied !== undefined) this.host.onApplied(applied, entry.index)
-      if (this.stopped) return
+    this.applying = true
+    let next = 0
+    let looping = false
+    const loop = (): void => {
+      if (looping) return
+      looping = true
+      let arrived = true
+      while (arrived && next < entries.length && !this.stopped) {
+        const entry = entries[next] as Entry
+        arrived = false
+        this.machine.apply(entry, applied => {
+          if (this.stopped) return
+          if (!applied.ok) return this.fail(applied.error)
+          next++
+          if (applied.value !== undefined) this.host.onApplied(applied.value, entry.index)
+          arrived = true
+          if (!looping) this.resume(loop)
+        })
+      }
+      looping = false
+      if (next < entries.length || this.stopped) return
+      this.applying = false
+      this.raft.applied(this.machine.applied)
+      this.wake()
+      this.startCheckpoint()
+      this.schedule()
     }
-    this.raft.applied(this.machine.applied)
-    this.wake()
+    loop()
+  }
+
+  /** Goes on after a wait. */
+  private resume(loop: () => void): void {
+    try {
+      loop()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /**
+   * Makes the state between two entries durable: a restart then replays the log only from there. One at a time; who asks while one is
+   * being made gets the next one.
+   */
+  checkpoint(done: Done): void {
+    this.checkpointsWanted.push(done)
+    this.startCheckpoint()
+  }
+
+  private startCheckpoint(): void {
+    const { engine, wal } = this.host
+    if (this.stopped || this.checkpointing || this.applying) return
+    if (this.checkpointsWanted.length === 0 && !engine.checkpointDue) return
+    const dones = this.checkpointsWanted
+    this.checkpointsWanted = []
+    this.checkpointing = true
+    // Entries may be applied before the log holds them durably: the checkpoint must not be in force before that.
+    const logDurable = (durable: Done): void => wal.flush(durable)
+    engine.checkpoint(this.machine.note(this.cluster), logDurable, error => {
+      this.checkpointing = false
+      if (error !== undefined && !this.stopped) this.fail(error)
+      for (const done of dones) done(error)
+      this.startCheckpoint()
+    })
   }
 
   private wake(): void {

@@ -16,15 +16,24 @@ export type Outcome =
   /** Not executed now: the client has said that it no longer waits for this serial. */
   | { readonly type: 'stale' }
 
+export interface SessionTable {
+  readonly sessions: readonly {
+    readonly id: SessionId
+    readonly floor: number
+    readonly outcomes: readonly (readonly [serial: number, outcome: Outcome])[]
+  }[]
+  readonly keys: readonly (readonly [key: string, outcome: Outcome])[]
+}
+
 interface Session {
   floor: number
   readonly outcomes: Map<number, Outcome>
 }
 
 /** Bounds of the replicated table. They are part of the state machine's definition: all replicas must have the same. */
-const sessionsMax = 4096
-const outcomesPerSessionMax = 4096
-const idempotencyKeysMax = 65_536
+export const sessionsMax = 4096
+export const outcomesPerSessionMax = 4096
+export const idempotencyKeysMax = 65_536
 
 export class Sessions {
   /** In order of last use by the log: the first is the next to be forgotten. */
@@ -83,6 +92,20 @@ export class Sessions {
   clear(): void {
     this.sessions.clear()
     this.byKey.clear()
+  }
+
+  /** Everything, in the orders in which it would be forgotten. */
+  export(): SessionTable {
+    return {
+      sessions: [...this.sessions].map(([id, { floor, outcomes }]) => ({ id, floor, outcomes: [...outcomes] })),
+      keys: [...this.byKey],
+    }
+  }
+
+  import({ sessions, keys }: SessionTable): void {
+    this.clear()
+    for (const { id, floor, outcomes } of sessions) this.sessions.set(id, { floor, outcomes: new Map(outcomes) })
+    for (const [key, outcome] of keys) this.byKey.set(key, outcome)
   }
 
   get size(): number {

@@ -1,12 +1,16 @@
 /**
- * The seam between a group's state machine and whatever holds its data. Today an ordered map in memory that is rebuilt from
- * the log at start (`memory-engine.ts`); the paged engine will stand behind the same interface.
+ * The seam between a group's state machine and whatever holds its data: pages of a file, as many in memory as the cache takes
+ * (`paged-engine.ts`), or an ordered map in memory alone (`memory-engine.ts`).
  *
- * A read is a function over a `View`. It may be run more than once: a paged engine throws its own page-miss token
+ * An operation is a function over a `View`. It may be run more than once: the paged engine throws its own page-miss token
  * out of a view method, loads and pins the page, and runs the function again. So the function has no effects, does not catch,
  * and finishes without a wait. Keys order as unsigned bytes.
+ *
+ * Completions come before the call returns wherever everything is resident. Errors (CORRUPT, STORAGE_LOST, QUOTA) of `update`
+ * and `checkpoint` are final: the engine's memory and its file may have parted, the owner opens them anew.
  */
 import type { Index } from '../base/ids.ts'
+import type { Completion, Done } from '../platform.ts'
 
 export interface View {
   get(key: Uint8Array): Uint8Array | undefined
@@ -25,7 +29,7 @@ export interface View {
 /** The state after one applied index, unchanging until released. Holding it costs space, never blocks writes. */
 export interface EngineSnapshot {
   readonly applied: Index
-  read<T>(operation: (view: View) => T, done: (result: T) => void): void
+  read<T>(operation: (view: View) => T, done: Completion<T>): void
   release(): void
 }
 
@@ -35,6 +39,12 @@ export interface Change {
   readonly value: Uint8Array | undefined
 }
 
+/** What an operation that writes wants done. */
+export interface Update<T> {
+  readonly changes: readonly Change[]
+  readonly result: T
+}
+
 export interface EngineStatus {
   readonly keys: number
   readonly bytes: number
@@ -42,11 +52,22 @@ export interface EngineStatus {
 
 export interface Engine {
   readonly applied: Index
-  /** Runs at once where everything is resident: `done` is then called before `read` returns. */
-  read<T>(operation: (view: View) => T, done: (result: T) => void): void
+  /** What the state machine handed to the checkpoint that this engine was opened from; undefined where there was none. */
+  readonly note: Uint8Array | undefined
+  read<T>(operation: (view: View) => T, done: Completion<T>): void
   snapshot(): EngineSnapshot
-  /** All changes and the new applied index take effect in one step; `applied` only grows. */
-  apply(changes: readonly Change[], applied: Index): void
+  /**
+   * Runs `operation` over the state so far; then all its changes and the new applied index take effect in one step. `applied` only
+   * grows. The next call comes after `done`.
+   */
+  update<T>(operation: (view: View) => Update<T>, applied: Index, done: Completion<T>): void
+  /** True: much has been written since the last checkpoint, or the cache is full of what must be written. */
+  readonly checkpointDue: boolean
+  /**
+   * Makes the state as it is now durable, with `note`, what the state machine keeps besides: a later `open` begins there. `logDurable`
+   * is asked once, before the checkpoint comes into force. Updates go on meanwhile. One at a time.
+   */
+  checkpoint(note: Uint8Array, logDurable: (done: Done) => void, done: Done): void
   /** Back to empty, applied 0 (a peer that gives up its own history to join another's). */
   reset(): void
   status(): EngineStatus

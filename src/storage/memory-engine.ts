@@ -1,6 +1,6 @@
 /**
- * The engine that keeps everything in memory and is filled again from the write-ahead log at start. Nothing here is durable.
- * The paged engine will take its place behind the same interface (`engine.ts`).
+ * The engine that keeps everything in memory and is filled again from the write-ahead log at start. Nothing here is durable, and no
+ * checkpoint is ever due. It is the model that the paged engine is tested against, behind the same interface (`engine.ts`).
  *
  * All pages are "resident": every read runs once, at once. Snapshots hold an old root of the tree (`memory-tree.ts`) and cost nothing
  * until something changes; then the changed paths are kept twice for as long as the snapshot lives.
@@ -9,10 +9,13 @@
  */
 import { assert } from '../base/assert.ts'
 import { type Index, index } from '../base/ids.ts'
-import type { Change, Engine, EngineSnapshot, EngineStatus, View } from './engine.ts'
+import type { Completion, Done } from '../platform.ts'
+import type { Change, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
 
 export class MemoryEngine implements Engine {
+  readonly note = undefined
+  readonly checkpointDue = false
   private root: Node = emptyTree(0)
   private appliedIndex = index(0)
   private keys = 0
@@ -28,8 +31,8 @@ export class MemoryEngine implements Engine {
     return this.appliedIndex
   }
 
-  read<T>(operation: (view: View) => T, done: (result: T) => void): void {
-    done(operation(viewOf(this.root)))
+  read<T>(operation: (view: View) => T, done: Completion<T>): void {
+    done({ ok: true, value: operation(viewOf(this.root)) })
   }
 
   snapshot(): EngineSnapshot {
@@ -42,7 +45,7 @@ export class MemoryEngine implements Engine {
       applied,
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
-        done(operation(viewOf(root)))
+        done({ ok: true, value: operation(viewOf(root)) })
       },
       release: () => {
         if (released) return
@@ -54,7 +57,17 @@ export class MemoryEngine implements Engine {
     }
   }
 
-  apply(changes: readonly Change[], applied: Index): void {
+  update<T>(operation: (view: View) => Update<T>, applied: Index, done: Completion<T>): void {
+    const { changes, result } = operation(viewOf(this.root))
+    this.apply(changes, applied)
+    done({ ok: true, value: result })
+  }
+
+  checkpoint(_note: Uint8Array, logDurable: (done: Done) => void, done: Done): void {
+    logDurable(done)
+  }
+
+  private apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
     const { shared, epoch } = this
     for (const { key, value } of changes) {

@@ -1,77 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { assert } from '../../../src/base/assert.ts'
-import { compareBytes, hexDecode, hexEncode } from '../../../src/base/bytes.ts'
+import { compareBytes, hexDecode } from '../../../src/base/bytes.ts'
 import { index } from '../../../src/base/ids.ts'
-import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
-import type { Change, Engine, View } from '../../../src/storage/engine.ts'
+import { seededRandom } from '../../../src/base/random.ts'
+import type { Engine } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 import { emptyTree, type Node, treeDelete, treeSet } from '../../../src/storage/memory-tree.ts'
-
-/** Hex of keys to hex of values; hex sorts as the bytes do. */
-type Model = Map<string, string>
-
-interface Readable {
-  read<T>(operation: (view: View) => T, done: (result: T) => void): void
-}
-
-function run<T>(from: Readable, operation: (view: View) => T): T {
-  const results: T[] = []
-  from.read(operation, result => results.push(result))
-  expect(results).toHaveLength(1)
-  return results[0]!
-}
-
-type Bound = Uint8Array | undefined
-
-function scan(from: Readable, low: Bound, high: Bound, reverse: boolean, limit = Number.POSITIVE_INFINITY): string[] {
-  return run(from, view => {
-    const seen: string[] = []
-    view.scan(low, high, reverse, (key, value) => {
-      seen.push(`${hexEncode(key)}=${hexEncode(value)}`)
-      return seen.length < limit
-    })
-    return seen
-  })
-}
-
-function expected(model: Model, low: Bound, high: Bound, reverse: boolean, limit = Number.POSITIVE_INFINITY): string[] {
-  const [from, to] = [low && hexEncode(low), high && hexEncode(high)]
-  const keys = [...model.keys()].filter(key => (from === undefined || key >= from) && (to === undefined || key < to))
-  keys.sort()
-  if (reverse) keys.reverse()
-  return keys.slice(0, limit).map(key => `${key}=${model.get(key)}`)
-}
-
-function randomBytes(random: SeededRandom, lengthMax: number): Uint8Array {
-  const bytes = new Uint8Array(random.below(lengthMax + 1))
-  random.fill(bytes)
-  return bytes
-}
-
-function applyTo(model: Model, changes: readonly Change[]): void {
-  for (const { key, value } of changes) {
-    if (value === undefined) model.delete(hexEncode(key))
-    else model.set(hexEncode(key), hexEncode(value))
-  }
-}
-
-function compare(engine: Readable, model: Model, random: SeededRandom, key: () => Uint8Array): void {
-  for (let i = 0; i < 3; i++) {
-    const probe = key()
-    const value = run(engine, view => view.get(probe))
-    expect(value && hexEncode(value)).toBe(model.get(hexEncode(probe)))
-    const [low, high] = [random.chance(0.3) ? undefined : key(), random.chance(0.3) ? undefined : key()]
-    const [reverse, limit] = [random.chance(0.5), random.chance(0.5) ? 1 + random.below(10) : undefined]
-    expect(scan(engine, low, high, reverse, limit)).toEqual(expected(model, low, high, reverse, limit))
-  }
-}
-
-function checkStatus(engine: Engine, model: Model): void {
-  let bytes = 0
-  for (const [key, value] of model) bytes += (key.length + value.length) / 2
-  expect(engine.status()).toEqual({ keys: model.size, bytes })
-}
+import { applyTo, change, checkStatus, compare, expected, type Model, randomBytes, scan } from './engine-kit.ts'
 
 describe('memory engine', () => {
   it('equals a sorted map under random changes, and each snapshot the map as it was', () => {
@@ -94,7 +30,7 @@ describe('memory engine', () => {
             value: random.chance(deletions) ? undefined : randomBytes(random, 6),
           }))
           applied += 1 + random.below(3)
-          engine.apply(changes, index(applied))
+          change(engine, changes, index(applied))
           applyTo(model, changes)
           expect(engine.applied).toBe(applied)
           if (random.chance(0.3)) snapshots.push({ snapshot: engine.snapshot(), model: new Map(model) })
@@ -126,8 +62,8 @@ describe('memory engine', () => {
 
   it('reads run at once; the applied index must grow; a released snapshot must not be read', () => {
     const engine = new MemoryEngine()
-    engine.apply([], index(3))
-    expect(() => engine.apply([], index(3))).toThrow('bug')
+    change(engine, [], index(3))
+    expect(() => change(engine, [], index(3))).toThrow('bug')
     const snapshot = engine.snapshot()
     expect(snapshot.applied).toBe(3)
     snapshot.release()
@@ -169,21 +105,21 @@ describe('memory engine', () => {
     const engine = new MemoryEngine()
     const key = (n: number): Uint8Array => Uint8Array.of(n >> 8, n & 0xff)
     const fill = Array.from({ length: 2000 }, (_, n) => ({ key: key(n), value: key(n) }))
-    engine.apply(fill, index(1))
+    change(engine, fill, index(1))
     const rootOf = (): unknown => (engine as unknown as { root: unknown }).root
     const before = rootOf()
-    engine.apply([{ key: key(5), value: undefined }], index(2))
+    change(engine, [{ key: key(5), value: undefined }], index(2))
     expect(rootOf()).toBe(before)
     const snapshot = engine.snapshot()
-    engine.apply([{ key: key(6), value: undefined }], index(3))
+    change(engine, [{ key: key(6), value: undefined }], index(3))
     const copied = rootOf()
     expect(copied).not.toBe(before)
-    engine.apply([{ key: key(7), value: undefined }], index(4))
+    change(engine, [{ key: key(7), value: undefined }], index(4))
     expect(rootOf()).toBe(copied)
     expect(scan(snapshot, key(5), key(8), false)).toHaveLength(2)
     snapshot.release()
     engine.snapshot().release()
-    engine.apply([{ key: key(8), value: undefined }], index(5))
+    change(engine, [{ key: key(8), value: undefined }], index(5))
     expect(rootOf()).toBe(copied)
   })
 })

@@ -1,0 +1,158 @@
+/** What a checkpoint carries of the state machine: there and back, total, and a restart from it goes on as if nothing had been. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { type ClusterId, clusterId, index, term, timestamp } from '../../../src/base/ids.ts'
+import type { Completion, Done } from '../../../src/platform.ts'
+import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
+import { decodeNote, encodeNote, type Note } from '../../../src/shard/apply-note.ts'
+import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
+import type { Outcome } from '../../../src/shard/sessions.ts'
+import type { Engine, Update, View } from '../../../src/storage/engine.ts'
+import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
+
+const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 })
+const count = fc.nat(2 ** 40)
+const outcome: fc.Arbitrary<Outcome> = fc.oneof(
+  fc.record({ type: fc.constant('committed' as const), at: count.map(timestamp) }),
+  fc.record({ type: fc.constant('conflict' as const), check: fc.nat(500), found: count.map(timestamp) }),
+  fc.constant({ type: 'noSession' as const }),
+  fc.constant({ type: 'stale' as const }),
+)
+const note: fc.Arbitrary<Note> = fc.record({
+  cluster: id.map(clusterId),
+  applied: count.map(index),
+  timestamp: count.map(timestamp),
+  everWritten: fc.boolean(),
+  gaveWay: fc.boolean(),
+  fingerprint: fc.nat(0xffff_ffff),
+  sessions: fc.record({
+    sessions: fc.array(
+      fc.record({ id, floor: count, outcomes: fc.array(fc.tuple(count, outcome), { maxLength: 5 }) }),
+      {
+        maxLength: 5,
+      },
+    ),
+    keys: fc.array(fc.tuple(fc.string(), outcome), { maxLength: 5 }),
+  }),
+})
+
+describe('the note of a checkpoint', () => {
+  it('comes back as it was', () => {
+    fc.assert(
+      fc.property(note, value => {
+        expect(decodeNote(encodeNote(value))).toEqual({ ok: true, value })
+      }),
+    )
+  })
+
+  it('is a value or CORRUPT or VERSION_MISMATCH, whatever the bytes', () => {
+    const changed = fc.tuple(note, fc.nat(), fc.nat(255), fc.nat()).map(([value, at, byte, cut]) => {
+      const bytes = encodeNote(value)
+      bytes[at % bytes.length] = byte
+      return bytes.subarray(0, cut % (bytes.length + 1))
+    })
+    fc.assert(
+      fc.property(fc.oneof(changed, fc.uint8Array({ maxLength: 300 })), bytes => {
+        const result = decodeNote(bytes)
+        if (!result.ok) expect(['CORRUPT', 'VERSION_MISMATCH']).toContain(result.error.code)
+      }),
+      { numRuns: 500 },
+    )
+  })
+})
+
+/** An engine with a past: as if it had been opened from a checkpoint. */
+class Reopened implements Engine {
+  readonly note: Uint8Array
+  readonly checkpointDue = false
+  private readonly inner: MemoryEngine
+  constructor(inner: MemoryEngine, note: Uint8Array) {
+    this.inner = inner
+    this.note = note
+  }
+  get applied() {
+    return this.inner.applied
+  }
+  read<T>(operation: (view: View) => T, done: Completion<T>): void {
+    this.inner.read(operation, done)
+  }
+  update<T>(operation: (view: View) => Update<T>, applied: Engine['applied'], done: Completion<T>): void {
+    this.inner.update(operation, applied, done)
+  }
+  snapshot() {
+    return this.inner.snapshot()
+  }
+  checkpoint(_note: Uint8Array, _durable: (done: Done) => void, done: Done): void {
+    done(undefined)
+  }
+  reset(): void {
+    this.inner.reset()
+  }
+  status() {
+    return this.inner.status()
+  }
+}
+
+describe('a restart from a checkpoint', () => {
+  const session = 'a'.repeat(32)
+  const cluster = clusterId('c'.repeat(32))
+
+  function run(machine: ApplyMachine, command: Command): Applied | undefined {
+    const at = machine.timestamp + 1
+    const data = stampBody({ at: timestamp(at), wallMs: 0 }, encodeBody(command))
+    let answer: Applied | undefined
+    machine.apply({ index: index(machine.applied + 1), term: term(1), kind: 'command', data }, result => {
+      if (!result.ok) throw result.error
+      answer = result.value
+    })
+    return answer
+  }
+
+  const put = (serial: number, key: string | undefined = undefined): Command => ({
+    type: 'write',
+    session,
+    serial,
+    floor: 0,
+    idempotencyKey: key,
+    checks: [],
+    ops: [{ type: 'put', key: Uint8Array.of(serial), value: Uint8Array.of(serial) }],
+  })
+
+  function withPast(): { engine: MemoryEngine; machine: ApplyMachine } {
+    const engine = new MemoryEngine()
+    const machine = new ApplyMachine(engine, cluster)
+    run(machine, { type: 'openSession', session })
+    run(machine, put(1))
+    run(machine, put(2, 'once'))
+    return { engine, machine }
+  }
+
+  const reopen = ({ engine, machine }: ReturnType<typeof withPast>, as: ClusterId = cluster): ApplyMachine =>
+    new ApplyMachine(new Reopened(engine, machine.note(cluster)), as)
+
+  it('pitfall 27: a request repeated after it gets its first answer, by serial and by key', () => {
+    const again = reopen(withPast())
+    expect(again.applied).toBe(3)
+    expect(again.hasData).toBe(true)
+    expect(run(again, put(1))).toMatchObject({ outcome: { type: 'committed', at: 2 } })
+    expect(run(again, put(9, 'once'))).toMatchObject({ outcome: { type: 'committed', at: 3 } })
+    expect(run(again, put(3))).toMatchObject({ outcome: { type: 'committed', at: 6 } })
+  })
+
+  it('pitfall 19: comes to the same fingerprint as one that never stopped', () => {
+    const never = withPast()
+    const again = reopen(withPast())
+    expect(again.fingerprint).toBe(never.machine.fingerprint)
+    for (const machine of [never.machine, again]) for (const serial of [3, 4]) run(machine, put(serial))
+    expect(again.fingerprint).toBe(never.machine.fingerprint)
+    expect(again.note(cluster)).toEqual(never.machine.note(cluster))
+  })
+
+  it("another cluster's checkpoint is not taken over", () => {
+    const past = withPast()
+    const again = reopen(past, clusterId('d'.repeat(32)))
+    expect(again.applied).toBe(0)
+    expect(again.hasData).toBe(false)
+    expect(past.engine.status()).toEqual({ keys: 0, bytes: 0 })
+  })
+})
