@@ -1,0 +1,309 @@
+/**
+ * The buffer pool: a fixed number of frames, each of which holds one page in memory. No object per frame, no garbage: frames, header
+ * words and the page table are typed arrays over one piece of memory, a SharedArrayBuffer where the host allows one, so that other
+ * threads can read what is here.
+ *
+ * Whoever wants a page calls `frameOf`. A page that is not here is read at once where the file answers at once; otherwise `frameOf` throws
+ * the pool's `miss`, and the driver of the operation calls `load(miss.page)` and runs the operation again from its beginning.
+ * What must not go away between two steps is pinned; pins belong to operations.
+ *
+ * Invariants
+ *  - A page is in at most one frame. A frame that is pinned is never given to another page.
+ *  - A dirty frame's content exists nowhere else: it is handed to the source before the frame is given away.
+ *  - Never more frames than at the start: this is the hard limit of memory.
+ *  - Checkpoint: `beginCheckpoint` marks what is dirty as of the closing epoch. A marked frame is written out, to the closing epoch, before
+ *    its content changes or its frame is given away, or by `writeSome`. So the closing epoch is the state as it was at the mark, without a
+ *    copy of any frame, and updates go on.
+ *
+ * Header of a frame, four i32 words: page id (0: free) | pins | flags (1 dirty, 2 closing) | version (for readers in other threads: odd
+ * while a writer is in the frame).
+ */
+import { assert } from '../base/assert.ts'
+import { HarmonyError } from '../base/errors.ts'
+import type { Done } from '../platform.ts'
+import type { PageId, PageSource } from './page-source.ts'
+import { PageTable } from './page-table.ts'
+import { createReplacement, type PolicyName, type Replacement } from './replacement.ts'
+
+export interface BufferPoolOptions {
+  readonly source: PageSource
+  /** At least `framesMin`. */
+  readonly frames: number
+  readonly policy?: PolicyName
+  /** Memory that other threads can map; the caller knows whether the host allows it. */
+  readonly shared?: boolean
+}
+
+export interface PoolStatus {
+  readonly frames: number
+  readonly resident: number
+  readonly dirty: number
+  readonly hits: number
+  readonly misses: number
+  readonly evictions: number
+  readonly writeBacks: number
+}
+
+/** What is thrown out of an operation that needs a page which is not here. One object, made once. */
+export class PageMiss {
+  page = 0 as PageId
+}
+
+/** Deep trees, a split on every level and a neighbour each. */
+export const framesMin = 16
+
+const words = 4
+const pageWord = 0
+const pinsWord = 1
+const flagsWord = 2
+const versionWord = 3
+const dirty = 1
+const closing = 2
+
+export class BufferPool {
+  readonly miss = new PageMiss()
+  readonly pageBytes: number
+  readonly frames: number
+  /** All frames, one after the other. */
+  readonly arena: Uint8Array
+  private readonly header: Int32Array
+  private readonly table: PageTable
+  private readonly source: PageSource
+  private readonly replacement: Replacement
+  private readonly views: Uint8Array[] = []
+  private free: number[] = []
+  private readonly loading = new Map<PageId, Done[]>()
+  /** Frames of the closing epoch that are not written yet. */
+  private readonly unwritten = new Set<number>()
+  private dirtyCount = 0
+  private readonly counts = { hits: 0, misses: 0, evictions: 0, writeBacks: 0 }
+
+  constructor({ source, frames, policy = 'clock', shared = false }: BufferPoolOptions) {
+    assert(frames >= framesMin, `a pool has at least ${framesMin} frames, not ${frames}`)
+    this.source = source
+    this.pageBytes = source.pageBytes
+    this.frames = frames
+    const headerBytes = frames * words * 4
+    const tableBytes = PageTable.bytesFor(frames)
+    const arenaBytes = frames * this.pageBytes
+    const bytes = arenaBytes + headerBytes + tableBytes
+    const memory = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
+    this.arena = new Uint8Array(memory, 0, arenaBytes)
+    this.header = new Int32Array(memory, arenaBytes, frames * words)
+    this.table = new PageTable(frames, memory, arenaBytes + headerBytes)
+    this.replacement = createReplacement(policy, frames)
+    for (let frame = frames - 1; frame >= 0; frame--) this.free.push(frame)
+    for (let frame = 0; frame < frames; frame++) {
+      this.views.push(this.arena.subarray(frame * this.pageBytes, (frame + 1) * this.pageBytes))
+    }
+  }
+
+  /** The bytes of a frame: valid until the frame is given away, so not beyond the step that asked, unless it is pinned. */
+  bytes(frame: number): Uint8Array {
+    return this.views[frame] as Uint8Array
+  }
+
+  /** -1 where the page is not here; counts nothing. */
+  find(page: PageId): number {
+    return this.table.find(page)
+  }
+
+  /**
+   * @throws PageMiss (this pool's `miss`) where the page has to be waited for.
+   * @throws HarmonyError of the source where reading it failed at once.
+   */
+  frameOf(page: PageId): number {
+    const frame = this.table.find(page)
+    if (frame >= 0) {
+      this.counts.hits++
+      this.replacement.touched(frame)
+      return frame
+    }
+    let failure: HarmonyError | undefined
+    this.load(page, error => {
+      failure = error
+    })
+    if (failure !== undefined) throw failure
+    const loaded = this.table.find(page)
+    if (loaded >= 0) return loaded
+    this.miss.page = page
+    throw this.miss
+  }
+
+  /** Brings a page in. Completes at once where it is here, or where the file answers at once. */
+  load(page: PageId, done: Done): void {
+    if (this.table.find(page) >= 0) return done(undefined)
+    const waiting = this.loading.get(page)
+    if (waiting !== undefined) {
+      waiting.push(done)
+      return
+    }
+    this.counts.misses++
+    const frame = this.take()
+    if (frame === -1) return done(exhausted(this.frames))
+    // Nobody else gets the frame meanwhile.
+    this.header[frame * words + pinsWord] = 1
+    const dones = [done]
+    this.loading.set(page, dones)
+    this.source.read(page, this.bytes(frame), error => {
+      this.loading.delete(page)
+      this.header[frame * words + pinsWord] = 0
+      if (error === undefined) this.settle(frame, page)
+      else this.free.push(frame)
+      for (const waiter of dones) waiter(error)
+    })
+  }
+
+  /** A new page, all zeros, dirty. @throws HarmonyError where every frame is in use. */
+  create(page: PageId): number {
+    const frame = this.take()
+    if (frame === -1) throw exhausted(this.frames)
+    this.bytes(frame).fill(0)
+    this.settle(frame, page)
+    this.setDirty(frame)
+    return frame
+  }
+
+  /** The page is gone for good: what it held need not be written, unless the closing epoch has it. */
+  discard(page: PageId): void {
+    const frame = this.table.find(page)
+    if (frame === -1) return
+    assert(this.header[frame * words + pinsWord] === 0, `page ${page} is discarded while it is pinned`)
+    this.writeClosing(frame)
+    this.setClean(frame)
+    this.empty(frame)
+    this.free.push(frame)
+  }
+
+  pin(frame: number): void {
+    const at = frame * words + pinsWord
+    this.header[at] = (this.header[at] as number) + 1
+  }
+
+  unpin(frame: number): void {
+    const at = frame * words + pinsWord
+    assert((this.header[at] as number) > 0, `frame ${frame} is not pinned`)
+    this.header[at] = (this.header[at] as number) - 1
+  }
+
+  /** Before the first change of a frame's content by an operation; `endWrite` after the last. */
+  beginWrite(frame: number): void {
+    this.writeClosing(frame)
+    this.setDirty(frame)
+    Atomics.add(this.header, frame * words + versionWord, 1)
+  }
+
+  endWrite(frame: number): void {
+    Atomics.add(this.header, frame * words + versionWord, 1)
+  }
+
+  /** Makes sure that so many frames can be taken without a write-back, before a mutation begins. False: too few can ever be. */
+  reserve(count: number): boolean {
+    while (this.free.length < count) {
+      const frame = this.evict()
+      if (frame === -1) return false
+      this.free.push(frame)
+    }
+    return true
+  }
+
+  /** What is dirty now belongs to the closing epoch. Returns how many frames that are. */
+  beginCheckpoint(): number {
+    assert(this.unwritten.size === 0, 'a checkpoint begins before the last one is written')
+    for (let frame = 0; frame < this.frames; frame++) {
+      const at = frame * words + flagsWord
+      if (((this.header[at] as number) & dirty) === 0) continue
+      this.header[at] = dirty | closing
+      this.unwritten.add(frame)
+    }
+    return this.unwritten.size
+  }
+
+  /** Writes up to so many frames of the closing epoch; returns how many are left. */
+  writeSome(count: number): number {
+    let left = count
+    for (const frame of this.unwritten) {
+      if (left-- === 0) break
+      this.writeClosing(frame)
+    }
+    return this.unwritten.size
+  }
+
+  status(): PoolStatus {
+    const resident = this.frames - this.free.length - this.loading.size
+    return { frames: this.frames, resident, dirty: this.dirtyCount, ...this.counts }
+  }
+
+  private settle(frame: number, page: PageId): void {
+    this.header[frame * words + pageWord] = page
+    this.table.insert(page, frame)
+    this.replacement.admitted(frame, page)
+  }
+
+  /** A frame that belongs to nobody any more, or -1. */
+  private take(): number {
+    const frame = this.free.pop()
+    return frame === undefined ? this.evict() : frame
+  }
+
+  private readonly mayGo = (frame: number): boolean => {
+    const at = frame * words
+    return this.header[at + pageWord] !== 0 && this.header[at + pinsWord] === 0
+  }
+
+  private evict(): number {
+    const frame = this.replacement.victim(this.mayGo)
+    if (frame === -1) return -1
+    this.writeClosing(frame)
+    if (this.isDirty(frame)) {
+      this.source.write(this.pageIn(frame), this.bytes(frame), 'current')
+      this.counts.writeBacks++
+      this.setClean(frame)
+    }
+    this.empty(frame)
+    this.counts.evictions++
+    return frame
+  }
+
+  /** The frame is not the closing epoch's any more: what that needs is written. It is clean then. */
+  private writeClosing(frame: number): void {
+    if (!this.unwritten.delete(frame)) return
+    this.source.write(this.pageIn(frame), this.bytes(frame), 'closing')
+    this.counts.writeBacks++
+    this.setClean(frame)
+  }
+
+  private empty(frame: number): void {
+    const page = this.pageIn(frame)
+    // Readers in other threads that looked this page up before must not believe what they find here.
+    Atomics.add(this.header, frame * words + versionWord, 2)
+    this.header[frame * words + pageWord] = 0
+    this.table.delete(page)
+    this.replacement.removed(frame, page)
+  }
+
+  private pageIn(frame: number): PageId {
+    return ((this.header[frame * words + pageWord] as number) >>> 0) as PageId
+  }
+
+  private isDirty(frame: number): boolean {
+    return ((this.header[frame * words + flagsWord] as number) & dirty) !== 0
+  }
+
+  private setDirty(frame: number): void {
+    if (this.isDirty(frame)) return
+    this.header[frame * words + flagsWord] = dirty
+    this.dirtyCount++
+  }
+
+  private setClean(frame: number): void {
+    if (!this.isDirty(frame)) return
+    this.header[frame * words + flagsWord] = 0
+    this.dirtyCount--
+  }
+}
+
+function exhausted(frames: number): HarmonyError {
+  const message = `all ${frames} frames of the cache are in use by operations under way: open the database with a larger cacheBytes`
+  return new HarmonyError('TOO_LARGE', message)
+}
