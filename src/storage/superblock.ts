@@ -5,7 +5,7 @@
  *
  * Format: 256 bytes, the rest of the sector zeros; integers little-endian:
  *    0   8  magic "Harmony\n"
- *    8   4  format version, 1
+ *    8   4  format version, 2 (1 had zeros from byte 88)
  *   12   4  CRC-32C of the 256 bytes with zeros here
  *   16   8  epoch: 1 for the first ever written, one more each time
  *   24   4  page size in bytes, chosen when the file was made
@@ -14,10 +14,15 @@
  *   32  32  seed of the peer's Ed25519 key
  *   64  16  peer id
  *   80   8  the write-ahead log had been durable up to here
- *   88 168  zeros
+ *   88   8  checkpoint: how many the page store has finished; 0: it has no pages yet, then the rest is zeros
+ *   96   4  where the root of the page store stands: its first sector,
+ *  100   4  how many it has,
+ *  104   4  its CRC-32C
+ *  108 148  zeros
  *
  * A later version keeps bytes 0…15 and the length that the checksum covers, so that this one can tell "newer" from "damaged".
  */
+import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter, copyBytes } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { HarmonyError } from '../base/errors.ts'
@@ -32,9 +37,20 @@ export interface SuperblockFields {
   readonly clean: boolean
 }
 
+/** Where the page store's newest finished checkpoint stands (`page-store.ts`). */
+export interface PageRoot {
+  /** 1 for the first checkpoint, one more each time. */
+  readonly checkpoint: number
+  readonly sector: number
+  readonly sectors: number
+  readonly crc: number
+}
+
 export interface Superblock extends SuperblockFields {
   readonly epoch: number
   readonly pageBytes: number
+  /** Undefined: no checkpoint was ever finished. */
+  readonly root?: PageRoot
 }
 
 export interface OpenedSuperblock {
@@ -44,11 +60,15 @@ export interface OpenedSuperblock {
 }
 
 const magic = new Uint8Array([0x48, 0x61, 0x72, 0x6d, 0x6f, 0x6e, 0x79, 0x0a])
-const version = 1
+const version = 2
 const blockBytes = 256
+/** Extents carry the checkpoint's number in 32 bits. */
+export const checkpointMax = 0xffff_ffff
 const remedy = 'Restore this store from a backup, or delete it and let the peer join again as a new one.'
 
 const strideBytes = (pages: PageFile): number => Math.max(4096, pages.sectorBytes)
+/** What lies before this offset belongs to the superblocks. */
+export const superblocksBytes = (pages: PageFile): number => 2 * strideBytes(pages)
 /** What is written and read at once: whole sectors. */
 const extentBytes = (pages: PageFile): number => Math.ceil(blockBytes / pages.sectorBytes) * pages.sectorBytes
 
@@ -85,7 +105,9 @@ export function decodeSuperblock(bytes: Uint8Array): DecodedSuperblock {
   const reader = new ByteReader(block, magic.length)
   const writtenVersion = reader.u32()
   if (reader.u32() !== blockCrc(block)) return { state: 'damaged' }
-  if (writtenVersion !== version) return { state: writtenVersion > version ? 'newer' : 'damaged' }
+  if (writtenVersion < 1 || writtenVersion > version) {
+    return { state: writtenVersion > version ? 'newer' : 'damaged' }
+  }
   const epoch = reader.u64()
   const pageBytes = reader.u32()
   const clean = reader.bool()
@@ -93,14 +115,28 @@ export function decodeSuperblock(bytes: Uint8Array): DecodedSuperblock {
   const identitySeed = copyBytes(reader.raw(32))
   const id = peerId(reader.id128())
   const durableLsn = lsn(reader.u64())
+  const root = writtenVersion === 1 ? undefined : decodeRoot(reader)
   if (reader.failed || epoch === 0 || pageBytes === 0) return { state: 'damaged' }
-  return { state: 'valid', block: { epoch, pageBytes, clean, identitySeed, peerId: id, durableLsn } }
+  const found = { epoch, pageBytes, clean, identitySeed, peerId: id, durableLsn }
+  return { state: 'valid', block: root === undefined ? found : { ...found, root } }
 }
+
+function decodeRoot(reader: ByteReader): PageRoot | undefined {
+  const checkpoint = reader.u64()
+  const root = { checkpoint, sector: reader.u32(), sectors: reader.u32(), crc: reader.u32() }
+  if (checkpoint === 0) return undefined
+  if (checkpoint > checkpointMax || root.sector === 0 || root.sectors === 0) reader.fail()
+  return root
+}
+
+const noRoot: PageRoot = { checkpoint: 0, sector: 0, sectors: 0, crc: 0 }
 
 export function encodeSuperblock(block: Superblock): Uint8Array {
   const writer = new ByteWriter(blockBytes)
   writer.raw(magic).u32(version).u32(0).u64(block.epoch).u32(block.pageBytes).bool(block.clean).raw(new Uint8Array(3))
   writer.raw(block.identitySeed).id128(block.peerId).u64(block.durableLsn)
+  const { checkpoint, sector, sectors, crc } = block.root ?? noRoot
+  writer.u64(checkpoint).u32(sector).u32(sectors).u32(crc)
   writer.raw(new Uint8Array(blockBytes - writer.length))
   writer.setU32(12, blockCrc(writer.peek()))
   return writer.finish()
@@ -149,12 +185,17 @@ function blockCrc(block: Uint8Array): number {
   return crc32c(block, crc32c(new Uint8Array(4), before), 16, blockBytes)
 }
 
+/** What is not given stays as it is in the newest block. */
 interface Write {
-  readonly fields: SuperblockFields
+  readonly fields: SuperblockFields | undefined
+  readonly root: PageRoot | undefined
   readonly dones: Done[]
 }
 
-/** Writes one at a time; of those that wait only the newest is written. After a failure every call completes with it. */
+/**
+ * Writes one at a time; those that wait are written together, the newest of each kind. After a failure every call completes
+ * with it. The identity's fields and the page store's root are written by different owners and do not touch each other.
+ */
 export class SuperblockStore {
   private readonly pages: PageFile
   private slot: 0 | 1
@@ -174,23 +215,47 @@ export class SuperblockStore {
     return this.block
   }
 
-  /** Completes when it is durable; it is then the newest, whatever happens. */
+  /** Completes when it is durable; it is then the newest, whatever happens. The root stays. */
   write(fields: SuperblockFields, done: Done): void {
+    this.enqueue({ fields, root: undefined, dones: [done] })
+  }
+
+  /**
+   * Completes when it is durable. Whatever `root` reaches must be durable already. The other fields stay, but the peer has written
+   * something: `clean` is false unless a `write` that waits too says otherwise. Only after the first `write`.
+   */
+  writeRoot(root: PageRoot, done: Done): void {
+    assert(this.block !== undefined || this.active !== undefined, 'a superblock begins with an identity')
+    this.enqueue({ fields: undefined, root, dones: [done] })
+  }
+
+  private enqueue(write: Write): void {
     if (this.active === undefined) {
-      this.active = { fields, dones: [done] }
-      this.start(this.active)
+      this.active = write
+      this.start(write)
     } else {
-      this.next = { fields, dones: [...(this.next?.dones ?? []), done] }
+      const { next } = this
+      this.next = {
+        fields: write.fields ?? next?.fields,
+        root: write.root ?? next?.root,
+        dones: [...(next?.dones ?? []), ...write.dones],
+      }
     }
   }
 
   private start(write: Write): void {
     if (this.death !== undefined) return this.finish(write, this.death)
+    const fields = write.fields ?? this.block
+    assert(fields !== undefined, 'a superblock begins with an identity')
+    const root = write.root ?? this.block?.root
     const block: Superblock = {
-      ...write.fields,
-      identitySeed: copyBytes(write.fields.identitySeed),
+      identitySeed: copyBytes(fields.identitySeed),
+      peerId: fields.peerId,
+      durableLsn: fields.durableLsn,
+      clean: write.fields?.clean ?? false,
       epoch: (this.block?.epoch ?? 0) + 1,
       pageBytes: this.block?.pageBytes ?? this.pages.pageBytesPreferred,
+      ...(root === undefined ? {} : { root }),
     }
     const slot = this.slot === 0 ? 1 : 0
     const extent = new Uint8Array(extentBytes(this.pages))

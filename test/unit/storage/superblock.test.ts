@@ -175,7 +175,7 @@ describe('superblock', () => {
     for (let n = 1; n <= 2; n++) write(pages, n)
     const bytes = pages.durable.slice()
     const block = bytes.subarray(4096, 4096 + 256)
-    block[8] = 2
+    block[8] = 3
     block.fill(0, 12, 16)
     new DataView(bytes.buffer).setUint32(4096 + 12, crc32c(block), true)
     expect(code(open(new FakePages(bytes)))).toBe('VERSION_MISMATCH')
