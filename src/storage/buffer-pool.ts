@@ -73,6 +73,8 @@ export class BufferPool {
   private readonly views: Uint8Array[] = []
   private free: number[] = []
   private readonly loading = new Map<PageId, Done[]>()
+  /** True once a page had to be waited for. Where that never happens, nobody needs to look ahead for what an operation will touch. */
+  waits = false
   /** Frames of the closing epoch that are not written yet. */
   private readonly unwritten = new Set<number>()
   private dirtyCount = 0
@@ -126,6 +128,7 @@ export class BufferPool {
     if (failure !== undefined) throw failure
     const loaded = this.table.find(page)
     if (loaded >= 0) return loaded
+    this.waits = true
     this.miss.page = page
     throw this.miss
   }
@@ -146,11 +149,17 @@ export class BufferPool {
     const dones = [done]
     this.loading.set(page, dones)
     this.source.read(page, this.bytes(frame), error => {
-      this.loading.delete(page)
       this.header[frame * words + pinsWord] = 0
-      if (error === undefined) this.settle(frame, page)
-      else this.free.push(frame)
-      for (const waiter of dones) waiter(error)
+      if (this.loading.get(page) === dones) {
+        this.loading.delete(page)
+        if (error === undefined) this.settle(frame, page)
+        else this.free.push(frame)
+        for (const waiter of dones) waiter(error)
+      } else {
+        // Discarded meanwhile: who waited looks for what it wants anew.
+        this.free.push(frame)
+        for (const waiter of dones) waiter(undefined)
+      }
     })
   }
 
@@ -164,15 +173,18 @@ export class BufferPool {
     return frame
   }
 
-  /** The page is gone for good: what it held need not be written, unless the closing epoch has it. */
+  /**
+   * The page is gone for good: what it held need not be written, unless the closing epoch has it. A frame that is pinned keeps the bytes
+   * until it is not, but is no page's any more; a read under way comes to nothing.
+   */
   discard(page: PageId): void {
+    this.loading.delete(page)
     const frame = this.table.find(page)
     if (frame === -1) return
-    assert(this.header[frame * words + pinsWord] === 0, `page ${page} is discarded while it is pinned`)
     this.writeClosing(frame)
     this.setClean(frame)
     this.empty(frame)
-    this.free.push(frame)
+    if (this.header[frame * words + pinsWord] === 0) this.free.push(frame)
   }
 
   pin(frame: number): void {
@@ -183,7 +195,9 @@ export class BufferPool {
   unpin(frame: number): void {
     const at = frame * words + pinsWord
     assert((this.header[at] as number) > 0, `frame ${frame} is not pinned`)
-    this.header[at] = (this.header[at] as number) - 1
+    const pins = (this.header[at] as number) - 1
+    this.header[at] = pins
+    if (pins === 0 && this.header[frame * words + pageWord] === 0) this.free.push(frame)
   }
 
   /** Before the first change of a frame's content by an operation; `endWrite` after the last. */
@@ -303,7 +317,7 @@ export class BufferPool {
   }
 }
 
-function exhausted(frames: number): HarmonyError {
+export function exhausted(frames: number): HarmonyError {
   const message = `all ${frames} frames of the cache are in use by operations under way: open the database with a larger cacheBytes`
   return new HarmonyError('TOO_LARGE', message)
 }

@@ -5,7 +5,7 @@
  * Format of the root's content (u32 little-endian): page size, length of the meta bytes, these, number of directory pieces, an entry
  * of 16 bytes for each (`extent-table.ts`; zeros where there is none). A directory piece has the entries of page table pieces.
  */
-import { ByteReader, copyBytes } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, copyBytes } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import type { Completion, Done, PageFile } from '../platform.ts'
 import { decodeExtent, type Expected, type Extent, headerBytes, kinds } from './extent-format.ts'
@@ -169,4 +169,18 @@ export function decodeRoot(
     directoryPieces.push(extent.sector === 0 ? undefined : extent)
   }
   return reader.failed ? undefined : { meta, directoryPieces }
+}
+
+export function encodeRoot(
+  pageBytes: number,
+  meta: Uint8Array,
+  directoryPieces: readonly (Extent | undefined)[],
+): Uint8Array {
+  const writer = new ByteWriter(64 + meta.length + directoryPieces.length * entryBytes)
+  writer.u32(pageBytes).u32(meta.length).raw(meta).u32(directoryPieces.length)
+  for (const extent of directoryPieces) {
+    writer.u32(extent?.sector ?? 0).u32(extent?.sectors ?? 0)
+    writer.u32(extent?.crc ?? 0).u32(extent?.epoch ?? 0)
+  }
+  return writer.finish()
 }

@@ -11,13 +11,13 @@
  *
  * A checkpoint, in the owner's hands: `beginCheckpoint` closes the epoch; pages of the closed state are still written ('closing') while others
  * go on changing ('current', as do `allocate` and `free`: they belong to the next checkpoint); `finishCheckpoint` writes the
- * changed pieces of the tables and the root, syncs, writes the superblock, syncs. The owner sees to it that the log is durable as far as the
+ * changed pieces of the tables and the root, syncs, writes both superblocks, each with a sync. The owner sees to it that the log is durable as far as the
  * state reaches before it calls that.
  *
  * Memory: 16 bytes for every page in the file, and as much again for what changed since the oldest pinned checkpoint.
  */
 import { assert } from '../base/assert.ts'
-import { ByteWriter, copyBytes } from '../base/bytes.ts'
+import { copyBytes } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import type { Completion, Done, PageFile } from '../platform.ts'
 import { decodeExtentInto, type Extent, ExtentEncoder, type ExtentKind, headerBytes, kinds } from './extent-format.ts'
@@ -28,12 +28,22 @@ import {
   type CheckpointTables,
   damage,
   emptySpace,
+  encodeRoot,
   entriesPerPiece,
   type LoadedTables,
   loadTables,
   metaBytesMax,
+  type Numbered,
   readExtent,
 } from './page-store-load.ts'
+import {
+  allExtents,
+  checkSpace,
+  type Finding,
+  type Owned,
+  type VerifySummary,
+  verifyContents,
+} from './page-store-verify.ts'
 import { checkpointMax, type SuperblockStore } from './superblock.ts'
 
 export interface PageStoreOptions {
@@ -75,7 +85,8 @@ interface Closing {
   readonly table: ExtentTable
   /** Pieces of the page table that differ from those on disk. */
   readonly changed: Set<number>
-  finishing: boolean
+  /** Its root, from the moment that it is being finished. */
+  root: Extent | undefined
 }
 
 interface Dying {
@@ -229,7 +240,7 @@ export class PageStore implements PageSource {
   beginCheckpoint(): void {
     assert(this.closing === undefined, 'one checkpoint at a time')
     assert(this.epoch < checkpointMax, 'no checkpoint numbers are left')
-    this.closing = { epoch: this.epoch, table: this.table, changed: this.changed, finishing: false }
+    this.closing = { epoch: this.epoch, table: this.table, changed: this.changed, root: undefined }
     this.table = this.table.fork()
     this.changed = new Set()
     this.epoch++
@@ -241,12 +252,12 @@ export class PageStore implements PageSource {
    */
   finishCheckpoint(meta: Uint8Array, done: Done): void {
     const { closing, superblock } = this
-    assert(closing !== undefined && !closing.finishing, 'a checkpoint is begun, then finished once')
+    assert(closing !== undefined && closing.root === undefined, 'a checkpoint is begun, then finished once')
     assert(meta.length <= metaBytesMax, 'too much meta data')
-    closing.finishing = true
     const { epoch, table } = closing
     this.writeTables(closing)
     const root = this.put(kinds.root, 0, epoch, encodeRoot(this.pageBytes, meta, this.directoryPieces))
+    closing.root = root
     const next: CheckpointTables = {
       checkpoint: epoch,
       meta: copyBytes(meta),
@@ -258,14 +269,19 @@ export class PageStore implements PageSource {
     this.pages.sync(syncError => {
       if (syncError !== undefined) return done(syncError)
       const { sector, sectors, crc } = root
-      superblock.writeRoot({ checkpoint: epoch, sector, sectors, crc }, error => {
-        if (error !== undefined) return done(error)
-        const old = this.durable
-        this.durable = next
-        this.closing = undefined
-        this.bury(old?.root, epoch)
-        this.releaseDead()
-        done(undefined)
+      const written = { checkpoint: epoch, sector, sectors, crc }
+      superblock.writeRoot(written, firstError => {
+        if (firstError !== undefined) return done(firstError)
+        // Into the other place too, before anything of the old state is given away: then damage to either costs nothing.
+        superblock.writeRoot(written, error => {
+          if (error !== undefined) return done(error)
+          const old = this.durable
+          this.durable = next
+          this.closing = undefined
+          this.bury(old?.root, epoch)
+          this.releaseDead()
+          done(undefined)
+        })
       })
     })
   }
@@ -303,9 +319,90 @@ export class PageStore implements PageSource {
     }
   }
 
+  /** Pages of the newest state whose extents end beyond this sector, the last ones first. For `compact`. */
+  pagesBeyond(sector: number): readonly PageId[] {
+    const found: Numbered[] = []
+    this.table.forEach((id, extent) => {
+      if (extent.sector + extent.sectors > sector) found.push({ id, extent })
+    })
+    found.sort((a, b) => b.extent.sector - a.extent.sector)
+    return found.map(({ id }) => id as PageId)
+  }
+
+  /** The next checkpoint writes again the pieces of the tables that stand beyond this sector. For `compact`. */
+  rewriteTablesBeyond(sector: number): void {
+    const beyond = (extent: Extent | undefined): boolean =>
+      extent !== undefined && extent.sector + extent.sectors > sector
+    this.directory.forEach((piece, extent) => {
+      // A directory piece is written again where one of its pieces is.
+      if (beyond(extent) || beyond(this.directoryPieces[this.directory.pieceOf(piece)])) this.changed.add(piece)
+    })
+  }
+
+  /**
+   * Moves a page's stored content to a lower place, where there is one; part of the 'current' epoch. Does nothing while a checkpoint is
+   * under way: what the pool still writes for the closing epoch has to become the newest state too. Errors: CORRUPT, those of the file.
+   */
+  moveDown(page: PageId, done: Completion<boolean>): void {
+    const extent = this.table.get(page)
+    const moves = (): boolean =>
+      extent !== undefined &&
+      this.closing === undefined &&
+      sameExtent(this.table.get(page), extent) &&
+      this.space.find(extent.sectors) < extent.sector
+    if (extent === undefined || !moves()) return done({ ok: true, value: false })
+    readExtent(this.pages, extent, read => {
+      if (!read.ok) return done(read)
+      if (!moves()) return done({ ok: true, value: false })
+      const bytes = new Uint8Array(this.pageBytes)
+      const problem = decodeExtentInto(read.value, { kind: kinds.page, id: page, extent }, bytes)
+      if (problem !== undefined) return done({ ok: false, error: damage(`page ${page}`, extent, this.pages, problem) })
+      this.replace(page, this.put(kinds.page, page, this.epoch, bytes))
+      done({ ok: true, value: true })
+    })
+  }
+
+  /** Where the file would end if nothing lay free in it, in sectors. */
+  get packedEnd(): number {
+    return this.space.first + this.space.taken
+  }
+
+  /** Cuts off what lies free at the end of the file; returns how many bytes. */
+  trim(): number {
+    const { pages, space } = this
+    const before = pages.bytes
+    const end = space.end * pages.sectorBytes
+    if (end >= before) return 0
+    pages.truncate(end)
+    return before - end
+  }
+
+  /**
+   * Reads everything that the durable checkpoint reaches and says what is damaged; finds extents over each other and sectors that are
+   * taken for nothing. The store may go on working meanwhile. Errors: those of the page file; damage is not one.
+   */
+  verify(visit: (finding: Finding) => void, done: Completion<VerifySummary>): void {
+    const { durable, closing, pages, pageBytes } = this
+    const states: (readonly Owned[])[] = [
+      ...(durable === undefined ? [] : [allExtents(durable)]),
+      allExtents({ table: this.table }),
+    ]
+    if (closing !== undefined) states.push(allExtents({ table: closing.table, root: closing.root }))
+    const { directory, directoryPieces } = this
+    states.push(allExtents({ directory, directoryPieces }))
+    states.push([...this.dying.values()].map(({ extent }) => ({ what: 'an old version', page: undefined, extent })))
+    checkSpace(states, this.space, pages, visit)
+    const pin = this.pin()
+    if (durable === undefined || pin === undefined) return done({ ok: true, value: { pages: 0, extents: 0, bytes: 0 } })
+    verifyContents(durable, pages, pageBytes, visit, result => {
+      pin.release()
+      done(result)
+    })
+  }
+
   private writeClosing(page: PageId, bytes: Uint8Array): void {
     const { closing, table } = this
-    assert(closing !== undefined && !closing.finishing, 'nothing is closing')
+    assert(closing !== undefined && closing.root === undefined, 'nothing is closing')
     const extent = this.put(kinds.page, page, closing.epoch, bytes)
     const old = closing.table.get(page)
     const newest = table.get(page)
@@ -404,14 +501,4 @@ export class PageStore implements PageSource {
 
 function sameExtent(a: Extent | undefined, b: Extent): boolean {
   return a !== undefined && a.sector === b.sector && a.crc === b.crc && a.epoch === b.epoch
-}
-
-function encodeRoot(pageBytes: number, meta: Uint8Array, directoryPieces: readonly (Extent | undefined)[]): Uint8Array {
-  const writer = new ByteWriter(64 + meta.length + directoryPieces.length * entryBytes)
-  writer.u32(pageBytes).u32(meta.length).raw(meta).u32(directoryPieces.length)
-  for (const extent of directoryPieces) {
-    writer.u32(extent?.sector ?? 0).u32(extent?.sectors ?? 0)
-    writer.u32(extent?.crc ?? 0).u32(extent?.epoch ?? 0)
-  }
-  return writer.finish()
 }

@@ -127,7 +127,7 @@ describe('memory engine', () => {
 /** With plain assertions: `expect` costs too much for each of some hundred thousand keys. */
 function checkShape(root: Node): void {
   const depths = new Set<number>()
-  const walk = (node: Node, depth: number, low: Bound, high: Bound): void => {
+  const walk = (node: Node, depth: number, low: Uint8Array | undefined, high: Uint8Array | undefined): void => {
     const { keys } = node
     assert(keys.length <= 64, 'too many keys')
     assert(low === undefined || keys.length === 0 || compareBytes(low, keys[0]!) <= 0, 'first key too low')

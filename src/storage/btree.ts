@@ -1,0 +1,263 @@
+/**
+ * A B+ tree over the pages of a buffer pool: keys and values are bytes, keys order as unsigned bytes. Nothing here waits: where a page
+ * is not resident the pool's `miss` is thrown, and the driver loads `miss.page` and calls the same function again.
+ *
+ *   page.ts, page-entries.ts   how a page lies in memory; cutting and joining pages
+ *   overflow.ts                long values and keys
+ *   tree-read.ts               gets and scans
+ *   tree-change.ts             one change: splits, merges, borrowing
+ *   tree-snapshots.ts          what readers of an older state see
+ *   btree-verify.ts            walks everything
+ *
+ * Invariants
+ *  - A single change is whole or not there. A batch is a row of changes; it first touches and pins what it will need, and only where that does
+ *    not fit into the pool can a miss come up between its changes. Then `midway` is true until it is through: the tree is sound, but whoever must
+ *    not see half a batch waits, or reads a snapshot taken before.
+ *  - Leaves are linked both ways; all leaves have the same depth; bytes handed out are copies.
+ *
+ * Caveats: a scan begins anew after each miss, so within one operation the leaves that it visits should fit into the pool. The root moves:
+ * whoever makes it durable reads `root` at that moment.
+ */
+import { assert } from '../base/assert.ts'
+import { HarmonyError } from '../base/errors.ts'
+import { TreeVerification } from './btree-verify.ts'
+import type { BufferPool } from './buffer-pool.ts'
+import type { Change } from './engine.ts'
+import { ReadMemo } from './overflow.ts'
+import type { PageId, PageSource } from './page-source.ts'
+import { TreeChange } from './tree-change.ts'
+import { TreeCore } from './tree-core.ts'
+import { readKey, readRange, type Visit } from './tree-read.ts'
+import type { TreeSnapshot } from './tree-snapshots.ts'
+
+/** What can be read, of the tree or of a snapshot. */
+export interface TreeReader {
+  /** @throws PageMiss */
+  get(key: Uint8Array): Uint8Array | undefined
+  /** As `View.scan` (`engine.ts`). @throws PageMiss */
+  scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void
+}
+
+/** The tree as it was; reads as `TreeReader`. */
+export interface BTreeSnapshot extends TreeReader {
+  readonly root: PageId
+  /** Its copies of pages are freed. Not to be read afterwards. */
+  release(): void
+}
+
+/** What a batch changed in all: `bytes` sums keys and values. */
+export interface BatchDelta {
+  readonly keys: number
+  readonly bytes: number
+}
+
+/** A batch of changes under way. */
+export interface TreeBatch {
+  /** Goes on, and returns what was changed once everything is. @throws PageMiss: load the page and call again. */
+  run(): BatchDelta
+  /** Some changes are in the tree and some are not yet. */
+  readonly midway: boolean
+  /** Gives up pins after an error; the tree keeps what was changed. Not needed after `run` has returned. */
+  abandon(): void
+}
+
+export interface BTreeOptions {
+  readonly pool: BufferPool
+  /** The one that the pool reads from. */
+  readonly source: PageSource
+  /** None: an empty tree is made. */
+  readonly root: PageId | undefined
+}
+
+export class BTree implements TreeReader {
+  private readonly core: TreeCore
+  private readonly change: TreeChange
+
+  constructor({ pool, source, root }: BTreeOptions) {
+    this.core = new TreeCore(pool, source, root ?? (0 as PageId))
+    this.change = new TreeChange(this.core)
+  }
+
+  get root(): PageId {
+    return this.core.root
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    return readKey(this.core, this.core.root, undefined, key)
+  }
+
+  scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {
+    readRange(this.core, this.core.root, undefined, from, to, reverse, visit)
+  }
+
+  /** Returns the length of the value that was there. For sources that never make one wait; others use `batch`. */
+  set(key: Uint8Array, value: Uint8Array): number | undefined {
+    return this.one(key, value)
+  }
+
+  /** Returns the length of the value that was there. As `set`. */
+  delete(key: Uint8Array): number | undefined {
+    return this.one(key, undefined)
+  }
+
+  batch(changes: readonly Change[]): TreeBatch {
+    return new Batch(this.core, this.change, changes)
+  }
+
+  /** As the tree is now; not while a batch is midway. Costs nothing until pages change. */
+  snapshot(): BTreeSnapshot {
+    const { core } = this
+    return new Snapshot(core, core.snapshots.take(core.root))
+  }
+
+  /**
+   * Keeps what an operation reads of long values and keys from one run to the next, so that a value larger than the pool can be read: made at
+   * the operation's first miss, given to `within` for each run, closed at its end.
+   */
+  openMemo(): ReadMemo {
+    const memo = new ReadMemo()
+    this.core.chains.memos.add(memo)
+    return memo
+  }
+
+  within<T>(memo: ReadMemo | undefined, operation: () => T): T {
+    const { chains } = this.core
+    const outer = chains.memo
+    chains.memo = memo
+    try {
+      return operation()
+    } finally {
+      chains.memo = outer
+    }
+  }
+
+  closeMemo(memo: ReadMemo): void {
+    this.core.chains.memos.delete(memo)
+  }
+
+  /** Walks the whole tree; nothing may change it meanwhile. */
+  verify(): TreeVerification {
+    return new TreeVerification(this.core)
+  }
+
+  /** Allocated pages that the root does not reach: copies for snapshots and what is freed when those go. A reopened tree has none. */
+  keptPages(): Iterable<PageId> {
+    return this.core.keptPages()
+  }
+
+  private one(key: Uint8Array, value: Uint8Array | undefined): number | undefined {
+    checkKey(key)
+    const previous = this.change.run(key, value)
+    this.core.freeUnlinked()
+    return previous < 0 ? undefined : previous
+  }
+}
+
+class Batch implements TreeBatch {
+  private readonly core: TreeCore
+  private readonly change: TreeChange
+  private readonly changes: readonly Change[]
+  private readonly pins = new Set<number>()
+  private memo: ReadMemo | undefined
+  private touched = 0
+  private at = 0
+  private keys = 0
+  private bytes = 0
+
+  constructor(core: TreeCore, change: TreeChange, changes: readonly Change[]) {
+    this.core = core
+    this.change = change
+    this.changes = changes
+    for (const { key } of changes) checkKey(key)
+  }
+
+  get midway(): boolean {
+    return this.at > 0 && this.at < this.changes.length
+  }
+
+  run(): BatchDelta {
+    const { core, changes } = this
+    const { chains, pool } = core
+    chains.memo = this.memo
+    try {
+      if (pool.waits && changes.length > 1) this.touch()
+      for (; this.at < changes.length; this.at++) this.apply(changes[this.at]!)
+      core.freeUnlinked()
+    } catch (error) {
+      if (error !== pool.miss) this.abandon()
+      else if (this.memo === undefined) {
+        this.memo = new ReadMemo()
+        chains.memos.add(this.memo)
+      }
+      throw error
+    } finally {
+      chains.memo = undefined
+    }
+    this.abandon()
+    return { keys: this.keys, bytes: this.bytes }
+  }
+
+  abandon(): void {
+    for (const frame of this.pins) this.core.pool.unpin(frame)
+    this.pins.clear()
+    if (this.memo !== undefined) this.core.chains.memos.delete(this.memo)
+  }
+
+  /** Half of the frames at most, so that there is room for the changes themselves. */
+  private touch(): void {
+    const { pool } = this.core
+    while (this.touched < this.changes.length && this.at === 0) {
+      if (this.pins.size > pool.frames / 2 - 8) return
+      this.change.touch(this.changes[this.touched]!.key, frame => {
+        if (this.pins.has(frame)) return
+        this.pins.add(frame)
+        pool.pin(frame)
+      })
+      this.touched++
+    }
+  }
+
+  private apply({ key, value }: Change): void {
+    const previous = this.change.run(key, value)
+    if (previous >= 0) {
+      this.keys--
+      this.bytes -= key.length + previous
+    }
+    if (value !== undefined) {
+      this.keys++
+      this.bytes += key.length + value.length
+    }
+  }
+}
+
+class Snapshot implements BTreeSnapshot {
+  private readonly core: TreeCore
+  private readonly state: TreeSnapshot
+
+  constructor(core: TreeCore, state: TreeSnapshot) {
+    this.core = core
+    this.state = state
+  }
+
+  get root(): PageId {
+    return this.state.root
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    assert(!this.state.released, 'a released snapshot is read')
+    return readKey(this.core, this.state.root, this.state, key)
+  }
+
+  scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {
+    assert(!this.state.released, 'a released snapshot is read')
+    readRange(this.core, this.state.root, this.state, from, to, reverse, visit)
+  }
+
+  release(): void {
+    if (!this.state.released) this.core.snapshots.release(this.state)
+  }
+}
+
+function checkKey(key: Uint8Array): void {
+  if (key.length > 0xffff) throw new HarmonyError('TOO_LARGE', 'a key takes more than 65,535 bytes')
+}

@@ -1,0 +1,169 @@
+/** What reading and changing a tree have in common: its root, its pages in the pool, its chains, its snapshots. */
+import type { BufferPool } from './buffer-pool.ts'
+import { Chains, corrupt } from './overflow.ts'
+import { kindBranch, kindLeaf, Pages, type RestOrder } from './page.ts'
+import type { PageId, PageSource } from './page-source.ts'
+import { TreeSnapshots } from './tree-snapshots.ts'
+
+/** More levels than any tree has: whoever gets there goes round in a circle of damaged pages. */
+export const levelsMax = 40
+const slabBytes = 16384
+const slabShareMax = 2048
+
+export class TreeCore implements RestOrder {
+  root: PageId
+  readonly pool: BufferPool
+  readonly source: PageSource
+  readonly pages: Pages
+  readonly chains: Chains
+  readonly snapshots: TreeSnapshots
+  /** Chains that nothing leads to any more: freed when the batch under way is through. */
+  private readonly unlinked: { first: PageId; readonly total: number }[] = []
+  private slab = new Uint8Array(slabBytes)
+  private slabUsed = 0
+
+  constructor(pool: BufferPool, source: PageSource, root: PageId) {
+    this.pool = pool
+    this.source = source
+    this.pages = new Pages(pool.arena, pool.pageBytes)
+    this.chains = new Chains(pool, source)
+    this.snapshots = new TreeSnapshots(page => {
+      this.chains.forget(page)
+      pool.discard(page)
+      source.free(page)
+    })
+    this.root = root
+    if (root !== 0) return
+    this.root = source.allocate()
+    this.pages.format(pool.create(this.root) * pool.pageBytes, kindLeaf, 0)
+  }
+
+  /** Frame of a leaf or a branch. @throws PageMiss */
+  node(page: PageId): number {
+    const frame = this.pool.frameOf(page)
+    const kind = this.pages.kind(frame * this.pool.pageBytes)
+    if (kind !== kindLeaf && kind !== kindBranch) throw corrupt(page)
+    return frame
+  }
+
+  compareRest(
+    base: number,
+    key: Uint8Array,
+    from: number,
+    restBytes: number,
+    valueBytes: number,
+    chain: PageId,
+  ): number {
+    const rest = this.restOf(base, chain, restBytes, valueBytes)
+    const length = Math.min(key.length - from, restBytes)
+    for (let i = 0; i < length; i++) {
+      const difference = key[from + i]! - rest[i]!
+      if (difference !== 0) return difference
+    }
+    return key.length - from - restBytes
+  }
+
+  /** The whole key in a slot, in bytes of its own. @throws PageMiss */
+  keyAt(base: number, slot: number): Uint8Array {
+    const { pages } = this
+    const cell = pages.cell(base, slot)
+    const local = pages.localBytes(base, cell)
+    const restBytes = pages.restBytes(base, cell)
+    const key = new Uint8Array(local + restBytes)
+    pages.copyLocal(base, cell, key, 0)
+    if (restBytes > 0) {
+      const valueBytes = pages.kind(base) === kindLeaf ? pages.valueBytes(cell) : 0
+      key.set(this.restOf(base, pages.chain(cell), restBytes, valueBytes), local)
+    }
+    return key
+  }
+
+  /** The value in a leaf's slot, in bytes that stay. @throws PageMiss */
+  valueAt(base: number, slot: number): Uint8Array {
+    const { pages } = this
+    const cell = pages.cell(base, slot)
+    const length = pages.valueBytes(cell)
+    if (!pages.isLong(cell)) return this.copyOut(pages.inlineValue(cell), length)
+    const restBytes = pages.restBytes(base, cell)
+    const total = restBytes + length
+    const frame = base / this.pool.pageBytes
+    this.pool.pin(frame)
+    try {
+      return this.chains.read(pages.chain(cell), total, total).subarray(restBytes)
+    } finally {
+      this.pool.unpin(frame)
+    }
+  }
+
+  /** Small pieces share larger arrays: a typed array of its own costs more than a whole lookup. */
+  copyOut(at: number, length: number): Uint8Array {
+    const { bytes } = this.pages
+    if (length > slabShareMax) {
+      const copy = new Uint8Array(length)
+      copy.set(bytes.subarray(at, at + length))
+      return copy
+    }
+    const to = this.take(length)
+    const { slab } = this
+    if (length < 128) for (let i = 0; i < length; i++) slab[to + i] = bytes[at + i]!
+    else slab.set(bytes.subarray(at, at + length), to)
+    return slab.subarray(to, to + length)
+  }
+
+  /** The key in a slot whose cell is not long, in bytes that stay. */
+  copyKey(base: number, cell: number): Uint8Array {
+    const length = this.pages.localBytes(base, cell)
+    if (length > slabShareMax) {
+      const copy = new Uint8Array(length)
+      this.pages.copyLocal(base, cell, copy, 0)
+      return copy
+    }
+    const to = this.take(length)
+    this.pages.copyLocal(base, cell, this.slab, to)
+    return this.slab.subarray(to, to + length)
+  }
+
+  unlink(first: PageId, total: number): void {
+    this.unlinked.push({ first, total })
+  }
+
+  /** Frees the pages of chains that were unlinked. What is done stays done. @throws PageMiss */
+  freeUnlinked(): void {
+    for (let chain = this.unlinked.at(-1); chain !== undefined; chain = this.unlinked.at(-1)) {
+      const page = chain.first
+      if (chain.total > this.chains.dataBytes) {
+        const ids = this.chains.idsOf(page)
+        chain.first = this.chains.nextOf(page)
+        for (const id of ids) this.snapshots.free(id)
+      } else chain.first = 0 as PageId
+      this.snapshots.free(page)
+      if (chain.first === 0) this.unlinked.pop()
+    }
+  }
+
+  /** Pages that are neither free nor reached from the root. */
+  *keptPages(): Generator<PageId> {
+    yield* this.snapshots.kept()
+    for (const chain of this.unlinked) yield chain.first
+  }
+
+  private restOf(base: number, chain: PageId, restBytes: number, valueBytes: number): Uint8Array {
+    const frame = base / this.pool.pageBytes
+    this.pool.pin(frame)
+    try {
+      return this.chains.read(chain, restBytes + valueBytes, restBytes)
+    } finally {
+      this.pool.unpin(frame)
+    }
+  }
+
+  private take(length: number): number {
+    if (this.slabUsed + length > slabBytes) {
+      this.slab = new Uint8Array(slabBytes)
+      this.slabUsed = 0
+    }
+    const at = this.slabUsed
+    this.slabUsed += length
+    return at
+  }
+}
