@@ -11,6 +11,9 @@ import { clock, emptySide, eventsOf, random } from '../node/network-kit.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 import type { LinkState, StartOptions } from './rtc/driver.ts'
 
+// The longest of the files: its tests share nothing but the two servers, which each worker starts for itself.
+test.describe.configure({ mode: 'parallel' })
+
 const [idA, idB, idC] = ['a', 'b', 'c'].map(digit => digit.repeat(32)) as [string, string, string]
 let site: PageServer
 let address: string
