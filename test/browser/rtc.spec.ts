@@ -255,9 +255,7 @@ test('a busy page does not delay transferred channels', async ({ context }) => {
   await blocked
 })
 
-// A known defect, not a slow machine: in about every second run, with an application's connection between a tab and a Node peer, both ends
-// open and nothing that the tab sends on its lanes reaches Node. Between two tabs and between two Node peers `adopt` is tested and holds.
-test.fixme('T4: adopts a connection with Node, whichever side does it first', async ({ context }) => {
+test('T4: adopts a connection with Node, whichever side does it first', async ({ context }) => {
   for (const [first, handover] of [
     ['tab', 'auto'],
     ['Node', 'auto'],
