@@ -175,6 +175,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
         await core.join(options)
       }),
     leave: () => keepAlive.during(() => core.leave()),
+    adopt: (remote, connection) => core.adopt(remote, connection),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
     mirror: () => core.mirror(),

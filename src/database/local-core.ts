@@ -144,6 +144,13 @@ export class LocalCore implements Core {
     return this.settle(done => this.peer.leave(done))
   }
 
+  adopt(remote: string, connection: unknown): Promise<void> {
+    return this.settle(done => {
+      this.peer.links.adopt(peerId(remote), connection)
+      done(undefined)
+    })
+  }
+
   transferLeadership(to: string | undefined): Promise<void> {
     return this.settle(done => {
       if (to !== undefined && !isId128(to)) {

@@ -161,6 +161,11 @@ export interface Cluster {
   /** Resolves once this peer is a member and has caught up. */
   join(options: JoinOptions): Promise<void>
   leave(): Promise<void>
+  /**
+   * Links to the peer with this id over a connection that the application has already: an RTCPeerConnection, or in Node.js a PeerConnection of
+   * node-datachannel. Both sides call it.
+   */
+  adopt(id: string, connection: unknown): Promise<void>
   status(): ClusterStatus
   members(): Member[]
   /** Called at once with the current status and on every change until the returned function is called. */
