@@ -13,7 +13,19 @@
  *
  * Then both close the other slots. On the consensus lane everything after the mark is data; bulk data may come before the mark.
  */
+import { HarmonyError } from '../../src/base/errors.ts'
 import type { Cancel, Clock } from '../../src/platform.ts'
+
+/** Here, in this realm. */
+const adoptedBefore = new WeakSet<object>()
+
+/** The streams of an earlier adoption would be used again. @throws HarmonyError VALIDATION */
+export function claimForAdoption(connection: object): void {
+  if (adoptedBefore.has(connection)) {
+    throw new HarmonyError('VALIDATION', 'this connection was adopted before: make a new one to link again')
+  }
+  adoptedBefore.add(connection)
+}
 
 /** Questions at 0, 0.1, 0.3, 0.7, 1.5, 3.1, 6.3 and 12.7 s after the connection opened: the time-out of an attempt lies behind the last. */
 export const adoptionSlots = 8

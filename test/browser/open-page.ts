@@ -85,6 +85,8 @@ export async function joinByOwnConnection(room: string): Promise<number> {
   const joining = b.join({ ...options, bootstrap: false })
   await b.adopt(a.status().self, second)
   await joining
+  const again = await codeOf(b.adopt(a.status().self, second))
+  if (again !== 'VALIDATION') throw new Error(`adopted twice: ${again}`)
   return b.members().length
 }
 

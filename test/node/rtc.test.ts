@@ -380,6 +380,26 @@ describe('adopt', () => {
     await until(() => a.closed.length === 1 && b.closed.length === 1, 'both know')
   })
 
+  it('T4: takes a connection once: its streams are not to be trusted a second time', async () => {
+    const [pcA, pcB] = application()
+    const made = transport()
+    const attempt = made.adopt(
+      pcA,
+      true,
+      eventsOf(emptySide(), () => {}),
+    )
+    attempt.close()
+    expect(() =>
+      made.adopt(
+        pcA,
+        true,
+        eventsOf(emptySide(), () => {}),
+      ),
+    ).toThrowError(/adopted before/)
+    pcA.close()
+    pcB.close()
+  })
+
   it('T4: refuses what is no connection, and introductions of an adopted one', async () => {
     const made = transport()
     for (const thing of [undefined, null, 5, 'pc', {}, { createDataChannel() {} }]) {

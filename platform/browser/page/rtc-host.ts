@@ -11,6 +11,7 @@
  *  - A throw of `send` on an open channel means that its buffer is full (Chromium: 16 MiB), not that it is broken.
  */
 import type { Lane } from '../../../src/platform.ts'
+import { claimForAdoption } from '../../network/adoption.ts'
 import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
 import type { FromHost, HostPort, LentConnection, ToHost } from '../../network/rtc-host-wire.ts'
@@ -22,7 +23,10 @@ export interface RtcHostOptions {
 }
 
 export interface RtcHost {
-  /** Keeps the application's own connection for `adopt` in the worker, which is given the result. It is not closed by us. */
+  /**
+   * Keeps the application's own connection for `adopt` in the worker, which is given the result. It is not closed by us.
+   * @throws HarmonyError VALIDATION for one that was lent before.
+   */
   lend(connection: RTCPeerConnection): LentConnection
   /** Ends every link, then stops listening to the port. Before `worker.terminate()`, which would leave channels open. */
   close(): void
@@ -137,6 +141,7 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
 
   return {
     lend(connection) {
+      claimForAdoption(connection)
       const id = ++lentCount
       lent.set(id, connection)
       return { harmonydbLent: id }

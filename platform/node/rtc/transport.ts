@@ -17,6 +17,7 @@
 import nodeDataChannel, { type DataChannel, type PeerConnection, type RtcConfig } from 'node-datachannel'
 import { HarmonyError } from '../../../src/base/errors.ts'
 import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
+import { claimForAdoption } from '../../network/adoption.ts'
 import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
 import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
 import { channelIds } from '../../network/channel-ids.ts'
@@ -92,6 +93,7 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
       if (!isPeerConnection(connection)) {
         throw new HarmonyError('VALIDATION', 'adopt takes a PeerConnection of node-datachannel here')
       }
+      claimForAdoption(connection)
       return start(initiator, events, connection, () => connection)
     },
     close() {
