@@ -255,11 +255,14 @@ test('a busy page does not delay transferred channels', async ({ context }) => {
   await blocked
 })
 
-test('T4: adopts a connection with Node, whichever side does it first', async ({ context }) => {
-  for (const [first, handover] of [
-    ['tab', 'auto'],
-    ['Node', 'auto'],
-    ['tab', 'bridge'],
+test('T4: adopts a connection with Node, whichever side does it first, whichever asks', async ({ context }) => {
+  for (const [initiator, first, handover] of [
+    ['tab', 'tab', 'auto'],
+    ['tab', 'Node', 'auto'],
+    ['Node', 'tab', 'auto'],
+    ['Node', 'Node', 'auto'],
+    ['tab', 'tab', 'bridge'],
+    ['Node', 'Node', 'bridge'],
   ] as const) {
     const tab = await Tab.open(context, 'worker', { id: idA, room: newRoom() }, handover)
     const pc = new nodeDataChannel.PeerConnection('application', { iceServers: [] })
@@ -283,11 +286,11 @@ test('T4: adopts a connection with Node, whichever side does it first', async ({
     const transport = createNodeTransport({ clock })
     const side = emptySide()
     const steps = [
-      () => tab.page.evaluate(to => window.kit.adopt(0, to, true, true), idB),
+      () => tab.page.evaluate(([to, asks]) => window.kit.adopt(0, to, asks, true), [idB, initiator === 'tab'] as const),
       async () => {
         side.connection = transport.adopt(
           pc,
-          false,
+          initiator === 'Node',
           eventsOf(side, () => {}),
         )
       },
