@@ -29,7 +29,7 @@ function cell(line: Line | undefined, ours: Line | undefined): string {
 
 function figureOf({ case: name, opsPerSecond, p50Ms, bytes }: Line): string {
   if (bytes !== undefined) return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
-  if (name === 'crash-start') return `${p50Ms.toPrecision(3)} ms`
+  if (name === 'crash-start') return `${p50Ms >= 100 ? Math.round(p50Ms) : p50Ms.toPrecision(2)} ms`
   if (opsPerSecond >= 1e6) return `${(opsPerSecond / 1e6).toFixed(2)}M/s`
   return opsPerSecond >= 1000 ? `${(opsPerSecond / 1000).toFixed(1)}k/s` : `${Math.round(opsPerSecond)}/s`
 }
@@ -39,7 +39,7 @@ function ratio(line: Line, ours: Line): string {
     line.bytes !== undefined && ours.bytes !== undefined
       ? line.bytes / ours.bytes
       : ours.opsPerSecond / line.opsPerSecond
-  return value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toFixed(2)
+  return value >= 10 ? value.toFixed(0) : value >= 1 ? value.toFixed(1) : value.toPrecision(2)
 }
 
 /** Markdown that reads well as it is. */
