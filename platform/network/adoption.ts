@@ -20,10 +20,15 @@ import type { Cancel, Clock } from '../../src/platform.ts'
 const adoptedBefore = new WeakSet<object>()
 
 /** The streams of an earlier adoption would be used again. @throws HarmonyError VALIDATION */
-export function claimForAdoption(connection: object): void {
+export function assertNotAdopted(connection: object): void {
   if (adoptedBefore.has(connection)) {
     throw new HarmonyError('VALIDATION', 'this connection was adopted before: make a new one to link again')
   }
+}
+
+/** @throws HarmonyError VALIDATION for one that was claimed before. */
+export function claimForAdoption(connection: object): void {
+  assertNotAdopted(connection)
   adoptedBefore.add(connection)
 }
 

@@ -27,6 +27,7 @@ import {
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
 import { KeepAlive } from './keep-alive.ts'
+import { asAdoptable } from './rtc/adoptable.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
 /**
@@ -147,6 +148,7 @@ function createLateTransport(): LateTransport {
       connect(events, (transport, given) => transport.connect(remote, initiator, given)),
     adopt: (connection, initiator, events) =>
       connect(events, (transport, given) => transport.adopt(connection, initiator, given)),
+    assertAdoptable: connection => void asAdoptable(connection),
     close() {
       for (const transport of made) transport.close()
       made.clear()

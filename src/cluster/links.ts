@@ -72,6 +72,10 @@ export class Links {
           onEvent({ type: 'link', peer, up: false, message: error.message })
           this.host.onRefused(error)
         },
+        onAdoptionFailed: (peer, reason) => {
+          const message = `the connection that was adopted gave no link (${reason}): to try again, make a new one`
+          onEvent({ type: 'link', peer, up: undefined, message })
+        },
         onRendezvous: (state, message) => onEvent({ type: 'rendezvous', state, message }),
       },
     )
@@ -122,8 +126,13 @@ export class Links {
   adopt(remote: PeerId, connection: unknown): void {
     if (remote === this.host.identity.id) throw new HarmonyError('VALIDATION', 'a peer needs no connection to itself')
     if (this.mesh !== undefined) return this.mesh.adopt(remote, connection)
-    if (this.early.length >= earlyMax)
+    this.host.platform.transport.assertAdoptable(connection)
+    if (this.early.some(one => one.connection === connection)) {
+      throw new HarmonyError('VALIDATION', 'this connection was adopted before')
+    }
+    if (this.early.length >= earlyMax) {
       throw new HarmonyError('VALIDATION', 'too many connections before a room is joined')
+    }
     this.early.push({ remote, connection })
   }
 

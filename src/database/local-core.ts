@@ -247,6 +247,7 @@ export class LocalCore implements Core {
         return this.emit({ type: 'signaling', state: event.state, message: event.message })
       case 'link':
         this.emit({ type: 'link', id: event.peer, message: event.message })
+        if (event.up === undefined) return
         return this.emit({ type: 'member', id: event.peer, change: event.up ? 'connected' : 'disconnected' })
     }
   }

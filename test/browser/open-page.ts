@@ -80,13 +80,14 @@ export async function joinByOwnConnection(room: string): Promise<number> {
   await first.setRemoteDescription(second.localDescription!)
   const [a, b] = [database(0).cluster, database(1).cluster]
   await a.adopt(b.status().self, first)
+  const early = await codeOf(a.adopt(b.status().self, first))
   const options = { room, secret: 'the secret of the room', signaling: silent }
   await a.join({ ...options, bootstrap: true })
   const joining = b.join({ ...options, bootstrap: false })
   await b.adopt(a.status().self, second)
   await joining
-  const again = await codeOf(b.adopt(a.status().self, second))
-  if (again !== 'VALIDATION') throw new Error(`adopted twice: ${again}`)
+  const again = [early, await codeOf(b.adopt(a.status().self, second))]
+  if (again.some(code => code !== 'VALIDATION')) throw new Error(`adopted twice: ${again}`)
   return b.members().length
 }
 

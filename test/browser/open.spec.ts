@@ -189,6 +189,7 @@ for (const choice of ['auto', 'page'] as const) {
     const page = await tab(context)
     await call(page, 'start', fleeting, choice)
     await call(page, 'start', fleeting, choice)
+    expect(await call(page, 'adoptNothing')).toBe('VALIDATION')
     expect(await call(page, 'joinByOwnConnection', 'room')).toBe(2)
     await call(page, 'put', 'lamp', 3, 0)
     expect(await call(page, 'get', 'lamp', 1)).toBe(3)

@@ -139,7 +139,10 @@ describe('joining a room', () => {
       const b = await openIn('b')
       await until(connected, "the application's own channel")
       const [idA, idB] = [a, b].map(db => db.cluster.status().self) as [string, string]
+      await expect(b.cluster.adopt(idA, { close: 1 })).rejects.toMatchObject({ code: 'VALIDATION' })
+      await expect(b.cluster.adopt(idB, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
       await b.cluster.adopt(idA, pcB)
+      await expect(b.cluster.adopt(idA, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
       const joining = b.cluster.join(roomOf('r6', { signaling: silent, bootstrap: false }))
       await a.cluster.adopt(idB, pcA)
       await joining

@@ -7,6 +7,7 @@
  */
 import { HarmonyError } from '../../../src/base/errors.ts'
 import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
+import { assertNotAdopted } from '../../network/adoption.ts'
 import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
 import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
 import {
@@ -108,19 +109,24 @@ export function createRtcTransport(port: HostPort, options: RtcTransportOptions)
         : lend !== undefined
           ? lend(asLendable(connection))
           : undefined
-      if (lent === undefined) {
-        throw new HarmonyError(
-          'VALIDATION',
-          'adopt takes an RTCPeerConnection here, lent by the page if the database is in a worker',
-        )
-      }
+      if (lent === undefined) throw notLent()
       return start(initiator, true, events, id => ({ op: 'adopt', id, lent: lent.harmonydbLent, takesChannels }))
+    },
+    assertAdoptable(connection) {
+      if (isLentConnection(connection)) return
+      if (lend === undefined) throw notLent()
+      assertNotAdopted(asLendable(connection))
     },
     close() {
       closed = true
       for (const link of [...links.values()]) link.attempt?.close()
     },
   }
+}
+
+function notLent(): HarmonyError {
+  const message = 'adopt takes an RTCPeerConnection here, lent by the page if the database is in a worker'
+  return new HarmonyError('VALIDATION', message)
 }
 
 /** By shape: the class belongs to the page, and this file is also a worker's. */

@@ -23,6 +23,7 @@ import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-en
 import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
 import type { RtcOptions, RtcTransport } from '../../network/rtc-transport.ts'
+import { asAdoptable } from './adoptable.ts'
 import { nativeIceServers } from './ice-servers.ts'
 import { assertMainThread, bindAddressNeeded, keep, release, shielded, tune } from './native.ts'
 
@@ -90,12 +91,11 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
     connect: (_remote, initiator, events) =>
       start(initiator, events, undefined, () => new nodeDataChannel.PeerConnection('harmonydb', config)),
     adopt(connection, initiator, events) {
-      if (!isPeerConnection(connection)) {
-        throw new HarmonyError('VALIDATION', 'adopt takes a PeerConnection of node-datachannel here')
-      }
-      claimForAdoption(connection)
-      return start(initiator, events, connection, () => connection)
+      const adopted = asAdoptable(connection)
+      claimForAdoption(adopted)
+      return start(initiator, events, adopted, () => adopted)
     },
+    assertAdoptable: connection => void asAdoptable(connection),
     close() {
       closed = true
       for (const attempt of [...attempts]) attempt.close()
@@ -290,13 +290,6 @@ function createNativeChannel(): NativeChannel {
       closing?.close()
     },
   }
-}
-
-/** By shape: an application may hold another copy of the library. */
-function isPeerConnection(value: unknown): value is PeerConnection {
-  if (typeof value !== 'object' || value === null) return false
-  const { createDataChannel, localDescription, remoteDescription } = value as Record<string, unknown>
-  return [createDataChannel, localDescription, remoteDescription].every(verb => typeof verb === 'function')
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
