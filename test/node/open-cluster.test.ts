@@ -143,7 +143,7 @@ describe('joining a room', () => {
       await expect(b.cluster.adopt(idB, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
       await b.cluster.adopt(idA, pcB)
       await expect(b.cluster.adopt(idA, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
-      const joining = b.cluster.join(roomOf('r6', { signaling: silent, bootstrap: false }))
+      const joining = b.cluster.join(roomOf('r6', { signaling: [], bootstrap: false }))
       await a.cluster.adopt(idB, pcA)
       await joining
       await a.put('x', 1)
