@@ -5,6 +5,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     pool: 'forks',
+    // All cores: the default leaves one idle, and most tests wait more than they compute.
+    maxWorkers: '100%',
     projects: [
       { extends: true, test: { name: 'tidy', include: ['test/tidy/**/*.test.ts'], testTimeout: 60_000 } },
       { extends: true, test: { name: 'unit', include: ['test/{unit,golden,fuzz}/**/*.test.ts'] } },

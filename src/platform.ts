@@ -161,11 +161,13 @@ export interface Connection {
  *  T2  Every attempt ends in `onOpen` or `onFailed` (after a time-out of the transport's own), unless closed first.
  *  T3  Malformed introductions end the attempt in `onFailed`; they never throw.
  *  T4  `adopt` takes a connection that the application made elsewhere (an RTCPeerConnection, a node-datachannel
- *      PeerConnection, a MessagePort…); undefined or a throw of a HarmonyError VALIDATION where it cannot.
+ *      PeerConnection, a MessagePort…); a throw of a HarmonyError VALIDATION where it cannot. `assertAdoptable` throws the
+ *      same, and takes nothing: for a connection that is adopted later.
  */
 export interface Transport {
   connect(remote: PeerId, initiator: boolean, events: ConnectionEvents): Connection
   adopt(connection: unknown, initiator: boolean, events: ConnectionEvents): Connection
+  assertAdoptable(connection: unknown): void
   close(): void
 }
 

@@ -4,7 +4,7 @@
  * `opened` and `fail`, and learns by `dispose` when to let go of its connection.
  */
 import type { Cancel, Clock, Connection, ConnectionEvents, Introduction, Lane } from '../../src/platform.ts'
-import { createAdoption } from './adoption.ts'
+import { adoptionSlots, createAdoption } from './adoption.ts'
 import { bindingOf } from './binding.ts'
 import {
   bufferedBytesMax,
@@ -17,7 +17,6 @@ import {
 import { decodeIntroduction, introductionChecker, type RtcIntroduction } from './introduction.ts'
 
 export const connectTimeoutMs = 15_000
-const remakeDelayMs = 100
 
 export interface AttemptOptions {
   readonly initiator: boolean
@@ -25,12 +24,13 @@ export interface AttemptOptions {
   readonly adopted: boolean
   readonly events: ConnectionEvents
   readonly clock: Clock
-  readonly channels: Readonly<Record<Lane, HostChannel>>
+  /** Of a slot: 0 on a connection of our own, which the host makes by itself; on an adopted one see `adoption.ts`. */
+  readonly channels: (slot: number) => Readonly<Record<Lane, HostChannel>>
   readonly timeoutMs: number
   /** Hands one introduction of the other side to the host; the host calls `refused` if it does not like it. */
   readonly introduceToHost: (message: RtcIntroduction) => void
-  /** Adopted only: both channels again, in place of those that were closed. Nothing is told if that is not possible yet. */
-  readonly remakeChannels: () => void
+  /** Adopted only: makes both channels of a slot, or reports `channelClosed`. */
+  readonly openSlot: (slot: number) => void
   /** Called once, at the end, whatever it was: let go of the connection. The channels were told to close if it had opened. */
   readonly dispose: () => void
 }
@@ -40,14 +40,16 @@ export interface Attempt extends Connection {
   introduction(message: RtcIntroduction): void
   /** Both descriptions are in place. May come again with the same ones. */
   described(localSdp: string, remoteSdp: string): void
-  channelOpened(lane: Lane): void
-  received(lane: Lane, bytes: Uint8Array): void
+  channelOpened(slot: number, lane: Lane): void
+  received(slot: number, lane: Lane, bytes: Uint8Array): void
   receivedOther(): void
-  low(lane: Lane): void
+  low(slot: number, lane: Lane): void
   /** The host did not like an introduction. Once the link is open that does it no harm: anybody may have sent it. */
   refused(reason: string): void
-  /** One of the channels was closed, not by us. */
-  channelClosed(): void
+  /** One of the slot's channels was closed, not by us. */
+  channelClosed(slot: number): void
+  /** The host has made the connection; on an adopted one the channels are asked for now. */
+  begin(): void
   /** The host's connection is gone, or never came to be. */
   ended(reason: string): void
 }
@@ -55,50 +57,46 @@ export interface Attempt extends Connection {
 export function createAttempt(options: AttemptOptions): Attempt {
   const { initiator, adopted, events, clock, channels, introduceToHost, dispose } = options
   const check = introductionChecker(initiator)
-  const open = new Set<Lane>()
+  const open = new Set<string>()
   let binding: Uint8Array | undefined
   let endpoint: ChannelEndpoint | undefined
   let over = false
-  let early: { lane: Lane; bytes: Uint8Array }[] = []
+  let early: { slot: number; lane: Lane; bytes: Uint8Array }[] = []
   let earlyBytes = 0
   let timer: Cancel | undefined = clock.after(options.timeoutMs, () => {
     timer = undefined
     fail('timed out')
   })
 
-  let met = !adopted
-  let remaking: Cancel | undefined
+  /** The slot that both sides use, once they know. */
+  let chosen: number | undefined = adopted ? undefined : 0
+  const closeSlot = (slot: number): void => {
+    const pair = channels(slot)
+    for (const lane of lanes) pair[lane].close()
+  }
   const adoption = adopted
     ? createAdoption({
         initiator,
         clock,
-        send: mark => void channels.consensus.send(mark),
-        met: () => {
-          met = true
+        openSlot: options.openSlot,
+        closeSlot,
+        send: (slot, mark) => void channels(slot).consensus.send(mark),
+        met: slot => {
+          chosen = slot
           openIfReady()
         },
       })
     : undefined
 
-  /** The other side has not adopted yet and its stack has closed what it does not know. */
-  function remake(): void {
-    adoption?.suspend()
-    open.clear()
-    for (const lane of lanes) channels[lane].close()
-    remaking ??= clock.after(remakeDelayMs, () => {
-      remaking = undefined
-      options.remakeChannels()
-    })
-  }
+  const isOpen = (slot: number): boolean => lanes.every(lane => open.has(`${slot} ${lane}`))
 
   /** No endpoint was handed out: the attempt ends without one. */
   function conclude(): void {
     over = true
     early = []
     timer?.()
-    adoption?.suspend()
-    remaking?.()
-    for (const lane of lanes) channels[lane].close()
+    adoption?.stop()
+    for (let slot = 0; slot < (adopted ? adoptionSlots : 1); slot++) closeSlot(slot)
     dispose()
   }
 
@@ -109,18 +107,19 @@ export function createAttempt(options: AttemptOptions): Attempt {
   }
 
   function openIfReady(): void {
-    if (over || endpoint !== undefined || binding === undefined || !met || open.size < lanes.length) return
+    if (over || endpoint !== undefined || binding === undefined || chosen === undefined || !isOpen(chosen)) return
     timer?.()
+    const slot = chosen
     endpoint = createChannelEndpoint({
       binding,
-      channels,
+      channels: channels(slot),
       clock,
       released: () => {
         over = true
         dispose()
       },
     })
-    for (const { lane, bytes } of early) endpoint.received(lane, bytes)
+    for (const message of early) if (message.slot === slot) endpoint.received(message.lane, message.bytes)
     early = []
     events.onOpen(endpoint)
   }
@@ -154,22 +153,26 @@ export function createAttempt(options: AttemptOptions): Attempt {
       binding = found
       openIfReady()
     },
-    channelOpened(lane) {
-      if (over || open.has(lane)) return
-      open.add(lane)
-      if (open.size === lanes.length) adoption?.begin()
+    begin() {
+      if (!over) adoption?.begin()
+    },
+    channelOpened(slot, lane) {
+      if (over) return
+      open.add(`${slot} ${lane}`)
+      if (isOpen(slot)) adoption?.opened(slot)
       openIfReady()
     },
-    received(lane, bytes) {
+    received(slot, lane, bytes) {
+      if (chosen !== undefined && slot !== chosen) return
       if (adoption !== undefined && lane === 'consensus') {
-        const isMark = over ? true : adoption.take(bytes)
+        const isMark = over ? true : adoption.take(slot, bytes)
         if (isMark === undefined) return ended('the other side has not adopted the connection')
         if (isMark) return
       }
       if (endpoint !== undefined) return endpoint.received(lane, bytes)
       if (over) return
       // One lane can be open before the other.
-      early.push({ lane, bytes })
+      early.push({ slot, lane, bytes })
       earlyBytes += bytes.length + messageOverheadBytes
       if (earlyBytes > bufferedBytesMax) fail('too much before the link was open')
     },
@@ -177,12 +180,13 @@ export function createAttempt(options: AttemptOptions): Attempt {
       if (endpoint !== undefined) endpoint.receivedOther()
       else fail('message that is not binary')
     },
-    low(lane) {
-      endpoint?.low(lane)
+    low(slot, lane) {
+      if (slot === chosen) endpoint?.low(lane)
     },
     refused: reason => fail(`introduction refused: ${reason}`),
-    channelClosed() {
-      if (!over && !met) remake()
+    channelClosed(slot) {
+      if (over || (chosen !== undefined && slot !== chosen)) return
+      if (chosen === undefined) adoption?.closed(slot)
       else ended('closed by the other side')
     },
     ended,

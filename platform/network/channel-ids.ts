@@ -1,11 +1,13 @@
 /**
  * SCTP stream ids of the two negotiated channels. On a connection of our own: 0 and 1. On an adopted one the application may
- * have channels already, numbered upwards from 0 or 1 by the host; ours sit where few reach, and still below the 256
- * streams that Firefox starts with.
+ * have channels already, numbered upwards from 0 or 1 by the host; ours sit where few reach, a pair for each slot (`adoption.ts`), and
+ * still below the 256 streams that Firefox starts with.
  */
 import type { Lane } from '../../src/platform.ts'
 
-const own: Readonly<Record<Lane, number>> = { consensus: 0, bulk: 1 }
-const adopted: Readonly<Record<Lane, number>> = { consensus: 200, bulk: 201 }
+const firstAdopted = 200
 
-export const channelIds = (onAdopted: boolean): Readonly<Record<Lane, number>> => (onAdopted ? adopted : own)
+export function channelIds(onAdopted: boolean, slot: number): Readonly<Record<Lane, number>> {
+  const first = onAdopted ? firstAdopted + 2 * slot : 0
+  return { consensus: first, bulk: first + 1 }
+}

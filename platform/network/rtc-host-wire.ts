@@ -16,13 +16,15 @@
  *
  * One attempt, from its id:
  *   worker → connect | adopt              `takesChannels`: it is a dedicated worker, to which alone channels can be transferred;
- *                                         the page makes the connection and both channels, and in the same task
+ *                                         the page makes the connection and, unless it is an adopted one, both channels, and in
+ *                                         the same task
  *   page   → channels                     hands them over: transferred, bridged (none comes along), or as they are (core on the page)
  *   both   ↔ introduction                 one session description or candidate
  *   page   → described                    both descriptions are in place
  *   page   → refused                      the browser did not like an introduction; the worker decides what that means
  *   page   → ended                        the connection failed or was closed; nothing follows for this id
- *   worker → remake                       adopted only: the channels were closed before the other side had adopted; `channels` again
+ *   worker → slot                         adopted only: make the channels of this slot (`adoption.ts`); `channels` or `closed` follows
+ *   worker → closeSlot                    adopted only, bridged: close them
  *   worker → close                        let go of it; nothing follows for this id
  * Bridged channels, besides:
  *   worker → send                         bytes for a lane
@@ -45,23 +47,35 @@ export type ToHost =
     }
   | { readonly op: 'adopt'; readonly id: number; readonly lent: number; readonly takesChannels: boolean }
   | { readonly op: 'introduction'; readonly id: number; readonly message: RtcIntroduction }
-  | { readonly op: 'send'; readonly id: number; readonly lane: Lane; readonly bytes: Uint8Array }
-  | { readonly op: 'remake'; readonly id: number }
+  | {
+      readonly op: 'send'
+      readonly id: number
+      readonly slot: number
+      readonly lane: Lane
+      readonly bytes: Uint8Array
+    }
+  | { readonly op: 'slot' | 'closeSlot'; readonly id: number; readonly slot: number }
   | { readonly op: 'close'; readonly id: number }
 
 export type FromHost =
   | {
       readonly op: 'channels'
       readonly id: number
+      readonly slot: number
       /** RTCDataChannels, in the order of `lanes`; none if they are bridged. */
       readonly channels: readonly object[]
     }
   | { readonly op: 'introduction'; readonly id: number; readonly message: RtcIntroduction }
   | { readonly op: 'described'; readonly id: number; readonly local: string; readonly remote: string }
-  | { readonly op: 'opened'; readonly id: number; readonly lane: Lane }
-  | { readonly op: 'message'; readonly id: number; readonly lane: Lane; readonly data: unknown }
-  | { readonly op: 'closed'; readonly id: number; readonly lane: Lane }
-  | { readonly op: 'left'; readonly id: number; readonly lane: Lane; readonly bytes: number }
+  | { readonly op: 'opened' | 'closed'; readonly id: number; readonly slot: number; readonly lane: Lane }
+  | {
+      readonly op: 'message'
+      readonly id: number
+      readonly slot: number
+      readonly lane: Lane
+      readonly data: unknown
+    }
+  | { readonly op: 'left'; readonly id: number; readonly slot: number; readonly lane: Lane; readonly bytes: number }
   | { readonly op: 'refused'; readonly id: number; readonly reason: string }
   | { readonly op: 'ended'; readonly id: number; readonly reason: string }
 

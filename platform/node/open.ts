@@ -27,6 +27,7 @@ import {
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
 import { KeepAlive } from './keep-alive.ts'
+import { asAdoptable } from './rtc/adoptable.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
 /**
@@ -147,6 +148,7 @@ function createLateTransport(): LateTransport {
       connect(events, (transport, given) => transport.connect(remote, initiator, given)),
     adopt: (connection, initiator, events) =>
       connect(events, (transport, given) => transport.adopt(connection, initiator, given)),
+    assertAdoptable: connection => void asAdoptable(connection),
     close() {
       for (const transport of made) transport.close()
       made.clear()
@@ -175,6 +177,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
         await core.join(options)
       }),
     leave: () => keepAlive.during(() => core.leave()),
+    adopt: (remote, connection) => core.adopt(remote, connection),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
     mirror: () => core.mirror(),

@@ -33,6 +33,12 @@ export class AdoptableConnection {
   }
 }
 
+function asAdoptable(connection: unknown): AdoptableConnection {
+  if (connection instanceof AdoptableConnection && !connection.used) return connection
+  const message = 'the simulated transport adopts an unused half of world.network.adoptablePair()'
+  throw new HarmonyError('VALIDATION', message)
+}
+
 export function adoptablePair(): [AdoptableConnection, AdoptableConnection] {
   const pair = { attempts: [] }
   return [new AdoptableConnection(pair), new AdoptableConnection(pair)]
@@ -162,18 +168,17 @@ export class SimulatedTransport implements Transport {
   }
 
   adopt(connection: unknown, initiator: boolean, events: ConnectionEvents): Connection {
-    if (!(connection instanceof AdoptableConnection) || connection.used) {
-      throw new HarmonyError(
-        'VALIDATION',
-        'the simulated transport adopts an unused half of world.network.adoptablePair()',
-      )
-    }
-    connection.used = true
+    const half = asAdoptable(connection)
+    half.used = true
     const attempt = this.start(initiator, events)
-    const { attempts } = connection.pair
+    const { attempts } = half.pair
     attempts.push(attempt)
     if (attempts.length === 2) meet(this.board, attempts[0]!, attempts[1]!)
     return attempt
+  }
+
+  assertAdoptable(connection: unknown): void {
+    asAdoptable(connection)
   }
 
   close(): void {

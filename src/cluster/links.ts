@@ -2,7 +2,7 @@
  * The peer's side of the mesh: holds it while the peer is in a room, remembers what each linked peer says of itself, and turns
  * messages into bytes and back. Messages of other clusters end here.
  */
-import type { HarmonyError } from '../base/errors.ts'
+import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
 import type { Lane, Platform } from '../platform.ts'
 import { startMesh } from './mesh.ts'
@@ -12,6 +12,7 @@ import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './wire.t
 
 /** Larger messages take the bulk lane: Raft bears the reordering, and heartbeats do not wait behind them. */
 const consensusBytesMax = 1024 * 1024
+const earlyMax = 64
 const noFrames: MeshCounters = { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 }
 
 export interface LinksHost {
@@ -30,6 +31,8 @@ export class Links {
   private readonly host: LinksHost
   private readonly known = new Map<PeerId, Advert>()
   private mesh: Mesh | undefined
+  /** Connections of the application's that came before the room was entered. */
+  private early: { readonly remote: PeerId; readonly connection: unknown }[] = []
 
   constructor(host: LinksHost) {
     this.host = host
@@ -69,9 +72,23 @@ export class Links {
           onEvent({ type: 'link', peer, up: false, message: error.message })
           this.host.onRefused(error)
         },
+        onAdoptionFailed: (peer, reason) => {
+          const message = `the connection that was adopted gave no link (${reason}): to try again, make a new one`
+          onEvent({ type: 'link', peer, up: undefined, message })
+        },
         onRendezvous: (state, message) => onEvent({ type: 'rendezvous', state, message }),
       },
     )
+    const { early } = this
+    this.early = []
+    for (const { remote, connection } of early) {
+      try {
+        this.mesh.adopt(remote, connection)
+      } catch (error) {
+        if (!(error instanceof HarmonyError)) throw error
+        onEvent({ type: 'error', error })
+      }
+    }
   }
 
   /** True if the message is on its way; Raft and the clients' retries bear the loss of any. */
@@ -101,8 +118,22 @@ export class Links {
   partition(cut: boolean): void {
     this.mesh?.partition(cut)
   }
+
+  /**
+   * Uses a connection to `remote` that the application made, in this room or the next that is joined. The room's secret is
+   * proven over it as over any other. @throws HarmonyError VALIDATION
+   */
   adopt(remote: PeerId, connection: unknown): void {
-    this.mesh?.adopt(remote, connection)
+    if (remote === this.host.identity.id) throw new HarmonyError('VALIDATION', 'a peer needs no connection to itself')
+    if (this.mesh !== undefined) return this.mesh.adopt(remote, connection)
+    this.host.platform.transport.assertAdoptable(connection)
+    if (this.early.some(one => one.connection === connection)) {
+      throw new HarmonyError('VALIDATION', 'this connection was adopted before')
+    }
+    if (this.early.length >= earlyMax) {
+      throw new HarmonyError('VALIDATION', 'too many connections before a room is joined')
+    }
+    this.early.push({ remote, connection })
   }
 
   close(): void {

@@ -33,6 +33,7 @@ export interface DialerOptions {
   /** Cut off or closed: nothing new is begun and nothing said. */
   isQuiet(): boolean
   makeLink(remote: Remote, endpoint: Endpoint): Link
+  onAdoptionFailed(peer: PeerId, reason: string): void
 }
 
 export class Dialer {
@@ -59,16 +60,13 @@ export class Dialer {
 
   /** @throws HarmonyError VALIDATION where the transport does not know such connections. */
   adopt(remote: Remote, connection: unknown): void {
-    if (remote.adopted !== undefined && remote.adopted.link !== remote.link) remote.adopted.close('another was adopted')
-    remote.adopted = undefined
     const attempt = this.makeAttempt(remote, 0, undefined)
+    // First: what is refused here does the one before no harm.
+    attempt.adopt(this.options.transport, connection)
+    const former = remote.adopted
     remote.adopted = attempt
-    try {
-      attempt.adopt(this.options.transport, connection)
-    } catch (error) {
-      remote.adopted = undefined
-      throw error
-    }
+    const carries = former?.link !== undefined && former.link === remote.link
+    if (!carries) former?.close('another was adopted')
   }
 
   /** Dials if it is this peer's turn, and time. */
@@ -87,9 +85,12 @@ export class Dialer {
   }
 
   /** The attempt came to nothing, at whatever stage. */
-  onFailed(remote: Remote, attempt: Attempt): void {
+  onFailed(remote: Remote, attempt: Attempt, reason: string): void {
     attempt.close('failed')
-    if (remote.adopted === attempt) remote.adopted = undefined
+    if (remote.adopted === attempt) {
+      remote.adopted = undefined
+      this.options.onAdoptionFailed(remote.id, reason)
+    }
     if (remote.attempt !== attempt) return
     remote.attempt = undefined
     const { clock, timing, unit } = this.options
@@ -114,7 +115,7 @@ export class Dialer {
     const { attempt } = remote
     if (attempt !== undefined && attempt.link === undefined) {
       const limitMs = attempt.answered ? timing.connectMsMax : timing.answerMsMax
-      if (now - attempt.startedMs >= limitMs) this.onFailed(remote, attempt)
+      if (now - attempt.startedMs >= limitMs) this.onFailed(remote, attempt, 'timed out')
     }
     if (!remote.resolved && remote.isIdle && now - remote.firstHeardMs >= timing.answerMsMax) remote.resolved = true
     this.consider(remote)
@@ -200,7 +201,7 @@ export class Dialer {
       way,
       send: (attempt, number, payload) => this.introduce(remote, attempt, number, payload),
       onOpen: (attempt, endpoint) => this.onOpen(remote, attempt, endpoint),
-      onFailed: attempt => this.onFailed(remote, attempt),
+      onFailed: (failed, reason) => this.onFailed(remote, failed, reason),
     })
   }
 
@@ -231,7 +232,7 @@ export class Dialer {
   private onOpen(remote: Remote, attempt: Attempt, endpoint: Endpoint): void {
     if (endpoint.messageBytesMax < endpointBytesMin) {
       endpoint.close('not usable')
-      return this.onFailed(remote, attempt)
+      return this.onFailed(remote, attempt, 'its messages are too small')
     }
     attempt.link = this.options.makeLink(remote, endpoint)
     attempt.link.start()

@@ -65,6 +65,8 @@ export interface MeshEvents {
   onDrain(peer: PeerId): void
   /** The other side did not prove what it must (UNAUTHORIZED: secret or key; VERSION_MISMATCH: protocol). */
   onRefused(peer: string, error: HarmonyError): void
+  /** A connection that the application gave to `adopt` led to no link. It is not tried again. */
+  onAdoptionFailed(peer: PeerId, reason: string): void
   onRendezvous(state: 'open' | 'down', reason: string): void
 }
 

@@ -13,7 +13,7 @@
  * Bounds: 128 peers known, 32 attempts at a time, budgets for signals by rendezvous, by peer and by neighbour; see also `mesh-link.ts`.
  */
 import { hexDecode, hexEncode } from '../base/bytes.ts'
-import type { HarmonyError } from '../base/errors.ts'
+import { HarmonyError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Cancel, Endpoint, Lane } from '../platform.ts'
 import { instanceBytes, nonceBytes } from './frame.ts'
@@ -108,6 +108,9 @@ class RunningMesh implements Mesh, LinkHost {
       unit: () => this.unit(),
       isQuiet: () => this.cut || this.closed,
       makeLink: (remote, endpoint) => this.makeLink(remote, endpoint),
+      onAdoptionFailed: (peer, reason) => {
+        if (!this.closed) events.onAdoptionFailed(peer, reason)
+      },
     })
     // Not now: no event comes before the owner has its mesh.
     this.clock.soon(() => {
@@ -163,7 +166,8 @@ class RunningMesh implements Mesh, LinkHost {
   adopt(remote: PeerId, connection: unknown): void {
     if (this.closed) return
     const entry = remote === this.self ? undefined : this.remotes.obtain(remote, this.clock.now())
-    if (entry !== undefined) this.dialer.adopt(entry, connection)
+    if (entry === undefined) throw new HarmonyError('VALIDATION', 'no room for another peer')
+    this.dialer.adopt(entry, connection)
   }
 
   counters(): MeshCounters {
@@ -210,6 +214,8 @@ class RunningMesh implements Mesh, LinkHost {
     const former = remote.link
     remote.link = undefined
     if (former !== undefined) {
+      // It did its work.
+      if (remote.adopted?.link === former) remote.adopted = undefined
       former.close('replaced by a new connection')
       this.events.onUnlinked(link.peer, 'replaced by a new connection')
       if (this.closed) return
@@ -245,8 +251,8 @@ class RunningMesh implements Mesh, LinkHost {
     if (remote === undefined || this.closed) return
     const now = this.clock.now()
     if (remote.link !== link) {
-      if (remote.attempt?.link === link) this.dialer.onFailed(remote, remote.attempt)
-      if (remote.adopted?.link === link) remote.adopted = undefined
+      if (remote.attempt?.link === link) this.dialer.onFailed(remote, remote.attempt, reason)
+      if (remote.adopted?.link === link) this.dialer.onFailed(remote, remote.adopted, reason)
       return
     }
     remote.link = undefined

@@ -40,7 +40,8 @@ export interface PeerJoin {
 }
 
 export type PeerEvent =
-  | { readonly type: 'link'; readonly peer: string; readonly up: boolean; readonly message: string }
+  /** `up` is undefined where a connection came to nothing: other links to that peer stand as they did. */
+  | { readonly type: 'link'; readonly peer: string; readonly up: boolean | undefined; readonly message: string }
   | { readonly type: 'rendezvous'; readonly state: 'open' | 'down'; readonly message: string }
   | { readonly type: 'error'; readonly error: HarmonyError }
 

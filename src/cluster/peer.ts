@@ -58,7 +58,7 @@ export class Peer {
   /** Local reads wait for this index: what the log on disk knew to be committed, or what the first catch-up brings. */
   private localFrom: Index | undefined
   private room: string | undefined
-  private readonly links: Links
+  readonly links: Links
   private membership: Membership | undefined
   private joining: JoinProgress | undefined
   private leaderSeenMs: number

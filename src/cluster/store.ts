@@ -42,7 +42,7 @@ export interface Store {
 }
 
 /** Collects one group's records, in log order. */
-class GroupReplay {
+export class GroupReplay {
   private group: { cluster: ClusterId; birth: Configuration } | undefined
   private hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
   private positions = new Positions()

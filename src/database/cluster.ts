@@ -33,6 +33,20 @@ export class ClusterFacade implements Cluster {
     await this.core.leave()
   }
 
+  /**
+   * Links to another peer over a connection that the application has already: in browsers an RTCPeerConnection, in Node.js a
+   * PeerConnection of node-datachannel. Both sides call it, each with the other's id (`status().self`), before `join` or after. Once
+   * both have joined and adopted, within 12 seconds of each other, the room's secret is proven over it as over any other. It stays
+   * open when the link ends; HarmonyDB uses stream ids 200 to 215 on it. A connection is adopted once: to link again, make a new one.
+   * Resolves when it was taken; `members()` and the event `link` tell what became of it, also where it came to nothing.
+   * @throws VALIDATION (no id, this peer's own, no such connection, or one that was adopted before), CLOSED.
+   */
+  async adopt(id: string, connection: unknown): Promise<void> {
+    this.assertOpen()
+    if (!isId128(id)) throw invalid(`a peer's id has 32 hexadecimal digits, not ${shown(id)}`)
+    await this.core.adopt(id, connection)
+  }
+
   /** What this peer knows of the cluster's health and of its own place in it. @throws CLOSED. */
   status(): ClusterStatus {
     this.assertOpen()

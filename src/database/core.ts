@@ -76,6 +76,8 @@ export interface Core {
   write(request: CoreWrite): Promise<{ readonly version: string }>
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>
+  /** `connection` is the host's own kind; across a worker boundary what the page's host lends for it. */
+  adopt(remote: string, connection: unknown): Promise<void>
   transferLeadership(to: string | undefined): Promise<void>
   partition(cut: boolean): void
   /** The latest pushed state; synchronous everywhere. */

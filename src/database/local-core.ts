@@ -144,6 +144,13 @@ export class LocalCore implements Core {
     return this.settle(done => this.peer.leave(done))
   }
 
+  adopt(remote: string, connection: unknown): Promise<void> {
+    return this.settle(done => {
+      this.peer.links.adopt(peerId(remote), connection)
+      done(undefined)
+    })
+  }
+
   transferLeadership(to: string | undefined): Promise<void> {
     return this.settle(done => {
       if (to !== undefined && !isId128(to)) {
@@ -240,6 +247,7 @@ export class LocalCore implements Core {
         return this.emit({ type: 'signaling', state: event.state, message: event.message })
       case 'link':
         this.emit({ type: 'link', id: event.peer, message: event.message })
+        if (event.up === undefined) return
         return this.emit({ type: 'member', id: event.peer, change: event.up ? 'connected' : 'disconnected' })
     }
   }

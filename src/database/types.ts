@@ -117,7 +117,7 @@ export interface JoinOptions {
   room: string
   /** What all members of the room know. At least 128 random bits, or a pass phrase (it is stretched). Never leaves the peer. */
   secret: string
-  /** `ws://…` addresses, or an own implementation in place of all others. Tabs of one origin also meet without: by BroadcastChannel. */
+  /** `ws://…` addresses, or an own implementation in place of all others; `[]` for none (see `adopt`). Tabs of one origin also meet without: by BroadcastChannel. */
   signaling?: string | string[] | Signaling
   rtc?: IceConfiguration
   role?: 'auto' | 'voter' | 'learner'
@@ -161,6 +161,11 @@ export interface Cluster {
   /** Resolves once this peer is a member and has caught up. */
   join(options: JoinOptions): Promise<void>
   leave(): Promise<void>
+  /**
+   * Links to the peer with this id over a connection that the application has already: an RTCPeerConnection, or in Node.js a PeerConnection of
+   * node-datachannel. Both sides call it, before `join` or after; once for each connection.
+   */
+  adopt(id: string, connection: unknown): Promise<void>
   status(): ClusterStatus
   members(): Member[]
   /** Called at once with the current status and on every change until the returned function is called. */

@@ -44,6 +44,8 @@ export interface ConnectOptions {
    * sent; what it is given may be called at any time, also more than once.
    */
   readonly watch?: (lost: (reason: string) => void) => void
+  /** Makes something that can cross of a connection that `adopt` was given. @throws HarmonyError VALIDATION */
+  readonly lend?: (connection: unknown) => unknown
 }
 
 export interface Connected {
@@ -77,9 +79,11 @@ class RemoteCore implements Core {
   private early: DatabaseEvent[] = []
   private ended: string | undefined
   private closing: Promise<void> | undefined
+  private readonly lend: ((connection: unknown) => unknown) | undefined
 
   constructor(port: RpcPort, options: ConnectOptions) {
     this.port = port
+    this.lend = options.lend
     this.service = wrap<CoreService>(port as unknown as Endpoint)
     const { getMany, scan, write } = this.service
     this.often = { getMany, scan, write }
@@ -127,6 +131,14 @@ class RemoteCore implements Core {
 
   leave(): Promise<void> {
     return this.call(() => this.service.leave())
+  }
+
+  async adopt(remote: string, connection: unknown): Promise<void> {
+    if (this.lend === undefined) {
+      throw new HarmonyError('VALIDATION', 'connections of the application cannot be used from here')
+    }
+    const lent = this.lend(connection)
+    await this.call(() => this.service.adopt(remote, lent))
   }
 
   transferLeadership(to: string | undefined): Promise<void> {

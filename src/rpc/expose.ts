@@ -72,6 +72,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
         await (await core()).join({ ...options, ownSignaling })
       }),
     leave: () => enveloped(async () => (await core()).leave()),
+    adopt: (remote, lent) => enveloped(async () => (await core()).adopt(remote, lent)),
     transferLeadership: to => enveloped(async () => (await core()).transferLeadership(to)),
     partition: cut => enveloped(async () => (await core()).partition(cut)),
     close: () => enveloped(async () => (await core()).close()),

@@ -55,6 +55,7 @@ export interface CoreService {
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>
+  adopt(remote: string, lent: unknown): Promise<Envelope<void>>
   transferLeadership(to: string | undefined): Promise<Envelope<void>>
   partition(cut: boolean): Promise<Envelope<void>>
   close(): Promise<Envelope<void>>

@@ -91,6 +91,20 @@ export function openSuperblock(pages: PageFile, done: Completion<OpenedSuperbloc
   })
 }
 
+/** Both places as they are, for a check of the file. Changes nothing. Errors: those of the page file. */
+export function inspectSuperblocks(
+  pages: PageFile,
+  done: Completion<readonly [DecodedSuperblock, DecodedSuperblock]>,
+): void {
+  pages.read(0, extentBytes(pages), first => {
+    if (!first.ok) return done(first)
+    pages.read(strideBytes(pages), extentBytes(pages), second => {
+      if (!second.ok) return done(second)
+      done({ ok: true, value: [decodeSuperblock(first.value), decodeSuperblock(second.value)] })
+    })
+  })
+}
+
 export type DecodedSuperblock =
   | { readonly state: 'valid'; readonly block: Superblock }
   /** `empty`: zeros. `foreign`: another magic. `damaged`: ours, and the checksum or a value is wrong. */

@@ -161,6 +161,32 @@ test('show 3: a leader that is cut off steps down while the others elect another
   await expect(leader.row('["new"]')).toContainText('leader')
 })
 
+test('a tab leaves: the others go on without it; it keeps what it had, and joins again', async ({ context }) => {
+  const tabs = await openTabs(context, room(), 2)
+  const leaving = await leaderOf(tabs)
+  const staying = tabs.find(tab => tab !== leaving)!
+  await leaving.put('before', '1')
+  await leaving.expectResult('done', '1')
+
+  await leaving.part('leave').click()
+  await expect(leaving.part('health')).toHaveAttribute('data-health', 'left')
+  await expect(leaving.part('leave')).toBeDisabled()
+  await expect(leaving.row('["before"]')).toBeVisible()
+  await leaving.put('refused', '1')
+  await leaving.expectResult('refused', 'NOT_MEMBER')
+  await expect(staying.members()).toHaveCount(1)
+  await staying.put('meanwhile', '2')
+  await staying.expectResult('done', '2')
+
+  await leaving.part('rejoin').click()
+  await leaving.settled(2)
+  await staying.settled(2)
+  await expect(leaving.row('["meanwhile"]')).toContainText('2')
+  await leaving.put('again', '3')
+  await leaving.expectResult('done', '3')
+  await expect(staying.row('["again"]')).toContainText('3')
+})
+
 test('show 3: ten tabs opened at the same moment found one cluster', async ({ context }) => {
   test.setTimeout(120_000)
   const address = room()

@@ -67,6 +67,33 @@ export async function join(room: string, own: boolean) {
   return database().cluster.status()
 }
 
+/** Links the first two databases of this page over a connection of the page's own, and by nothing else. */
+export async function joinByOwnConnection(room: string): Promise<number> {
+  const silent: Signaling = { connect: async () => ({ send() {}, close() {} }) }
+  const [first, second] = [new RTCPeerConnection(), new RTCPeerConnection()]
+  first.onicecandidate = ({ candidate }) => void second.addIceCandidate(candidate ?? undefined)
+  second.onicecandidate = ({ candidate }) => void first.addIceCandidate(candidate ?? undefined)
+  first.createDataChannel("the application's own")
+  await first.setLocalDescription()
+  await second.setRemoteDescription(first.localDescription!)
+  await second.setLocalDescription()
+  await first.setRemoteDescription(second.localDescription!)
+  const [a, b] = [database(0).cluster, database(1).cluster]
+  await a.adopt(b.status().self, first)
+  const early = await codeOf(a.adopt(b.status().self, first))
+  const options = { room, secret: 'the secret of the room', signaling: silent }
+  await a.join({ ...options, bootstrap: true })
+  const joining = b.join({ ...options, bootstrap: false })
+  await b.adopt(a.status().self, second)
+  await joining
+  const again = [early, await codeOf(b.adopt(a.status().self, second))]
+  if (again.some(code => code !== 'VALIDATION')) throw new Error(`adopted twice: ${again}`)
+  return b.members().length
+}
+
+/** The code of its failure. */
+export const adoptNothing = () => codeOf(database(0).cluster.adopt('a'.repeat(32), { close: 1 }))
+
 export const members = () => database().cluster.members()
 export const status = () => database().cluster.status()
 

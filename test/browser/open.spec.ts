@@ -182,6 +182,21 @@ for (const own of [false, true]) {
   })
 }
 
+for (const choice of ['auto', 'page'] as const) {
+  test(`worker ${choice}: a connection of the page's own links two databases without any signalling`, async ({
+    context,
+  }) => {
+    const page = await tab(context)
+    await call(page, 'start', fleeting, choice)
+    await call(page, 'start', fleeting, choice)
+    expect(await call(page, 'adoptNothing')).toBe('VALIDATION')
+    expect(await call(page, 'joinByOwnConnection', 'room')).toBe(2)
+    await call(page, 'put', 'lamp', 3, 0)
+    expect(await call(page, 'get', 'lamp', 1)).toBe(3)
+    expect(await call(page, 'adoptNothing')).toBe('VALIDATION')
+  })
+}
+
 for (const [storage, where] of [
   ['memory', 'worker'],
   ['memory', 'page'],

@@ -11,6 +11,9 @@ import { clock, emptySide, eventsOf, random } from '../node/network-kit.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 import type { LinkState, StartOptions } from './rtc/driver.ts'
 
+// The longest of the files: its tests share nothing but the two servers, which each worker starts for itself.
+test.describe.configure({ mode: 'parallel' })
+
 const [idA, idB, idC] = ['a', 'b', 'c'].map(digit => digit.repeat(32)) as [string, string, string]
 let site: PageServer
 let address: string
@@ -252,13 +255,14 @@ test('a busy page does not delay transferred channels', async ({ context }) => {
   await blocked
 })
 
-// A known defect, not a slow machine: in about every second run, with an application's connection between a tab and a Node peer, both ends
-// open and nothing that the tab sends on its lanes reaches Node. Between two tabs and between two Node peers `adopt` is tested and holds.
-test.fixme('T4: adopts a connection with Node, whichever side does it first', async ({ context }) => {
-  for (const [first, handover] of [
-    ['tab', 'auto'],
-    ['Node', 'auto'],
-    ['tab', 'bridge'],
+test('T4: adopts a connection with Node, whichever side does it first, whichever asks', async ({ context }) => {
+  for (const [initiator, first, handover] of [
+    ['tab', 'tab', 'auto'],
+    ['tab', 'Node', 'auto'],
+    ['Node', 'tab', 'auto'],
+    ['Node', 'Node', 'auto'],
+    ['tab', 'tab', 'bridge'],
+    ['Node', 'Node', 'bridge'],
   ] as const) {
     const tab = await Tab.open(context, 'worker', { id: idA, room: newRoom() }, handover)
     const pc = new nodeDataChannel.PeerConnection('application', { iceServers: [] })
@@ -282,11 +286,11 @@ test.fixme('T4: adopts a connection with Node, whichever side does it first', as
     const transport = createNodeTransport({ clock })
     const side = emptySide()
     const steps = [
-      () => tab.page.evaluate(to => window.kit.adopt(0, to, true, true), idB),
+      () => tab.page.evaluate(([to, asks]) => window.kit.adopt(0, to, asks, true), [idB, initiator === 'tab'] as const),
       async () => {
         side.connection = transport.adopt(
           pc,
-          false,
+          initiator === 'Node',
           eventsOf(side, () => {}),
         )
       },

@@ -22,6 +22,7 @@ const random: Random = { fill: bytes => void crypto.getRandomValues(bytes as Uin
 const transport: Transport = {
   connect: () => ({ introduce() {}, close() {} }),
   adopt: () => ({ introduce() {}, close() {} }),
+  assertAdoptable() {},
   close() {},
 }
 

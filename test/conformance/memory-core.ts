@@ -97,6 +97,10 @@ export class MemoryCore implements Core {
     return this.run(() => {})
   }
 
+  adopt(): Promise<void> {
+    return this.run(() => undefined)
+  }
+
   transferLeadership(to: string | undefined): Promise<void> {
     return this.run(() => {
       this.transfers.push(to)

@@ -1,5 +1,6 @@
 /** The command line on a directory: what it prints, what it refuses, and the status that it ends with. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Database, open } from '../../platform/node/entry.ts'
 import {
@@ -46,7 +47,7 @@ async function filled(fill: (db: Database) => Promise<unknown>): Promise<string>
 }
 
 describe('help and usage', () => {
-  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status']
+  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'verify']
 
   test('--help names every command, how keys and values are written, and every exit status', async () => {
     const { status, out, err } = await harmonydb(['--help'])
@@ -274,6 +275,38 @@ describe('status', () => {
     const text = await harmonydb(['status', '--dir', dir])
     expect(text.out).toContain(shown.cluster.self)
     expect(text.out).toContain('no peer runs on it')
+  })
+})
+
+describe('verify', () => {
+  test('a whole directory, a damaged one, and none at all', async () => {
+    const dir = await filled(async db => {
+      for (let i = 0; i < 5; i++) await db.put(['n', i], i)
+    })
+    const whole = await harmonydb(['verify', dir, '--json'])
+    expect(whole.status).toBe(0)
+    expect(JSON.parse(whole.out)).toMatchObject({ findings: [], state: { keys: 5 } })
+    expect((await harmonydb(['verify', dir])).out).toMatch(/\nwhole\n$/)
+
+    const [segment] = readdirSync(dir).filter(name => name.endsWith('.log'))
+    const path = join(dir, segment as string)
+    const bytes = readFileSync(path)
+    const at = 4096 + 200
+    bytes[at] = (bytes[at] as number) ^ 1
+    writeFileSync(path, bytes)
+    const damaged = await harmonydb(['verify', dir])
+    expect(damaged.status).toBe(6)
+    expect(damaged.out).toMatch(/damage +CORRUPT: the write-ahead log is damaged at byte/)
+    expect(damaged.out).toMatch(/DAMAGED: 1 finding\n$/)
+
+    expect(await harmonydb(['verify', folder.in('nothing')])).toMatchObject({ status: 2, out: '' })
+    expect(existsSync(folder.in('nothing'))).toBe(false)
+  })
+
+  test('a directory that is open is LOCKED, status 5', async () => {
+    const dir = folder.in('db')
+    await using _db = await open({ name: 'db', storage: { dir } })
+    expect(await harmonydb(['verify', dir])).toMatchObject({ status: 5, out: '' })
   })
 })
 

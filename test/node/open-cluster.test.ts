@@ -10,7 +10,7 @@ import {
   startSignalingServer,
 } from '../../platform/node/entry.ts'
 import { type Bundle, bundle, runText, type TemporaryFolder, temporaryFolder } from './cli-kit.ts'
-import { until } from './network-kit.ts'
+import { application, until } from './network-kit.ts'
 
 const testMsMax = 60_000
 const secret = 'correct horse battery staple'
@@ -126,6 +126,35 @@ describe('joining a room', () => {
       await a.put('x', 1)
       expect(await b.get('x')).toBe(1)
       expect(messages).toBeGreaterThan(0)
+    },
+    testMsMax,
+  )
+
+  test(
+    "an application's own connection is a way to meet, without any signalling, adopted before or after joining",
+    async () => {
+      const silent: Signaling = { connect: async () => ({ send() {}, close() {} }) }
+      const [pcA, pcB, connected] = application()
+      const a = await openIn('a', roomOf('r6', { signaling: silent, bootstrap: true }))
+      const b = await openIn('b')
+      await until(connected, "the application's own channel")
+      const [idA, idB] = [a, b].map(db => db.cluster.status().self) as [string, string]
+      await expect(b.cluster.adopt(idA, { close: 1 })).rejects.toMatchObject({ code: 'VALIDATION' })
+      await expect(b.cluster.adopt(idB, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
+      await b.cluster.adopt(idA, pcB)
+      await expect(b.cluster.adopt(idA, pcB)).rejects.toMatchObject({ code: 'VALIDATION' })
+      const joining = b.cluster.join(roomOf('r6', { signaling: [], bootstrap: false }))
+      await a.cluster.adopt(idB, pcA)
+      await joining
+      await a.put('x', 1)
+      expect(await b.get('x')).toBe(1)
+      await until(() => a.cluster.members().length === 2, 'two members')
+
+      await expect(a.cluster.adopt('nobody', pcA)).rejects.toMatchObject({ code: 'VALIDATION' })
+      await expect(a.cluster.adopt(idA, pcA)).rejects.toMatchObject({ code: 'VALIDATION' })
+      await expect(a.cluster.adopt(idB, { close: 1 })).rejects.toMatchObject({ code: 'VALIDATION' })
+      pcA.close()
+      pcB.close()
     },
     testMsMax,
   )

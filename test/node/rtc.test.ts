@@ -315,6 +315,36 @@ describe('adopt', () => {
     pcB.close()
   })
 
+  for (const lateMs of [3, 20, 350]) {
+    it(`T4: loses nothing, either way, where the other side adopts ${lateMs} ms later`, async () => {
+      const [pcA, pcB, open] = application()
+      await until(open, "the application's own channel")
+      const a = emptySide()
+      const b = emptySide()
+      transport().adopt(
+        pcA,
+        true,
+        eventsOf(a, () => {}),
+      )
+      await new Promise(resolve => setTimeout(resolve, lateMs))
+      transport().adopt(
+        pcB,
+        false,
+        eventsOf(b, () => {}),
+      )
+      await until(() => a.endpoint !== undefined && b.endpoint !== undefined, 'both open')
+      for (let i = 0; i < 20; i++) {
+        for (const { endpoint } of [a, b]) {
+          endpoint!.send('consensus', Uint8Array.of(i & 1))
+          endpoint!.send('bulk', Uint8Array.of(i))
+        }
+      }
+      await until(() => a.received.length === 40 && b.received.length === 40, 'all there')
+      pcA.close()
+      pcB.close()
+    })
+  }
+
   it('T2: an adoption that the other side does not make too fails after the time-out', async () => {
     const [pcA, pcB, open] = application()
     await until(open, "the application's own channel")
@@ -348,6 +378,26 @@ describe('adopt', () => {
     await until(() => a.endpoint !== undefined && b.endpoint !== undefined, 'both open')
     pcB.close()
     await until(() => a.closed.length === 1 && b.closed.length === 1, 'both know')
+  })
+
+  it('T4: takes a connection once: its streams are not to be trusted a second time', async () => {
+    const [pcA, pcB] = application()
+    const made = transport()
+    const attempt = made.adopt(
+      pcA,
+      true,
+      eventsOf(emptySide(), () => {}),
+    )
+    attempt.close()
+    expect(() =>
+      made.adopt(
+        pcA,
+        true,
+        eventsOf(emptySide(), () => {}),
+      ),
+    ).toThrowError(/adopted before/)
+    pcA.close()
+    pcB.close()
   })
 
   it('T4: refuses what is no connection, and introductions of an adopted one', async () => {

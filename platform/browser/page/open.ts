@@ -64,7 +64,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
       rtcPort,
     }
     const { core, about } =
-      worker === false ? await openHere(request, rtc) : await openInWorker(worker, request, undo, () => rtc.close())
+      worker === false ? await openHere(request, rtc) : await openInWorker(worker, request, undo, rtc)
     const { slot } = about
     if (slot !== undefined) {
       inUse.add(slot)
@@ -109,7 +109,7 @@ async function openInWorker(
   choice: 'auto' | (() => unknown),
   request: BrowserRequest,
   undo: (() => void)[],
-  died: () => void,
+  rtc: RtcHost,
 ): Promise<Opened> {
   const worker = await startWorker(choice)
   undo.push(() => worker.terminate())
@@ -128,10 +128,15 @@ async function openInWorker(
     lost = report
   }
   try {
-    const connected = await connectCore(worker as unknown as RpcPort, { request, transfer: [request.rtcPort], watch })
+    const connected = await connectCore(worker as unknown as RpcPort, {
+      request,
+      transfer: [request.rtcPort],
+      watch,
+      lend: connection => rtc.lend(asConnection(connection)),
+    })
     const about = connected.about as BrowserAbout
     const gone = () => {
-      died()
+      rtc.close()
       lost('its worker ended')
     }
     undo.push(watchLock(about.lockName, gone))
@@ -160,6 +165,11 @@ function watchLock(lockName: string | undefined, gone: () => void): () => void {
   const controller = new AbortController()
   navigator.locks.request(lockName, { signal: controller.signal }, gone).catch(() => {})
   return () => controller.abort()
+}
+
+function asConnection(connection: unknown): RTCPeerConnection {
+  if (connection instanceof RTCPeerConnection) return connection
+  throw invalid('adopt takes an RTCPeerConnection here')
 }
 
 /** Survives a reload of this tab, and is copied where the tab is duplicated. */

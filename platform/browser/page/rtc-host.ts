@@ -11,6 +11,7 @@
  *  - A throw of `send` on an open channel means that its buffer is full (Chromium: 16 MiB), not that it is broken.
  */
 import type { Lane } from '../../../src/platform.ts'
+import { claimForAdoption } from '../../network/adoption.ts'
 import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
 import type { FromHost, HostPort, LentConnection, ToHost } from '../../network/rtc-host-wire.ts'
@@ -22,7 +23,10 @@ export interface RtcHostOptions {
 }
 
 export interface RtcHost {
-  /** Keeps the application's own connection for `adopt` in the worker, which is given the result. It is not closed by us. */
+  /**
+   * Keeps the application's own connection for `adopt` in the worker, which is given the result. It is not closed by us.
+   * @throws HarmonyError VALIDATION for one that was lent before.
+   */
   lend(connection: RTCPeerConnection): LentConnection
   /** Ends every link, then stops listening to the port. Before `worker.terminate()`, which would leave channels open. */
   close(): void
@@ -34,9 +38,10 @@ const retryMs = 50
 
 interface Link {
   introduce(message: RtcIntroduction): void
-  send(lane: Lane, bytes: Uint8Array<ArrayBuffer>): void
-  /** Makes the channels again. */
-  remake(): void
+  send(slot: number, lane: Lane, bytes: Uint8Array<ArrayBuffer>): void
+  /** Makes the channels of a slot. */
+  openSlot(slot: number): void
+  closeSlot(slot: number): void
   /** Lets go of the connection without a word to the worker. */
   drop(): void
 }
@@ -52,20 +57,20 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
   const post = (message: FromHost, transfer: object[] = []): void => port.postMessage(message, transfer)
 
   /** Returns false if the channels stayed here and have to be bridged. */
-  function handOver(id: number, channels: readonly RTCDataChannel[], takesChannels: boolean): boolean {
+  function handOver(id: number, slot: number, channels: readonly RTCDataChannel[], takesChannels: boolean): boolean {
     if (port.local === true && handover !== 'bridge') {
-      post({ op: 'channels', id, channels })
+      post({ op: 'channels', id, slot, channels })
       return true
     }
     if (transferable && takesChannels) {
       try {
-        post({ op: 'channels', id, channels }, [...channels])
+        post({ op: 'channels', id, slot, channels }, [...channels])
         return true
       } catch {
         transferable = false
       }
     }
-    post({ op: 'channels', id, channels: [] })
+    post({ op: 'channels', id, slot, channels: [] })
     return false
   }
 
@@ -91,7 +96,7 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
         initiator,
         adopted,
         post,
-        handOver: channels => handOver(id, channels, takesChannels),
+        handOver: (slot, channels) => handOver(id, slot, channels, takesChannels),
         end: reason => end(id, reason),
       })
       links.set(id, link)
@@ -115,9 +120,11 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
       case 'introduction':
         return links.get(message.id)?.introduce(message.message)
       case 'send':
-        return links.get(message.id)?.send(message.lane, message.bytes as Uint8Array<ArrayBuffer>)
-      case 'remake':
-        return links.get(message.id)?.remake()
+        return links.get(message.id)?.send(message.slot, message.lane, message.bytes as Uint8Array<ArrayBuffer>)
+      case 'slot':
+        return links.get(message.id)?.openSlot(message.slot)
+      case 'closeSlot':
+        return links.get(message.id)?.closeSlot(message.slot)
       case 'close':
         links.get(message.id)?.drop()
         links.delete(message.id)
@@ -134,6 +141,7 @@ export function createRtcHost(port: HostPort, { handover = 'auto' }: RtcHostOpti
 
   return {
     lend(connection) {
+      claimForAdoption(connection)
       const id = ++lentCount
       lent.set(id, connection)
       return { harmonydbLent: id }
@@ -174,11 +182,11 @@ function createLink({
   readonly initiator: boolean
   readonly adopted: boolean
   readonly post: (message: FromHost, transfer?: object[]) => void
-  readonly handOver: (channels: readonly RTCDataChannel[]) => boolean
+  readonly handOver: (slot: number, channels: readonly RTCDataChannel[]) => boolean
   readonly end: (reason: string) => void
 }): Link {
-  const ids = channelIds(adopted)
-  let bridges: Bridge[] = []
+  /** By slot, in the order of `lanes`. */
+  const bridges = new Map<number, Bridge[]>()
   const watching = new AbortController()
   const { signal } = watching
   /** Descriptions and candidates are applied one after the other. */
@@ -186,11 +194,21 @@ function createLink({
   let waiting: RtcIntroduction[] = []
 
   /** In one task with handing them over: later they cannot be transferred any more. */
-  function createChannels(): void {
+  function createChannels(slot: number): void {
+    const ids = channelIds(adopted, slot)
     const channels = lanes.map(lane =>
       connection.createDataChannel(lane, { negotiated: true, id: ids[lane], ordered: true }),
     )
-    bridges = handOver(channels) ? [] : channels.map((channel, i) => bridge(id, lanes[i]!, channel, post))
+    if (handOver(slot, channels)) return
+    bridges.set(
+      slot,
+      channels.map((channel, i) => bridge(id, slot, lanes[i]!, channel, post)),
+    )
+  }
+
+  function closeSlot(slot: number): void {
+    for (const bridged of bridges.get(slot) ?? []) bridged.close()
+    bridges.delete(slot)
   }
 
   function tellDescriptions(): void {
@@ -229,7 +247,7 @@ function createLink({
     })
   }
 
-  createChannels()
+  if (!adopted) createChannels(0)
   connection.addEventListener(
     'connectionstatechange',
     () => {
@@ -265,22 +283,21 @@ function createLink({
 
   return {
     introduce: message => enqueue(() => apply(message)),
-    remake() {
-      for (const old of bridges) old.close()
-      bridges = []
+    openSlot(slot) {
       try {
-        createChannels()
+        createChannels(slot)
       } catch {
-        // The old ones are not quite gone: once more, a little later.
-        post({ op: 'closed', id, lane: 'consensus' })
+        // The application has a channel there itself, or its connection is closed.
+        post({ op: 'closed', id, slot, lane: 'consensus' })
       }
     },
-    send(lane, bytes) {
-      bridges[lanes.indexOf(lane)]?.send(bytes)
+    closeSlot,
+    send(slot, lane, bytes) {
+      bridges.get(slot)?.[lanes.indexOf(lane)]?.send(bytes)
     },
     drop() {
       watching.abort()
-      for (const bridged of bridges) bridged.close()
+      for (const slot of [...bridges.keys()]) closeSlot(slot)
       if (!adopted) connection.close()
     },
   }
@@ -294,6 +311,7 @@ interface Bridge {
 /** Carries one channel's messages over the port. */
 function bridge(
   id: number,
+  slot: number,
   lane: Lane,
   channel: RTCDataChannel,
   post: (message: FromHost, transfer?: object[]) => void,
@@ -331,16 +349,16 @@ function bridge(
     }
     if (sent > 0) queued = queued.slice(sent)
     mark()
-    post({ op: 'left', id, lane, bytes: takenBytes - queuedBytes - channel.bufferedAmount })
+    post({ op: 'left', id, slot, lane, bytes: takenBytes - queuedBytes - channel.bufferedAmount })
   }
 
   channel.binaryType = 'arraybuffer'
-  channel.onopen = () => post({ op: 'opened', id, lane })
+  channel.onopen = () => post({ op: 'opened', id, slot, lane })
   channel.onmessage = ({ data }: MessageEvent<unknown>) => {
-    post({ op: 'message', id, lane, data }, data instanceof ArrayBuffer ? [data] : [])
+    post({ op: 'message', id, slot, lane, data }, data instanceof ArrayBuffer ? [data] : [])
   }
   channel.onbufferedamountlow = relieve
-  channel.onclose = () => post({ op: 'closed', id, lane })
+  channel.onclose = () => post({ op: 'closed', id, slot, lane })
   if (channel.readyState === 'open') channel.onopen(new Event('open'))
 
   return {

@@ -7,6 +7,7 @@
  */
 import { HarmonyError } from '../../../src/base/errors.ts'
 import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
+import { assertNotAdopted } from '../../network/adoption.ts'
 import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
 import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
 import {
@@ -63,7 +64,7 @@ export function createRtcTransport(port: HostPort, options: RtcTransportOptions)
       channels: link.channels,
       timeoutMs,
       introduceToHost: message => post({ op: 'introduction', id, message }),
-      remakeChannels: () => post({ op: 'remake', id }),
+      openSlot: slot => post({ op: 'slot', id, slot }),
       dispose: () => {
         if (links.delete(id)) post({ op: 'close', id })
       },
@@ -75,6 +76,7 @@ export function createRtcTransport(port: HostPort, options: RtcTransportOptions)
     link.attempt = attempt
     links.set(id, link)
     post(request(id))
+    attempt.begin()
     return attempt
   }
 
@@ -107,19 +109,24 @@ export function createRtcTransport(port: HostPort, options: RtcTransportOptions)
         : lend !== undefined
           ? lend(asLendable(connection))
           : undefined
-      if (lent === undefined) {
-        throw new HarmonyError(
-          'VALIDATION',
-          'adopt takes an RTCPeerConnection here, lent by the page if the database is in a worker',
-        )
-      }
+      if (lent === undefined) throw notLent()
       return start(initiator, true, events, id => ({ op: 'adopt', id, lent: lent.harmonydbLent, takesChannels }))
+    },
+    assertAdoptable(connection) {
+      if (isLentConnection(connection)) return
+      if (lend === undefined) throw notLent()
+      assertNotAdopted(asLendable(connection))
     },
     close() {
       closed = true
       for (const link of [...links.values()]) link.attempt?.close()
     },
   }
+}
+
+function notLent(): HarmonyError {
+  const message = 'adopt takes an RTCPeerConnection here, lent by the page if the database is in a worker'
+  return new HarmonyError('VALIDATION', message)
 }
 
 /** By shape: the class belongs to the page, and this file is also a worker's. */
@@ -134,17 +141,25 @@ function asLendable(connection: unknown): never {
 }
 
 interface Link {
-  readonly channels: Readonly<Record<Lane, HostChannel>>
+  channels(slot: number): Readonly<Record<Lane, HostChannel>>
   attempt: Attempt | undefined
   take(message: FromHost): void
 }
 
 function createLink(id: number, post: (message: ToHost, transfer?: object[]) => void): Link {
-  const channels: Record<Lane, LaneChannel> = { consensus: createLaneChannel(), bulk: createLaneChannel() }
+  const slots = new Map<number, Record<Lane, LaneChannel>>()
+  function channels(slot: number): Record<Lane, LaneChannel> {
+    const known = slots.get(slot)
+    if (known !== undefined) return known
+    const closeBridged = (): void => post({ op: 'closeSlot', id, slot })
+    const made = { consensus: createLaneChannel(closeBridged), bulk: createLaneChannel(closeBridged) }
+    slots.set(slot, made)
+    return made
+  }
   /** The same bytes may be on their way to several peers: they are not ours to give away. */
-  const sendCopy = (bytes: Uint8Array, lane: Lane): void => {
+  const sendCopy = (bytes: Uint8Array, slot: number, lane: Lane): void => {
     const copy = bytes.slice()
-    post({ op: 'send', id, lane, bytes: copy }, [copy.buffer])
+    post({ op: 'send', id, slot, lane, bytes: copy }, [copy.buffer])
   }
   const link: Link = {
     channels,
@@ -155,8 +170,9 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
         case 'channels':
           for (const [i, lane] of lanes.entries()) {
             const channel = message.channels[i] as RTCDataChannel | undefined
-            if (channel === undefined) channels[lane].bridge(bytes => sendCopy(bytes, lane))
-            else channels[lane].use(channel, lane, attempt)
+            const own = channels(message.slot)[lane]
+            if (channel === undefined) own.bridge(bytes => sendCopy(bytes, message.slot, lane))
+            else own.use(channel, message.slot, lane, attempt)
           }
           return
         case 'introduction':
@@ -164,14 +180,14 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
         case 'described':
           return attempt.described(message.local, message.remote)
         case 'opened':
-          return attempt.channelOpened(message.lane)
+          return attempt.channelOpened(message.slot, message.lane)
         case 'message':
-          return receive(message.data, message.lane, attempt)
+          return receive(message.data, message.slot, message.lane, attempt)
         case 'closed':
-          return attempt.channelClosed()
+          return attempt.channelClosed(message.slot)
         case 'left':
-          channels[message.lane].left(message.bytes)
-          return attempt.low(message.lane)
+          channels(message.slot)[message.lane].left(message.bytes)
+          return attempt.low(message.slot, message.lane)
         case 'refused':
           return attempt.refused(message.reason)
         case 'ended':
@@ -182,37 +198,42 @@ function createLink(id: number, post: (message: ToHost, transfer?: object[]) => 
   return link
 }
 
-function receive(data: unknown, lane: Lane, attempt: Attempt): void {
-  if (data instanceof ArrayBuffer) attempt.received(lane, new Uint8Array(data))
+function receive(data: unknown, slot: number, lane: Lane, attempt: Attempt): void {
+  if (data instanceof ArrayBuffer) attempt.received(slot, lane, new Uint8Array(data))
   else attempt.receivedOther()
 }
 
 /** One lane, in whichever of the two ways it came. Until then it takes nothing. */
 interface LaneChannel extends HostChannel {
-  use(channel: RTCDataChannel, lane: Lane, attempt: Attempt): void
+  use(channel: RTCDataChannel, slot: number, lane: Lane, attempt: Attempt): void
   bridge(send: (bytes: Uint8Array) => void): void
   left(bytes: number): void
 }
 
-function createLaneChannel(): LaneChannel {
+/** `closeBridged`: asks the page to close what never came over. */
+function createLaneChannel(closeBridged: () => void): LaneChannel {
   let channel: RTCDataChannel | undefined
   let sendBridged: ((bytes: Uint8Array) => void) | undefined
+  let closed = false
   let postedBytes = 0
   let leftBytes = 0
   return {
-    use(handed, lane, attempt) {
+    use(handed, slot, lane, attempt) {
+      // It was still on its way when another slot was chosen.
+      if (closed) return handed.close()
       channel = handed
       sendBridged = undefined
       handed.binaryType = 'arraybuffer'
       handed.bufferedAmountLowThreshold = lowWaterBytes
-      handed.onopen = () => attempt.channelOpened(lane)
-      handed.onmessage = ({ data }: MessageEvent<unknown>) => receive(data, lane, attempt)
-      handed.onbufferedamountlow = () => attempt.low(lane)
+      handed.onopen = () => attempt.channelOpened(slot, lane)
+      handed.onmessage = ({ data }: MessageEvent<unknown>) => receive(data, slot, lane, attempt)
+      handed.onbufferedamountlow = () => attempt.low(slot, lane)
       // A close always follows an error.
-      handed.onclose = () => attempt.channelClosed()
-      if (handed.readyState === 'open') attempt.channelOpened(lane)
+      handed.onclose = () => attempt.channelClosed(slot)
+      if (handed.readyState === 'open') attempt.channelOpened(slot, lane)
     },
     bridge(send) {
+      if (closed) return
       sendBridged = send
       postedBytes = leftBytes = 0
     },
@@ -235,6 +256,8 @@ function createLaneChannel(): LaneChannel {
     },
     bufferedBytes: () => (channel === undefined ? postedBytes - leftBytes : channel.bufferedAmount),
     close() {
+      if (!closed && channel === undefined) closeBridged()
+      closed = true
       sendBridged = () => {}
       if (channel === undefined) return
       channel.onopen = channel.onmessage = channel.onbufferedamountlow = channel.onclose = null

@@ -121,6 +121,7 @@ class ControlClient implements ControlledCore {
 
   join = refused
   leave = refused
+  adopt = refused
   transferLeadership = refused
   partition(): void {}
 

@@ -9,6 +9,7 @@ import { examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
 import type { Output } from './output.ts'
 import { serve } from './serve-command.ts'
+import { verify } from './verify-command.ts'
 
 /**
  * @param writers Where Commander says help and usage.
@@ -95,6 +96,15 @@ export function createProgram(
   onData(program.command('status'))
     .description('print the state of the peer, its cluster and its storage')
     .action(options => status(options, output))
+
+  program
+    .command('verify')
+    .description(
+      'check a directory that nobody has open: every superblock, log record and committed entry; changes nothing',
+    )
+    .argument('<directory>', 'the directory of a database')
+    .option('--json', 'print the report as JSON', false)
+    .action((directory: string, options: { json: boolean }) => verify(directory, options.json, output))
 
   for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
   return program

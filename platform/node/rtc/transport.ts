@@ -17,11 +17,13 @@
 import nodeDataChannel, { type DataChannel, type PeerConnection, type RtcConfig } from 'node-datachannel'
 import { HarmonyError } from '../../../src/base/errors.ts'
 import type { Clock, Connection, ConnectionEvents, Lane } from '../../../src/platform.ts'
+import { claimForAdoption } from '../../network/adoption.ts'
 import { type Attempt, connectTimeoutMs, createAttempt } from '../../network/attempt.ts'
 import { type HostChannel, lanes, lowWaterBytes } from '../../network/channel-endpoint.ts'
 import { channelIds } from '../../network/channel-ids.ts'
 import type { RtcIntroduction } from '../../network/introduction.ts'
 import type { RtcOptions, RtcTransport } from '../../network/rtc-transport.ts'
+import { asAdoptable } from './adoptable.ts'
 import { nativeIceServers } from './ice-servers.ts'
 import { assertMainThread, bindAddressNeeded, keep, release, shielded, tune } from './native.ts'
 
@@ -65,7 +67,7 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
       channels: native.channels,
       timeoutMs,
       introduceToHost: native.introduce,
-      remakeChannels: native.remakeChannels,
+      openSlot: native.openSlot,
       dispose: () => {
         attempts.delete(attempt)
         native.dispose()
@@ -89,11 +91,11 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
     connect: (_remote, initiator, events) =>
       start(initiator, events, undefined, () => new nodeDataChannel.PeerConnection('harmonydb', config)),
     adopt(connection, initiator, events) {
-      if (!isPeerConnection(connection)) {
-        throw new HarmonyError('VALIDATION', 'adopt takes a PeerConnection of node-datachannel here')
-      }
-      return start(initiator, events, connection, () => connection)
+      const adopted = asAdoptable(connection)
+      claimForAdoption(adopted)
+      return start(initiator, events, adopted, () => adopted)
     },
+    assertAdoptable: connection => void asAdoptable(connection),
     close() {
       closed = true
       for (const attempt of [...attempts]) attempt.close()
@@ -105,15 +107,22 @@ export function createNodeTransport(options: NodeTransportOptions): RtcTransport
 const forgetDelayMs = 5_000
 
 interface NativeLink {
-  readonly channels: Readonly<Record<Lane, HostChannel>>
+  channels(slot: number): Readonly<Record<Lane, HostChannel>>
   start(attempt: Attempt, make: () => PeerConnection, initiator: boolean): void
   introduce(message: RtcIntroduction): void
-  remakeChannels(): void
+  openSlot(slot: number): void
   dispose(): void
 }
 
 function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
-  const channels: Record<Lane, NativeChannel> = { consensus: createNativeChannel(), bulk: createNativeChannel() }
+  const slots = new Map<number, Record<Lane, NativeChannel>>()
+  function channels(slot: number): Record<Lane, NativeChannel> {
+    const known = slots.get(slot)
+    if (known !== undefined) return known
+    const made = { consensus: createNativeChannel(), bulk: createNativeChannel() }
+    slots.set(slot, made)
+    return made
+  }
   let attempt: Attempt | undefined
   let connection: PeerConnection | undefined
   let remoteSet = false
@@ -128,19 +137,19 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
     if (local && remote) attempt!.described(local.sdp, remote.sdp)
   }
 
-  function createChannels(): void {
-    const ids = channelIds(adopted !== undefined)
+  function createChannels(slot: number): void {
+    const ids = channelIds(adopted !== undefined, slot)
     for (const lane of lanes) {
       const channel = connection!.createDataChannel(lane, { negotiated: true, id: ids[lane] })
-      channels[lane].attach(channel, {
+      channels(slot)[lane].attach(channel, {
         opened: () => {
           tellDescriptions()
-          attempt!.channelOpened(lane)
+          attempt!.channelOpened(slot, lane)
         },
-        received: bytes => attempt!.received(lane, bytes),
+        received: bytes => attempt!.received(slot, lane, bytes),
         receivedOther: () => attempt!.receivedOther(),
-        low: () => attempt!.low(lane),
-        closed: () => attempt!.channelClosed(),
+        low: () => attempt!.low(slot, lane),
+        closed: () => attempt!.channelClosed(slot),
       })
     }
   }
@@ -155,7 +164,7 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       }
       connection.setRemoteDescription(message.sdp, message.type)
       remoteSet = true
-      if (message.type === 'offer') createChannels()
+      if (message.type === 'offer') createChannels(0)
       for (const { candidate, mid } of waiting) connection.addRemoteCandidate(candidate, mid)
       for (const { candidate, mid } of withheld) attempt!.introduction({ type: 'candidate', candidate, mid })
       waiting = []
@@ -172,7 +181,7 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       attempt = to
       const made = make()
       connection = made
-      if (adopted !== undefined) return createChannels()
+      if (adopted !== undefined) return to.begin()
       keep(made)
       made.onLocalDescription(
         shielded((sdp, type) => {
@@ -191,14 +200,15 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
           if (state === 'failed' || state === 'closed') to.ended(`connection ${state}`)
         }),
       )
-      if (initiator) createChannels()
+      if (initiator) createChannels(0)
     },
-    remakeChannels() {
+    openSlot(slot) {
+      if (disposed) return
       try {
-        if (!disposed) createChannels()
+        createChannels(slot)
       } catch {
-        // The old ones are not quite gone: once more, a little later.
-        attempt!.channelClosed()
+        // The application has a channel there itself, or its connection is gone.
+        setImmediate(() => attempt!.channelClosed(slot))
       }
     },
     dispose() {
@@ -209,7 +219,7 @@ function createNativeLink(adopted: PeerConnection | undefined): NativeLink {
       // The library forgets now and then to tell that something has closed.
       setTimeout(() => {
         if (connection !== undefined) release(connection)
-        for (const lane of lanes) channels[lane].forget()
+        for (const pair of slots.values()) for (const lane of lanes) pair[lane].forget()
       }, forgetDelayMs).unref()
       // The application's own connection stays as it is, without our channels.
       if (adopted === undefined) connection?.close()
@@ -280,13 +290,6 @@ function createNativeChannel(): NativeChannel {
       closing?.close()
     },
   }
-}
-
-/** By shape: an application may hold another copy of the library. */
-function isPeerConnection(value: unknown): value is PeerConnection {
-  if (typeof value !== 'object' || value === null) return false
-  const { createDataChannel, localDescription, remoteDescription } = value as Record<string, unknown>
-  return [createDataChannel, localDescription, remoteDescription].every(verb => typeof verb === 'function')
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -241,6 +241,68 @@ describe('finding each other', () => {
     expect(room.world.runUntil(() => room.allLinked([a, b]), 3000)).toBe(true)
     expect(() => a.mesh.adopt(b.id, 'no connection')).toThrow(expect.objectContaining({ code: 'VALIDATION' }))
     expect(ask(room, a, b)).toBe(true)
+    expect(a.adoptionsFailed).toEqual([])
+  })
+
+  it('what cannot be adopted does the adoption under way no harm', () => {
+    const room = new Room(31)
+    const [a, b] = [room.start('a', { rendezvous: [] }), room.start('b', { rendezvous: [] })]
+    const [one, other] = room.world.network.adoptablePair()
+    a.mesh.adopt(b.id, one)
+    expect(() => a.mesh.adopt(b.id, 'no connection')).toThrow(expect.objectContaining({ code: 'VALIDATION' }))
+    expect(a.mesh.links().map(({ state }) => state)).toEqual(['connecting'])
+    b.mesh.adopt(a.id, other)
+    expect(room.world.runUntil(() => room.allLinked([a, b]), 3000)).toBe(true)
+  })
+
+  it('of two connections adopted for one peer the later counts, though the other side has only the former', () => {
+    const room = new Room(32)
+    const [a, b] = [room.start('a', { rendezvous: [] }), room.start('b', { rendezvous: [] })]
+    const [former, formerEnd] = room.world.network.adoptablePair()
+    const [later, laterEnd] = room.world.network.adoptablePair()
+    a.mesh.adopt(b.id, former)
+    a.mesh.adopt(b.id, later)
+    b.mesh.adopt(a.id, formerEnd)
+    room.world.run(3000)
+    expect(room.allLinked([a, b])).toBe(false)
+    b.mesh.adopt(a.id, laterEnd)
+    expect(room.world.runUntil(() => room.allLinked([a, b]), 3000)).toBe(true)
+  })
+
+  it('a connection that leads to no link is reported, once: nobody answers, the wrong secret', () => {
+    const room = new Room(33)
+    const [a, b] = [
+      room.start('a', { rendezvous: [] }),
+      room.start('b', { rendezvous: [], secret: 'hs1_zzzzzzzzzzzzzzzzzzzzzzzzzz' }),
+    ]
+    a.mesh.adopt(b.id, room.world.network.adoptablePair()[0])
+    room.world.run(30_000)
+    expect(a.adoptionsFailed.map(({ peer }) => peer)).toEqual([b.id])
+    const [one, other] = room.world.network.adoptablePair()
+    a.mesh.adopt(b.id, one)
+    b.mesh.adopt(a.id, other)
+    room.world.run(30_000)
+    expect(a.adoptionsFailed.map(({ peer }) => peer)).toEqual([b.id, b.id])
+    expect(b.adoptionsFailed.map(({ peer }) => peer)).toEqual([a.id])
+    expect(a.mesh.links()).toEqual([])
+  })
+
+  it('a link over an adopted connection that another replaces has not failed', () => {
+    let replaced = 0
+    for (let seed = 40; seed < 60; seed++) {
+      const room = new Room(seed)
+      const [a, b] = [room.start('a'), room.start('b')]
+      const [one, other] = room.world.network.adoptablePair()
+      // While the way over signalling is found as well: whichever link comes later replaces the other.
+      room.world.run(seed - 40)
+      a.mesh.adopt(b.id, one)
+      b.mesh.adopt(a.id, other)
+      room.world.run(3000)
+      expect(room.allLinked([a, b])).toBe(true)
+      expect([a.adoptionsFailed, b.adoptionsFailed]).toEqual([[], []])
+      if (a.links === 2) replaced++
+    }
+    expect(replaced).toBeGreaterThan(0)
   })
 })
 

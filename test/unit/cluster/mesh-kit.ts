@@ -21,6 +21,7 @@ export interface Node {
   readonly unlinked: { readonly peer: PeerId; readonly reason: string }[]
   readonly received: { readonly from: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }[]
   readonly drained: PeerId[]
+  readonly adoptionsFailed: { readonly peer: string; readonly reason: string }[]
   readonly refused: { readonly peer: string; readonly error: HarmonyError }[]
   links: number
 }
@@ -52,6 +53,7 @@ export class Room {
       unlinked: [],
       received: [],
       drained: [],
+      adoptionsFailed: [],
       refused: [],
       links: 0,
     }
@@ -85,6 +87,7 @@ export class Room {
         },
         onDrain: peer => node.drained.push(peer),
         onRefused: (peer, error) => node.refused.push({ peer, error }),
+        onAdoptionFailed: (peer, reason) => node.adoptionsFailed.push({ peer, reason }),
         onRendezvous() {},
       },
     )

@@ -65,6 +65,7 @@ describe('introductions', () => {
         return connection
       },
       adopt: () => connection,
+      assertAdoptable() {},
       close() {},
     }
     const attempt = new Attempt({

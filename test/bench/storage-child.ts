@@ -1,0 +1,201 @@
+/**
+ * One engine in one round, in a process of its own (`storage.ts` starts it and reads its messages): loads a store and measures the
+ * cases on it; or loads one and writes until it is killed; or opens what a killed one left.
+ */
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { type Measured, measure, summary } from './measure.ts'
+import { Records, randomOf, uniform } from './records.ts'
+import { type CaseName, callersOf, Inserted, measureOrder, workOf } from './storage-cases.ts'
+import { openHarmony } from './stores/harmonydb.ts'
+import { openLevel, openLmdb, openRaw, openSqlite } from './stores/peers.ts'
+import { NotInstalled, type OpenedFrom, type Store } from './stores/store.ts'
+
+const opens: Readonly<Record<string, (from: OpenedFrom) => Store | Promise<Store>>> = {
+  harmonydb: openHarmony,
+  lmdb: openLmdb,
+  'better-sqlite3': openSqlite,
+  'classic-level': openLevel,
+  raw: openRaw,
+}
+export const engineNames: readonly string[] = Object.keys(opens)
+
+/** What `raw` can do, being no engine. */
+export const rawCases: readonly CaseName[] = ['put-1', 'put-64']
+
+export interface Task extends OpenedFrom {
+  readonly kind: 'probe' | 'measure' | 'write-until-killed' | 'reopen'
+  readonly engine: string
+  readonly cases: readonly CaseName[]
+  readonly records: number
+  readonly round: number
+  readonly seconds: number
+}
+
+export type Report =
+  | { readonly type: 'progress'; readonly text: string }
+  | { readonly type: 'measured'; readonly case: CaseName; readonly engine: string; readonly measured: Measured & More }
+  /** Nothing more comes; of `write-until-killed`: it may be killed from now on. */
+  | { readonly type: 'ready' }
+  | { readonly type: 'failed'; readonly message: string; readonly notInstalled: boolean }
+
+export interface More {
+  /** Of `disk`: what the files take, and how long they are. */
+  readonly bytes?: number
+  readonly fileBytes?: number
+}
+
+const batchRows = 1000
+const batchesAtOnce = 8
+const writersOfCrash = 64
+
+const tell = (report: Report): Promise<void> => new Promise(resolve => process.send!(report, () => resolve()))
+
+export async function runChild(task: Task): Promise<void> {
+  try {
+    await { probe, measure: measureAll, 'write-until-killed': writeUntilKilled, reopen }[task.kind](task)
+    await tell({ type: 'ready' })
+  } catch (error) {
+    const message = error instanceof Error ? (error instanceof NotInstalled ? error.message : error.stack) : undefined
+    await tell({ type: 'failed', message: message ?? String(error), notInstalled: error instanceof NotInstalled })
+  }
+  // Native modules may keep the process.
+  process.exit()
+}
+
+const openIn = (task: Task, dir: string): Store | Promise<Store> => {
+  mkdirSync(dir, { recursive: true })
+  return opens[task.engine]!({ ...task, dir })
+}
+
+async function probe(task: Task): Promise<void> {
+  const store = await openIn(task, task.dir)
+  await store.put(Buffer.alloc(16, 'k'), Buffer.alloc(100, 'v'))
+  await store.close()
+}
+
+async function measureAll(task: Task): Promise<void> {
+  const wanted = (name: CaseName): boolean => task.cases.includes(name)
+  const records = new Records(task.records)
+  const isRaw = task.engine === 'raw'
+  if (!isRaw) {
+    const scratch = join(task.dir, 'scratch')
+    if (wanted('bulk-load')) {
+      await (await load(task, scratch, records, Math.min(10_000, records.count))).store.close()
+      rmSync(scratch, { recursive: true, force: true })
+    }
+    const loaded = await load(task, join(task.dir, 'store'), records, records.count)
+    if (wanted('bulk-load')) await measured('bulk-load', task.engine, loaded.measured)
+    const closingMs = performance.now()
+    await loaded.store.close()
+    const duration = Float32Array.of(performance.now() - closingMs)
+    if (wanted('disk')) {
+      const closed = summary(duration, duration[0]! / 1000, 1)
+      await measured('disk', task.engine, { ...closed, ...sizeOf(join(task.dir, 'store')) })
+    }
+  }
+  const store = await openIn(task, join(task.dir, 'store'))
+  const inserted = new Inserted(records)
+  if (!isRaw && measureOrder.some(wanted)) {
+    // Caches fill, and what an engine puts off until after loading gets a moment.
+    await measure(workOf('get', { store, records, inserted, seed: task.round }, store.put), 1, task.seconds)
+  }
+  for (const [i, name] of measureOrder.entries()) {
+    if (!wanted(name)) continue
+    const stage = { store, records, inserted, seed: task.round * 1000 + i }
+    const { putTogether } = store
+    const together = name === 'put-64' ? putTogether : undefined
+    if (!isRaw || together === undefined) {
+      const work = workOf(name, stage, store.put)
+      await measured(name, task.engine, await measure(work, callersOf(name), task.seconds))
+    }
+    if (together !== undefined) {
+      const work = workOf(name, stage, together)
+      const engine = isRaw ? 'raw' : `${task.engine}-transaction`
+      await measured(name, engine, await measure(work, callersOf(name), task.seconds))
+    }
+  }
+  await store.close()
+}
+
+const measured = (name: CaseName, engine: string, result: Measured & More): Promise<void> =>
+  tell({ type: 'measured', case: name, engine, measured: result })
+
+/** Batches, several under way at once where the engine does not block; all durable in the end. */
+async function load(
+  task: Task,
+  dir: string,
+  records: Records,
+  count: number,
+): Promise<{ store: Store; measured: Measured }> {
+  const store = await openIn(task, dir)
+  const durations: number[] = []
+  let next = 0
+  const begunMs = performance.now()
+  const loader = async (): Promise<void> => {
+    while (next < count) {
+      const from = next
+      next = Math.min(count, next + batchRows)
+      const rows = Array.from({ length: next - from }, (_, i) => ({
+        key: records.key(from + i),
+        value: records.value(from + i, 0),
+      }))
+      const startMs = performance.now()
+      await store.batch(rows)
+      durations.push(performance.now() - startMs)
+    }
+  }
+  await Promise.all(Array.from({ length: batchesAtOnce }, loader))
+  const seconds = (performance.now() - begunMs) / 1000
+  return { store, measured: summary(Float32Array.from(durations), seconds, count) }
+}
+
+function sizeOf(folder: string): { bytes: number; fileBytes: number } {
+  let [bytes, fileBytes] = [0, 0]
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const { blocks, size } = statSync(join(entry.parentPath, entry.name))
+    fileBytes += size
+    // Where the system does not tell blocks, the length has to do.
+    bytes += blocks > 0 ? blocks * 512 : size
+  }
+  return { bytes, fileBytes }
+}
+
+async function writeUntilKilled(task: Task): Promise<void> {
+  const records = new Records(task.records)
+  const { store } = await load(task, task.dir, records, records.count)
+  const pick = uniform(randomOf(task.round), records.count)
+  const endMs = performance.now() + 300
+  let isTold = false
+  for (let version = 1; ; version++) {
+    const putOne = async (): Promise<void> => {
+      const record = pick()
+      await store.put(records.key(record), records.value(record, version))
+    }
+    await Promise.all(Array.from({ length: writersOfCrash }, putOne))
+    // Synchronous engines leave no turn otherwise.
+    await new Promise(setImmediate)
+    if (isTold || performance.now() < endMs) continue
+    isTold = true
+    await tell({ type: 'ready' })
+  }
+}
+
+async function reopen(task: Task): Promise<void> {
+  const records = new Records(task.records)
+  // Its code is in memory before the clock runs, as in the program that crashed.
+  const other = await openIn(task, join(task.dir, '..', `${task.engine}-warm`))
+  await other.close()
+  const begunMs = performance.now()
+  const store = await openIn(task, task.dir)
+  const value = await store.get(records.key(0))
+  const duration = Float32Array.of(performance.now() - begunMs)
+  records.check(0, value, true)
+  for (let record = 0; record < records.count; record += Math.ceil(records.count / 5000)) {
+    records.check(record, await store.get(records.key(record)), true)
+  }
+  await measured('crash-start', task.engine, summary(duration, duration[0]! / 1000, 1))
+  await store.close()
+}

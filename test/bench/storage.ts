@@ -1,0 +1,175 @@
+/**
+ * The suite `storage`: engines take turns, round by round, each time in a process of their own, so that none profits from what the machine
+ * did meanwhile; medians over the rounds. Which engines take part is found out first: those not installed are left out, and it is said.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { median } from './measure.ts'
+import type { CaseName } from './storage-cases.ts'
+import { caseNames } from './storage-cases.ts'
+import { type More, type Report, rawCases, type Task } from './storage-child.ts'
+
+export interface Options {
+  readonly root: string
+  /** The bundle that a child runs. */
+  readonly childScript: string
+  readonly modulePath: string
+  /** For the data; emptied afterwards. */
+  readonly dir: string
+  readonly engines: readonly string[]
+  /** Engines that were asked for by name: it is an error if they are missing. */
+  readonly isChosen: boolean
+  readonly cases: readonly CaseName[]
+  readonly records: number
+  readonly rounds: number
+  readonly seconds: number
+  progress(text: string): void
+}
+
+/** One line of `--json`. */
+export interface Line extends More {
+  readonly suite: 'storage'
+  readonly case: CaseName
+  readonly engine: string
+  readonly opsPerSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly records: number
+  readonly rounds: number
+  /** Of the fastest and the slowest round. */
+  readonly opsPerSecondMin: number
+  readonly opsPerSecondMax: number
+}
+
+type Measurement = Extract<Report, { type: 'measured' }>
+
+export interface Outcome {
+  readonly lines: readonly Line[]
+  /** Each said on stderr already. */
+  readonly failures: number
+}
+
+/** The process under way: ended with this one. */
+let running: ChildProcess | undefined
+export const endRunning = (): void => void running?.kill('SIGKILL')
+
+const childMsMax = 30 * 60_000
+
+export async function runStorage(options: Options): Promise<Outcome> {
+  const { progress, records, rounds } = options
+  const results: Measurement[] = []
+  let failures = 0
+  const engines: string[] = []
+  for (const engine of options.engines) {
+    const report = await run(options, { engine, kind: 'probe', cases: [], round: 0 })
+    if (report.type === 'ready') engines.push(engine)
+    else {
+      progress(`${engine} is left out: ${report.message}`)
+      if (options.isChosen || !report.notInstalled) failures++
+    }
+  }
+  for (let round = 1; round <= rounds; round++) {
+    // Another one begins each time.
+    const turn = engines.map((_, i) => engines[(i + round - 1) % engines.length]!)
+    for (const engine of turn) {
+      const cases = options.cases.filter(name => engine !== 'raw' || rawCases.includes(name))
+      if (cases.length === 0) continue
+      progress(`round ${round} of ${rounds}, ${records} records: ${engine}`)
+      const report = await runRound(options, engine, cases, round, results)
+      if (report.type === 'ready') continue
+      failures++
+      progress(`${engine} failed: ${report.message}`)
+    }
+  }
+  return { lines: linesOf(options, results), failures }
+}
+
+type Ending = Extract<Report, { type: 'ready' | 'failed' }>
+
+async function runRound(
+  options: Options,
+  engine: string,
+  cases: readonly CaseName[],
+  round: number,
+  results: Measurement[],
+): Promise<Ending> {
+  const onMeasured = (measurement: Measurement): void => {
+    results.push(measurement)
+    const { opsPerSecond, bytes } = measurement.measured
+    const figure = bytes === undefined ? `${Math.round(opsPerSecond)}/s` : `${bytes} bytes`
+    options.progress(`  ${measurement.engine} ${measurement.case}: ${figure}`)
+  }
+  const task = { engine, cases, round }
+  if (cases.some(name => name !== 'crash-start')) {
+    const report = await run(options, { ...task, kind: 'measure' }, onMeasured)
+    if (report.type === 'failed') return report
+  }
+  if (!cases.includes('crash-start')) return { type: 'ready' }
+  const report = await run(options, { ...task, kind: 'write-until-killed' })
+  return report.type === 'failed' ? report : run(options, { ...task, kind: 'reopen' }, onMeasured)
+}
+
+/** Resolves when the process is gone. One that is ready to be killed is. */
+function run(
+  options: Options,
+  task: Pick<Task, 'engine' | 'kind' | 'cases' | 'round'>,
+  onMeasured?: (measurement: Measurement) => void,
+): Promise<Ending> {
+  const { root, modulePath, records, seconds } = options
+  const engineDir = join(options.dir, task.engine)
+  const dir = task.kind === 'reopen' || task.kind === 'write-until-killed' ? join(engineDir, 'crashed') : engineDir
+  if (task.kind !== 'reopen') rmSync(engineDir, { recursive: true, force: true })
+  const whole: Task = { ...task, dir, root, modulePath, records, seconds }
+  return new Promise(resolve => {
+    const child = fork(options.childScript, [JSON.stringify(whole)], { stdio: ['ignore', 2, 2, 'ipc'] })
+    running = child
+    let ending: Ending | undefined
+    const timer = setTimeout(() => child.kill('SIGKILL'), childMsMax)
+    child.on('message', message => {
+      const report = message as Report
+      if (report.type === 'measured') onMeasured?.(report)
+      if (report.type === 'ready' || report.type === 'failed') ending = report
+      if (report.type === 'ready' && task.kind === 'write-until-killed') child.kill('SIGKILL')
+    })
+    child.on('close', (status, signal) => {
+      clearTimeout(timer)
+      running = undefined
+      if (task.kind !== 'write-until-killed') rmSync(engineDir, { recursive: true, force: true })
+      const message = `its process ended with ${signal ?? `status ${status}`}`
+      resolve(ending ?? { type: 'failed', message, notInstalled: false })
+    })
+  })
+}
+
+function linesOf({ records }: Options, results: readonly Measurement[]): Line[] {
+  const lines: Line[] = []
+  for (const name of caseNames) {
+    const ofCase = results.filter(result => result.case === name)
+    for (const engine of new Set(ofCase.map(result => result.engine))) {
+      const rounds = ofCase.filter(result => result.engine === engine).map(result => result.measured)
+      const rates = rounds.map(({ opsPerSecond }) => opsPerSecond)
+      const isOnce = name === 'crash-start' || name === 'disk'
+      const bytes = rounds.flatMap(one => one.bytes ?? [])
+      const fileBytes = rounds.flatMap(one => one.fileBytes ?? [])
+      lines.push({
+        suite: 'storage',
+        case: name,
+        engine,
+        opsPerSecond: rounded(median(rates)),
+        p50Ms: rounded(median(rounds.map(({ p50Ms }) => p50Ms))),
+        // One figure a round: the worst round stands for the worst in a hundred.
+        p99Ms: rounded(isOnce ? Math.max(...rounds.map(one => one.p99Ms)) : median(rounds.map(one => one.p99Ms))),
+        records,
+        rounds: rounds.length,
+        opsPerSecondMin: rounded(Math.min(...rates)),
+        opsPerSecondMax: rounded(Math.max(...rates)),
+        ...(bytes.length > 0 && { bytes: median(bytes), fileBytes: median(fileBytes) }),
+      })
+    }
+  }
+  return lines
+}
+
+/** Four digits are more than a benchmark knows. */
+const rounded = (value: number): number => (value >= 1000 ? Math.round(value) : Number(value.toPrecision(4)))

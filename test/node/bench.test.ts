@@ -1,0 +1,73 @@
+/** `npm run bench`, tiny: what it prints, and what it says where it cannot measure. Figures of such runs mean nothing. */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Bundle, bundle } from './cli-kit.ts'
+
+const root = join(import.meta.dirname, '../..')
+let built: Bundle
+
+beforeAll(async () => {
+  built = await bundle()
+})
+afterAll(() => built.remove())
+
+const tiny = ['--records', '200', '--rounds', '1', '--seconds', '0.02']
+
+function bench(...args: string[]): Promise<{ status: number | null; out: string; err: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(root, 'test/bench/run.mjs'), ...args])
+    let [out, err] = ['', '']
+    child.stdout.setEncoding('utf8').on('data', text => (out += text))
+    child.stderr.setEncoding('utf8').on('data', text => (err += text))
+    child.on('error', reject)
+    child.on('close', status => resolve({ status, out, err }))
+  })
+}
+
+const cases = ['put-64', 'scan-100', 'ycsb-a', 'disk']
+
+test('--json prints one line for each case and engine, with rate, median and 99th percentile', async () => {
+  const chosen = cases.flatMap(name => ['--case', name])
+  const engines = ['--engine', 'harmonydb', '--engine', 'lmdb']
+  const { status, out, err } = await bench('storage', '--json', ...tiny, ...engines, ...chosen, '--module', built.index)
+  expect(status, err).toBe(0)
+  const lines = out
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line) as Record<string, unknown>)
+  const found = lines.map(line => `${line.case} ${line.engine}`)
+  expect(found).toEqual(cases.flatMap(name => [`${name} harmonydb`, `${name} lmdb`]))
+  for (const line of lines) {
+    expect(line).toMatchObject({ suite: 'storage', records: 200, rounds: 1 })
+    for (const field of ['opsPerSecond', 'p50Ms', 'p99Ms']) expect(line[field], field).toBeGreaterThan(0)
+    expect(line.p99Ms).toBeGreaterThanOrEqual(Number(line.p50Ms))
+    if (line.case === 'disk') expect(line.bytes).toBeGreaterThan(200 * 116)
+    else expect(line).not.toHaveProperty('bytes')
+  }
+})
+
+test('a process that is killed while it writes is opened again, and has its records', async () => {
+  const only = ['--engine', 'harmonydb', '--case', 'crash-start', '--module', built.index]
+  const { status, out, err } = await bench('storage', ...tiny, ...only)
+  expect(status, err).toBe(0)
+  expect(out).toMatch(/\| crash-start \| [\d.]+ ms/)
+})
+
+describe('what cannot be measured is said', () => {
+  test('an engine that is not installed: what to do, and no figure', async () => {
+    const { status, out, err } = await bench('storage', '--json', '--engine', 'harmonydb', '--module', 'dist/none.js')
+    expect(out).toBe('')
+    expect(err).toMatch(/harmonydb is left out: .*none\.js is not there: npm run build/)
+    expect(status).toBe(1)
+  })
+
+  test.each([
+    [['storage', '--case', 'get-all'], 'there is no case get-all; there are: put-1, '],
+    [['network'], 'there is no suite network; there is: storage'],
+  ])('%j', async (args, message) => {
+    const { status, out, err } = await bench(...args, '--module', built.index)
+    expect({ status, out }).toEqual({ status: 2, out: '' })
+    expect(err).toContain(message)
+  })
+})
