@@ -191,7 +191,8 @@ export class SimulatedLogFile implements LogFile {
 export class SimulatedPageFile implements PageFile {
   readonly sectorBytes = 512
   readonly extentBytesMax = 1024 * 1024
-  readonly pageBytesPreferred = 8192
+  /** Small, so that few keys make a tree of several levels. */
+  readonly pageBytesPreferred = 1024
   private readonly file: OpenFile
 
   constructor(host: FileHost, incarnation: Incarnation, name: string, stored: StoredFile) {

@@ -61,7 +61,10 @@ export class Clients {
 
   /** The state at the level asked for, to be read for a while. The receiver releases it. */
   snapshot(level: ReadLevel, timeoutMs: number, done: (result: EngineSnapshot | HarmonyError) => void): void {
-    this.barrier(level, timeoutMs, error => done(error ?? this.host.engine.snapshot()))
+    this.barrier(level, timeoutMs, error => {
+      if (error !== undefined) done(error)
+      else this.host.engine.snapshot(result => done(result.ok ? result.value : result.error))
+    })
   }
 
   write(

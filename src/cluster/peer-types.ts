@@ -5,7 +5,6 @@ import type { Platform, Rendezvous } from '../platform.ts'
 import type { Configuration, Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/replica.ts'
-import type { Engine } from '../storage/engine.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
 import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
@@ -19,7 +18,8 @@ export interface PeerTiming {
 export interface PeerOptions {
   readonly platform: Platform
   readonly store: Store
-  readonly engine: Engine
+  /** How much of the log may have to be applied again after a crash, in bytes, before a checkpoint is made. Default: 32 MiB. */
+  readonly checkpointBytes?: number
   readonly limits?: Partial<RaftLimits>
   readonly timing?: Partial<PeerTiming>
   readonly policy?: Partial<AutopilotPolicy>

@@ -12,8 +12,7 @@ import type { Cancel, Done, Platform } from '../platform.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { Applied } from '../shard/apply.ts'
 import { decodeBody, encodeBody, type SessionId } from '../shard/command.ts'
-import { newGroup, Replica, type RestoredGroup } from '../shard/replica.ts'
-import type { Engine } from '../storage/engine.ts'
+import { checkpointBytesDefault, newGroup, Replica, type RestoredGroup } from '../shard/replica.ts'
 import { defaultPolicy } from './autopilot.ts'
 import { Clients } from './clients.ts'
 import { Departures, goodbye, handOver } from './departures.ts'
@@ -45,7 +44,6 @@ export class Peer {
   readonly id: PeerId
   private readonly platform: Platform
   private readonly store: Store
-  private readonly engine: Engine
   private readonly limits: RaftLimits
   private readonly timing: PeerTiming
   private readonly options: PeerOptions
@@ -72,11 +70,11 @@ export class Peer {
   private lastStatus: RaftStatus | undefined
 
   constructor(options: PeerOptions) {
-    const { platform, store, engine } = options
+    const { platform, store } = options
+    const { engine } = store
     this.options = options
     this.platform = platform
     this.store = store
-    this.engine = engine
     this.id = store.identity.id
     this.limits = { ...defaultLimits, ...options.limits }
     this.timing = { ...defaultTiming, ...options.timing }
@@ -252,9 +250,9 @@ export class Peer {
       this.cancelTick()
       const why = 'the database was closed before the answer came'
       this.clients.close(sent => new HarmonyError('CLOSED', why, { maybeCommitted: sent }))
-      this.replica?.writeHardState()
-      this.replica?.stop()
-      closeStore(this.store, done)
+      const close = (): void => closeStore(this.store, done)
+      if (this.fatal === undefined && this.replica !== undefined) this.replica.close(close)
+      else close()
     }
     if (!this.links.open || this.fatal !== undefined) return finish()
     const voters = this.replica?.status().configuration.voters ?? []
@@ -341,7 +339,7 @@ export class Peer {
     this.localFrom = undefined
     this.leaderSeenMs = this.platform.clock.now()
     this.hadData = false
-    this.engine.reset()
+    this.store.engine.reset()
     this.clients.restart()
     writeBirth(this.store.wal, cluster, nobody)
     this.store.wal.flush(error => {
@@ -359,7 +357,8 @@ export class Peer {
     const replica: Replica = new Replica(this.id, this.limits, () => randomUint32(random), restored, {
       clock,
       wal: this.store.wal,
-      engine: this.engine,
+      engine: this.store.engine,
+      checkpointBytes: this.options.checkpointBytes ?? checkpointBytesDefault,
       send: message => this.sendRaft(message),
       onApplied: applied => this.onApplied(replica, applied),
       onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),

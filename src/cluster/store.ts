@@ -16,11 +16,14 @@ import {
   type Term,
   term,
 } from '../base/ids.ts'
-import type { Completion, Directory, Done, PageFile, Random } from '../platform.ts'
+import type { Clock, Completion, Directory, Done, PageFile, Random } from '../platform.ts'
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration.ts'
 import type { Configuration, HardState } from '../raft/types.ts'
 import { Positions } from '../shard/positions.ts'
 import { kindOf, type RestoredGroup } from '../shard/replica.ts'
+import type { Engine } from '../storage/engine.ts'
+import { PageStore } from '../storage/page-store.ts'
+import { PagedEngine } from '../storage/paged-engine.ts'
 import { openSuperblock, type Superblock, type SuperblockStore } from '../storage/superblock.ts'
 import { Wal } from '../storage/wal.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
@@ -36,6 +39,8 @@ export interface Store {
   readonly wal: Wal
   readonly superblock: SuperblockStore
   readonly pages: PageFile
+  /** As the newest checkpoint has it. */
+  readonly engine: Engine
   readonly restored: RestoredGroup
   /** What recovery did, in words; empty where there was nothing to mend. */
   readonly repairs: readonly string[]
@@ -128,8 +133,32 @@ export function writeBirth(wal: Wal, cluster: ClusterId, birth: Configuration): 
   wal.append({ type: 'birth', group: group0, cluster, birth: encodeConfiguration(birth) })
 }
 
+export interface StoreOptions {
+  readonly directory: Directory
+  readonly platform: { readonly clock: Pick<Clock, 'now' | 'after'>; readonly random: Random }
+  /** Memory for pages, in bytes. */
+  readonly cacheBytes: number
+}
+
 /** Opens or creates. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
-export function openStore(directory: Directory, random: Random, done: Completion<Store>): void {
+export function openStore({ directory, platform, cacheBytes }: StoreOptions, done: Completion<Store>): void {
+  openLog(directory, platform.random, opened => {
+    if (!opened.ok) return done(opened)
+    const { pages, superblock } = opened.value
+    PageStore.open(pages, superblock, {}, store => {
+      if (!store.ok) return done(store)
+      PagedEngine.open({ opened: store.value, cacheBytes, clock: platform.clock }, engine => {
+        if (engine.ok) done({ ok: true, value: { ...opened.value, engine: engine.value } })
+        else done(engine)
+      })
+    })
+  })
+}
+
+type Logged = Omit<Store, 'engine'>
+
+/** Who this is, and what its log holds; both are begun where there are none. */
+function openLog(directory: Directory, random: Random, done: Completion<Logged>): void {
   directory.openPages('pages', pages => {
     if (!pages.ok) return done(pages)
     openSuperblock(pages.value, opened => {
@@ -174,10 +203,10 @@ export function openStore(directory: Directory, random: Random, done: Completion
 
 /** A new store: identity first, then a cluster of one, so that a crash in between leaves a store that is simply founded again. */
 function found(
-  base: Omit<Store, 'identity' | 'restored'>,
+  base: Omit<Logged, 'identity' | 'restored'>,
   current: Superblock | undefined,
   random: Random,
-  done: Completion<Store>,
+  done: Completion<Logged>,
 ): void {
   const seed = current?.identitySeed ?? new Uint8Array(32)
   if (current === undefined) random.fill(seed)

@@ -54,7 +54,7 @@ class Verification {
   private records = 0
   private logBytes = 0
   private readonly engine = new MemoryEngine()
-  private readonly machine = new ApplyMachine(this.engine)
+  private machine: ApplyMachine | undefined
 
   constructor(directory: Directory, progress: VerifyProgress, done: (report: StoreReport) => void) {
     this.directory = directory
@@ -140,6 +140,8 @@ class Verification {
       return end()
     }
     const { commit } = group.log.hardState
+    const machine = new ApplyMachine(this.engine, group.cluster)
+    this.machine = machine
     let failed = false
     const visit = (record: WalRecord, position: Position): void => {
       this.tell(2, position)
@@ -148,7 +150,7 @@ class Verification {
       const kind = kindOf(record.kind)
       if (kind === undefined) return
       try {
-        this.machine.apply({ index: record.index, term: record.term, kind, data: record.data })
+        machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
       } catch (error) {
         failed = true
         const code = error instanceof HarmonyError ? error.code : 'CORRUPT'
@@ -185,6 +187,7 @@ class Verification {
   private end(error: HarmonyError | undefined): void {
     if (error !== undefined) this.find('damage', error.code, error.message)
     const group = this.replay.result()
+    const { keys, bytes } = this.engine.status()
     this.done({
       findings: this.findings,
       peer: this.superblock?.peerId,
@@ -195,7 +198,7 @@ class Verification {
         lastIndex: group?.log.lastIndex ?? 0,
         commit: group?.log.hardState.commit ?? 0,
       },
-      state: { ...this.engine.status(), fingerprint: this.machine.fingerprint },
+      state: { keys, bytes, fingerprint: this.machine?.fingerprint ?? 0 },
     })
   }
 }

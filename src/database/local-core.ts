@@ -12,7 +12,6 @@ import { parseVersion, payloadOf, timestampOf, versionOf } from '../mvcc/version
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
 import type { EngineSnapshot, View } from '../storage/engine.ts'
-import { MemoryEngine } from '../storage/memory-engine.ts'
 import type { Core, CoreEntry, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
 
@@ -24,11 +23,15 @@ export interface LocalCoreOptions {
   readonly durability: 'strict' | 'relaxed'
   /** Makes the ways to meet others that a join asks for. @throws HarmonyError VALIDATION */
   readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
+  /** Memory for pages, in bytes. Default: 64 MiB. */
+  readonly cacheBytes?: number
+  readonly checkpointBytes?: number
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
   readonly policy?: PeerOptions['policy']
 }
 
+const cacheBytesDefault = 64 * 1024 * 1024
 const snapshotsMax = 64
 const snapshotKeptMs = 60_000
 const pageBytesMax = 1024 * 1024
@@ -36,10 +39,16 @@ const pageBytesMax = 1024 * 1024
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   return new Promise((resolve, reject) => {
-    openStore(options.directory, options.platform.random, store => {
-      if (store.ok) resolve(new LocalCore(options, store.value))
-      // The lock must not outlive a failed opening.
-      else options.directory.close(() => reject(store.error))
+    const { directory, platform, cacheBytes = cacheBytesDefault } = options
+    // The lock must not outlive a failed opening.
+    const fail = (error: unknown): void => directory.close(() => reject(error))
+    openStore({ directory, platform, cacheBytes }, store => {
+      if (!store.ok) return fail(store.error)
+      try {
+        resolve(new LocalCore(options, store.value))
+      } catch (error) {
+        fail(error)
+      }
     })
   })
 }
@@ -56,7 +65,6 @@ export class LocalCore implements Core {
   readonly peer: Peer
   private readonly options: LocalCoreOptions
   private readonly store: Store
-  private readonly engine = new MemoryEngine()
   private readonly snapshots = new Map<string, HeldSnapshot>()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -68,11 +76,11 @@ export class LocalCore implements Core {
   constructor(options: LocalCoreOptions, store: Store) {
     this.options = options
     this.store = store
-    const { platform, limits, timing, policy } = options
+    const { platform, limits, timing, policy, checkpointBytes } = options
     this.peer = new Peer({
       platform,
       store,
-      engine: this.engine,
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
       ...(limits === undefined ? {} : { limits }),
       ...(timing === undefined ? {} : { timing }),
       ...(policy === undefined ? {} : { policy }),
@@ -282,16 +290,21 @@ export class LocalCore implements Core {
   }
 
   private storageStatus(status: PeerStatus): Status {
-    const { keys, bytes } = this.engine.status()
-    const { wal } = this.store
+    const { wal, engine } = this.store
+    const { keys, bytes, cache, pages } = engine.status()
     return {
       storage: {
         kind: this.options.storageKind,
         logBytes: wal.endLsn,
         keys,
         bytes,
+        pageBytes: pages.pageBytes,
+        fileBytes: pages.fileBytes,
+        usedBytes: pages.usedBytes,
+        checkpoints: pages.checkpoints,
         durability: this.options.durability,
       },
+      cache,
       log: {
         lastIndex: status.raft.lastIndex,
         cachedBytes: status.raft.cachedEntryBytes,

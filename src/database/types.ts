@@ -176,7 +176,32 @@ export interface Cluster {
 }
 
 export interface Status {
-  storage: { kind: string; logBytes: number; keys: number; bytes: number; durability: 'strict' | 'relaxed' }
+  storage: {
+    /** `memory`, `indexeddb`, or the directory's path. */
+    kind: string
+    logBytes: number
+    keys: number
+    /** Of keys and values. */
+    bytes: number
+    pageBytes: number
+    /** Of the file that holds the pages. */
+    fileBytes: number
+    /** Of that, what is in use; the rest is free and will be used again. */
+    usedBytes: number
+    /** Ever finished. A start applies again what the log holds since the newest. */
+    checkpoints: number
+    durability: 'strict' | 'relaxed'
+  }
+  /** Pages in memory; `bytesMax` is `OpenOptions.cacheBytes` in whole pages. `dirtyBytes`: of pages that are not in the file yet. */
+  cache: {
+    bytesMax: number
+    bytes: number
+    dirtyBytes: number
+    hits: number
+    misses: number
+    evictions: number
+    writeBacks: number
+  }
   log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
@@ -198,6 +223,8 @@ export interface OpenOptions {
   storage?: 'auto' | 'indexeddb' | 'memory' | { dir: string }
   /** Browsers. `auto`: a dedicated worker; `false`: on this thread; or a function that makes the worker (bundlers, strict CSP). */
   worker?: 'auto' | false | (() => unknown)
+  /** The most memory for pages, in bytes, 1 MiB or more. Default: 64 MiB. The data may be many times as large. */
+  cacheBytes?: number
   durability?: 'strict' | 'relaxed'
   cluster?: JoinOptions
   onEvent?: (event: DatabaseEvent) => void

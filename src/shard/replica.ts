@@ -45,10 +45,17 @@ export interface RestoredGroup {
   readonly positions: Positions
 }
 
+/** How much may have to be applied again after a crash before a checkpoint is made, in bytes of log. */
+export const checkpointBytesDefault = 32 * 1024 * 1024
+/** Less than this is left to the log when the store is closed. */
+const checkpointBytesAtClose = 64 * 1024
+
 export interface ReplicaHost {
   readonly clock: Clock
   readonly wal: Wal
   readonly engine: Engine
+  /** A checkpoint is made when so much of the log would have to be applied again. */
+  readonly checkpointBytes: number
   send(message: Message): void
   /** In log order, each once, also for other peers' commands. */
   onApplied(applied: Applied, index: Index): void
@@ -72,7 +79,6 @@ export class Replica {
   private pumping = false
   /** Committed entries are being applied; they wait for pages, perhaps. */
   private applying = false
-  private checkpointing = false
   private checkpointsWanted: Done[] = []
   private stopped = false
   /** The newest hard state with only a newer commit index: written with the next record that must be written anyway. */
@@ -321,19 +327,36 @@ export class Replica {
   }
 
   private startCheckpoint(): void {
-    const { engine, wal } = this.host
-    if (this.stopped || this.checkpointing || this.applying) return
-    if (this.checkpointsWanted.length === 0 && !engine.checkpointDue) return
+    const { engine } = this.host
+    if (this.stopped || this.applying) return
+    if (this.checkpointsWanted.length === 0 && engine.uncheckpointedBytes < this.host.checkpointBytes) return
+    // Perhaps one of the history that this peer had before.
+    if (engine.checkpointing) return engine.whenIdle(() => this.startCheckpoint())
     const dones = this.checkpointsWanted
     this.checkpointsWanted = []
-    this.checkpointing = true
-    // Entries may be applied before the log holds them durably: the checkpoint must not be in force before that.
-    const logDurable = (durable: Done): void => wal.flush(durable)
-    engine.checkpoint(this.machine.note(this.cluster), logDurable, error => {
-      this.checkpointing = false
+    this.writeCheckpoint(error => {
       if (error !== undefined && !this.stopped) this.fail(error)
       for (const done of dones) done(error)
-      this.startCheckpoint()
+    })
+  }
+
+  private writeCheckpoint(done: Done): void {
+    const { engine, wal } = this.host
+    // Entries may be applied before the log holds them durably: the checkpoint must not be in force before that.
+    engine.checkpoint(this.machine.note(this.cluster), durable => wal.flush(durable), done)
+  }
+
+  /**
+   * Stops, and leaves a checkpoint where that saves the next start some work. One that fails costs nothing: everything is in the log.
+   */
+  close(done: () => void): void {
+    const { engine } = this.host
+    const worth = !this.stopped && !this.applying && engine.uncheckpointedBytes >= checkpointBytesAtClose
+    this.writeHardState()
+    this.stop()
+    engine.whenIdle(() => {
+      if (worth) this.writeCheckpoint(() => done())
+      else done()
     })
   }
 

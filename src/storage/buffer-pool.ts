@@ -187,6 +187,15 @@ export class BufferPool {
     if (this.header[frame * words + pinsWord] === 0) this.free.push(frame)
   }
 
+  /** Discards every page; what is being read comes to nothing. */
+  clear(): void {
+    this.loading.clear()
+    for (let frame = 0; frame < this.frames; frame++) {
+      const page = this.pageIn(frame)
+      if (page !== 0) this.discard(page)
+    }
+  }
+
   pin(frame: number): void {
     const at = frame * words + pinsWord
     this.header[at] = (this.header[at] as number) + 1

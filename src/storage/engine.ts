@@ -47,7 +47,29 @@ export interface Update<T> {
 
 export interface EngineStatus {
   readonly keys: number
+  /** Of keys and values. */
   readonly bytes: number
+  /** Pages in memory. */
+  readonly cache: {
+    readonly bytesMax: number
+    readonly bytes: number
+    /** Not written to the file yet. */
+    readonly dirtyBytes: number
+    readonly hits: number
+    readonly misses: number
+    readonly evictions: number
+    readonly writeBacks: number
+  }
+  readonly pages: {
+    readonly pageBytes: number
+    readonly fileBytes: number
+    /** Of the file; the rest is free and will be used again. */
+    readonly usedBytes: number
+    /** Since the store was opened. */
+    readonly bytesWritten: number
+    /** Ever finished. */
+    readonly checkpoints: number
+  }
 }
 
 export interface Engine {
@@ -55,20 +77,26 @@ export interface Engine {
   /** What the state machine handed to the checkpoint that this engine was opened from; undefined where there was none. */
   readonly note: Uint8Array | undefined
   read<T>(operation: (view: View) => T, done: Completion<T>): void
-  snapshot(): EngineSnapshot
+  snapshot(done: Completion<EngineSnapshot>): void
   /**
    * Runs `operation` over the state so far; then all its changes and the new applied index take effect in one step. `applied` only
    * grows. The next call comes after `done`.
    */
   update<T>(operation: (view: View) => Update<T>, applied: Index, done: Completion<T>): void
-  /** True: much has been written since the last checkpoint, or the cache is full of what must be written. */
-  readonly checkpointDue: boolean
+  /** Changes since the last checkpoint, in bytes of log about: what would have to be applied again after a crash. */
+  readonly uncheckpointedBytes: number
+  readonly checkpointing: boolean
+  /** Runs once no checkpoint is under way: at once where there is none. */
+  whenIdle(run: () => void): void
   /**
    * Makes the state as it is now durable, with `note`, what the state machine keeps besides: a later `open` begins there. `logDurable`
-   * is asked once, before the checkpoint comes into force. Updates go on meanwhile. One at a time.
+   * is asked once, before the checkpoint comes into force. Updates go on meanwhile. One at a time, and not while an update is being made.
    */
   checkpoint(note: Uint8Array, logDurable: (done: Done) => void, done: Done): void
-  /** Back to empty, applied 0 (a peer that gives up its own history to join another's). */
+  /**
+   * Back to empty, applied 0 (a peer that gives up its own history to join another's). What is under way goes on over the empty state, or ends
+   * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).
+   */
   reset(): void
   status(): EngineStatus
 }

@@ -13,9 +13,13 @@ import type { Completion, Done } from '../platform.ts'
 import type { Change, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
 
+const noCache = { bytesMax: 0, bytes: 0, dirtyBytes: 0, hits: 0, misses: 0, evictions: 0, writeBacks: 0 }
+const noPages = { pageBytes: 0, fileBytes: 0, usedBytes: 0, bytesWritten: 0, checkpoints: 0 }
+
 export class MemoryEngine implements Engine {
   readonly note = undefined
-  readonly checkpointDue = false
+  readonly uncheckpointedBytes = 0
+  readonly checkpointing = false
   private root: Node = emptyTree(0)
   private appliedIndex = index(0)
   private keys = 0
@@ -35,7 +39,11 @@ export class MemoryEngine implements Engine {
     done({ ok: true, value: operation(viewOf(this.root)) })
   }
 
-  snapshot(): EngineSnapshot {
+  snapshot(done: Completion<EngineSnapshot>): void {
+    done({ ok: true, value: this.takeSnapshot() })
+  }
+
+  private takeSnapshot(): EngineSnapshot {
     const { root, applied, epoch } = this
     this.live.add(epoch)
     this.shared = epoch
@@ -61,6 +69,10 @@ export class MemoryEngine implements Engine {
     const { changes, result } = operation(viewOf(this.root))
     this.apply(changes, applied)
     done({ ok: true, value: result })
+  }
+
+  whenIdle(run: () => void): void {
+    run()
   }
 
   checkpoint(_note: Uint8Array, logDurable: (done: Done) => void, done: Done): void {
@@ -91,7 +103,7 @@ export class MemoryEngine implements Engine {
 
   /** `bytes` sums keys and values, without what the tree itself takes. */
   status(): EngineStatus {
-    return { keys: this.keys, bytes: this.bytes }
+    return { keys: this.keys, bytes: this.bytes, cache: noCache, pages: noPages }
   }
 
   private count(key: Uint8Array, previous: Uint8Array | undefined, value: Uint8Array | undefined): void {

@@ -219,6 +219,11 @@ export class PageStore implements PageSource {
     this.ids.release(page, 1)
   }
 
+  /** Frees every page. */
+  clear(): void {
+    for (let page = this.ids.first; page < this.ids.end; page++) if (this.ids.isTaken(page)) this.free(page as PageId)
+  }
+
   /** Whether the page has content in the newest state. */
   has(page: PageId): boolean {
     return this.table.get(page) !== undefined

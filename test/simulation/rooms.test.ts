@@ -7,7 +7,6 @@ import { Peer } from '../../src/cluster/peer.ts'
 import type { PeerJoin } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf } from '../../src/mvcc/versioned.ts'
-import { MemoryEngine } from '../../src/storage/memory-engine.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
@@ -39,7 +38,7 @@ class Host {
   open(): this {
     const { platform, directory } = this.process
     let error: HarmonyError | undefined
-    openStore(directory, platform.random, store => {
+    openStore({ directory, platform, cacheBytes: 65_536 }, store => {
       if (!store.ok) {
         error = store.error
         return
@@ -47,7 +46,6 @@ class Host {
       this.current = new Peer({
         platform,
         store: store.value,
-        engine: new MemoryEngine(),
         onChange: () => {},
         onEvent: () => {},
       })

@@ -11,10 +11,11 @@ import { Peer } from '../../src/cluster/peer.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf, timestampOf } from '../../src/mvcc/versioned.ts'
 import type { View } from '../../src/storage/engine.ts'
-import { MemoryEngine } from '../../src/storage/memory-engine.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
+/** Far less than the data take. */
+const cacheBytes = 16 * 1024
 export const keys = ['a', 'b', 'c'].map(encodeText)
 const operationsPerPeerMax = 60
 
@@ -44,18 +45,17 @@ export class Member {
   start(): void {
     const life = ++this.life
     const { platform, directory, rendezvous } = this.process
-    openStore(directory, platform.random, store => {
+    openStore({ directory, platform, cacheBytes }, store => {
       if (life !== this.life) return
       if (!store.ok) {
         this.failure = store.error
         this.run.violate(`${this.name} cannot open its store: ${store.error.code} ${store.error.message}`)
         return
       }
-      const engine = new MemoryEngine()
       const peer = new Peer({
         platform,
         store: store.value,
-        engine,
+        checkpointBytes: 4096,
         trace: message => this.run.invariants.onMessage(peer.status().cluster, message),
         onChange: () => this.observe(),
         onEvent: event => {

@@ -32,7 +32,8 @@ function directoryOf(log: FakeLog, pages: FakePages): Directory & { settle(): vo
 
 function opened(directory: ReturnType<typeof directoryOf>): Store {
   let store: Result<Store> | undefined
-  openStore(directory, seededRandom(1), result => {
+  const clock = { now: () => 0, after: () => () => {} }
+  openStore({ directory, platform: { random: seededRandom(1), clock }, cacheBytes: 0 }, result => {
     store = result
   })
   directory.settle()

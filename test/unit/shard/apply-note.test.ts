@@ -7,7 +7,7 @@ import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
 import { decodeNote, encodeNote, type Note } from '../../../src/shard/apply-note.ts'
 import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
 import type { Outcome } from '../../../src/shard/sessions.ts'
-import type { Engine, Update, View } from '../../../src/storage/engine.ts'
+import type { Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 
 const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 })
@@ -64,7 +64,8 @@ describe('the note of a checkpoint', () => {
 /** An engine with a past: as if it had been opened from a checkpoint. */
 class Reopened implements Engine {
   readonly note: Uint8Array
-  readonly checkpointDue = false
+  readonly uncheckpointedBytes = 0
+  readonly checkpointing = false
   private readonly inner: MemoryEngine
   constructor(inner: MemoryEngine, note: Uint8Array) {
     this.inner = inner
@@ -79,8 +80,11 @@ class Reopened implements Engine {
   update<T>(operation: (view: View) => Update<T>, applied: Engine['applied'], done: Completion<T>): void {
     this.inner.update(operation, applied, done)
   }
-  snapshot() {
-    return this.inner.snapshot()
+  snapshot(done: Completion<EngineSnapshot>): void {
+    this.inner.snapshot(done)
+  }
+  whenIdle(run: () => void): void {
+    run()
   }
   checkpoint(_note: Uint8Array, _durable: (done: Done) => void, done: Done): void {
     done(undefined)
@@ -153,6 +157,6 @@ describe('a restart from a checkpoint', () => {
     const again = reopen(past, clusterId('d'.repeat(32)))
     expect(again.applied).toBe(0)
     expect(again.hasData).toBe(false)
-    expect(past.engine.status()).toEqual({ keys: 0, bytes: 0 })
+    expect(past.engine.status()).toMatchObject({ keys: 0, bytes: 0 })
   })
 })

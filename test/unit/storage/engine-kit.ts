@@ -4,7 +4,7 @@ import { hexEncode } from '../../../src/base/bytes.ts'
 import type { Index } from '../../../src/base/ids.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Result } from '../../../src/platform.ts'
-import type { Change, Engine, View } from '../../../src/storage/engine.ts'
+import type { Change, Engine, EngineSnapshot, View } from '../../../src/storage/engine.ts'
 
 /** Hex of keys to hex of values; hex sorts as the bytes do. */
 export type Model = Map<string, string>
@@ -91,5 +91,15 @@ export function compare(engine: Readable, model: Model, random: SeededRandom, ke
 export function checkStatus(engine: Engine, model: Model): void {
   let bytes = 0
   for (const [key, value] of model) bytes += (key.length + value.length) / 2
-  expect(engine.status()).toEqual({ keys: model.size, bytes })
+  expect(engine.status()).toMatchObject({ keys: model.size, bytes })
+}
+
+export function snapshotOf(engine: Engine): EngineSnapshot {
+  const taken: EngineSnapshot[] = []
+  engine.snapshot(result => {
+    if (!result.ok) throw result.error
+    taken.push(result.value)
+  })
+  expect(taken).toHaveLength(1)
+  return taken[0]!
 }

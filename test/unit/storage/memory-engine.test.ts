@@ -4,10 +4,20 @@ import { assert } from '../../../src/base/assert.ts'
 import { compareBytes, hexDecode } from '../../../src/base/bytes.ts'
 import { index } from '../../../src/base/ids.ts'
 import { seededRandom } from '../../../src/base/random.ts'
-import type { Engine } from '../../../src/storage/engine.ts'
+import type { EngineSnapshot } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 import { emptyTree, type Node, treeDelete, treeSet } from '../../../src/storage/memory-tree.ts'
-import { applyTo, change, checkStatus, compare, expected, type Model, randomBytes, scan } from './engine-kit.ts'
+import {
+  applyTo,
+  change,
+  checkStatus,
+  compare,
+  expected,
+  type Model,
+  randomBytes,
+  scan,
+  snapshotOf,
+} from './engine-kit.ts'
 
 describe('memory engine', () => {
   it('equals a sorted map under random changes, and each snapshot the map as it was', () => {
@@ -16,7 +26,7 @@ describe('memory engine', () => {
         const random = seededRandom(seed)
         const engine = new MemoryEngine()
         const model: Model = new Map()
-        let snapshots: { snapshot: ReturnType<Engine['snapshot']>; model: Model }[] = []
+        let snapshots: { snapshot: EngineSnapshot; model: Model }[] = []
         const keySpace = random.pick([3, 40, 2000])
         const key = (): Uint8Array => {
           const n = random.below(keySpace)
@@ -33,7 +43,7 @@ describe('memory engine', () => {
           change(engine, changes, index(applied))
           applyTo(model, changes)
           expect(engine.applied).toBe(applied)
-          if (random.chance(0.3)) snapshots.push({ snapshot: engine.snapshot(), model: new Map(model) })
+          if (random.chance(0.3)) snapshots.push({ snapshot: snapshotOf(engine), model: new Map(model) })
           if (random.chance(0.3)) {
             const gone = snapshots.splice(random.below(snapshots.length + 1), 1)
             for (const { snapshot } of gone) snapshot.release()
@@ -64,7 +74,7 @@ describe('memory engine', () => {
     const engine = new MemoryEngine()
     change(engine, [], index(3))
     expect(() => change(engine, [], index(3))).toThrow('bug')
-    const snapshot = engine.snapshot()
+    const snapshot = snapshotOf(engine)
     expect(snapshot.applied).toBe(3)
     snapshot.release()
     expect(() =>
@@ -110,7 +120,7 @@ describe('memory engine', () => {
     const before = rootOf()
     change(engine, [{ key: key(5), value: undefined }], index(2))
     expect(rootOf()).toBe(before)
-    const snapshot = engine.snapshot()
+    const snapshot = snapshotOf(engine)
     change(engine, [{ key: key(6), value: undefined }], index(3))
     const copied = rootOf()
     expect(copied).not.toBe(before)
@@ -118,7 +128,7 @@ describe('memory engine', () => {
     expect(rootOf()).toBe(copied)
     expect(scan(snapshot, key(5), key(8), false)).toHaveLength(2)
     snapshot.release()
-    engine.snapshot().release()
+    snapshotOf(engine).release()
     change(engine, [{ key: key(8), value: undefined }], index(5))
     expect(rootOf()).toBe(copied)
   })

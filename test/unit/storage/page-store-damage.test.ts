@@ -388,8 +388,8 @@ describe('page store, compact', () => {
     compacted(whole.pages, whole.store, 5)
     const operations = whole.pages.operations - start
     expect(operations).toBeGreaterThan(30)
-    console.log('OPS', operations)
-    for (let at = 1; at <= operations; at++) {
+    const every = process.env['DEEP'] === undefined ? 4 : 1
+    for (let at = 1; at <= operations; at += every) {
       const { pages, store, model } = prepared(at)
       compact(
         store,
