@@ -96,6 +96,8 @@ export default defineConfig([
     target: browserTarget,
     noExternal: [/.*/],
     splitting: false,
+    // It imports and exports nothing: this says that it is a module all the same, whatever the packages inside look like.
+    footer: { js: 'export {}' },
     onSuccess: async () => writeFileSync('dist/browser/worker.d.ts', 'export {}\n'),
   },
 ])

@@ -49,11 +49,12 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
   }
 }
 
-export interface NodeOpenOptions extends Pick<OpenOptions, 'name' | 'storage' | 'durability' | 'onEvent'> {}
+export interface NodeOpenOptions
+  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'onEvent'> {}
 
 /** The core under `open`: for the command line, which also serves it to others. */
 export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
-  const { storage = 'auto', durability = 'strict', onEvent } = options
+  const { storage = 'auto', cacheBytes, durability = 'strict', onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
   const keepAlive = new KeepAlive()
@@ -71,6 +72,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       platform,
       directory,
       storageKind: dir ?? 'memory',
+      ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability: storage === 'memory' ? 'relaxed' : durability,
       rendezvous: join => {
         transport.configure(join.rtc)

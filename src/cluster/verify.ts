@@ -1,6 +1,6 @@
 /**
- * Checks a peer's storage without changing it: both superblocks, every record of the log, and every committed entry by applying it
- * to a state machine in memory. Nothing is mended here; opening the store does that, where something can be mended.
+ * Checks a peer's storage without changing it: both superblocks, every page, every record of the log, and every committed entry by applying
+ * it to a state machine in memory, which must come by the state that the checkpoint has. Nothing is mended here; opening the store does that, where something can be mended.
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type Lsn, lsn, type PeerId } from '../base/ids.ts'
@@ -12,6 +12,7 @@ import { type DecodedSuperblock, inspectSuperblocks, type Superblock } from '../
 import { type Replayed, replayLog } from '../storage/wal-replay.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
 import { GroupReplay } from './store.ts'
+import { type CheckedPages, type CheckpointReport, checkPages } from './verify-pages.ts'
 
 export interface Finding {
   /** `damage`: the store cannot be trusted or opened as it is. `note`: what a crash may leave, and opening mends. */
@@ -30,11 +31,13 @@ export interface StoreReport {
     readonly lastIndex: number
     readonly commit: number
   }
+  /** The newest one; undefined where there is none, or it cannot be read. */
+  readonly checkpoint: CheckpointReport | undefined
   /** After the last entry that is known to be committed. */
   readonly state: { readonly keys: number; readonly bytes: number; readonly fingerprint: number }
 }
 
-/** Told now and then; `step` 1 of 2 reads the log, 2 of 2 applies it. Bytes of the log. */
+/** Told now and then, after the pages were read; `step` 1 of 2 reads the log, 2 of 2 applies it. Bytes of the log. */
 export type VerifyProgress = (step: 1 | 2, doneBytes: number, totalBytes: number) => void
 
 const progressEveryBytes = 8 * 1024 * 1024
@@ -51,6 +54,7 @@ class Verification {
   private readonly findings: Finding[] = []
   private superblock: Superblock | undefined
   private readonly replay = new GroupReplay()
+  private pages: CheckedPages | undefined
   private records = 0
   private logBytes = 0
   private readonly engine = new MemoryEngine()
@@ -78,13 +82,21 @@ class Verification {
 
   private superblocks(pages: PageFile): void {
     inspectSuperblocks(pages, blocks => {
-      pages.close(() => {
-        if (!blocks.ok) return this.end(blocks.error)
-        this.judge(blocks.value)
-        this.directory.openLog('log', log => {
-          if (!log.ok) return this.end(log.error)
-          this.log(log.value)
+      if (!blocks.ok) return pages.close(() => this.end(blocks.error))
+      this.judge(blocks.value)
+      const next = (): void =>
+        pages.close(() => {
+          this.directory.openLog('log', log => {
+            if (!log.ok) return this.end(log.error)
+            this.log(log.value)
+          })
         })
+      if (this.superblock === undefined) return next()
+      const damaged = (message: string, error?: HarmonyError): void =>
+        this.find('damage', error?.code ?? 'CORRUPT', message)
+      checkPages(pages, this.superblock, damaged, checked => {
+        this.pages = checked
+        next()
       })
     })
   }
@@ -151,6 +163,7 @@ class Verification {
       if (kind === undefined) return
       try {
         machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
+        this.compare(machine)
       } catch (error) {
         failed = true
         const code = error instanceof HarmonyError ? error.code : 'CORRUPT'
@@ -158,7 +171,20 @@ class Verification {
         this.find('damage', code, `entry ${record.index} at byte ${position.lsn} of the log cannot be applied: ${why}`)
       }
     }
+    const { checkpoint } = this.pages ?? {}
+    if (checkpoint !== undefined && checkpoint.applied > group.log.lastIndex) {
+      const message = `the log ends at entry ${group.log.lastIndex}, before the checkpoint at ${checkpoint.applied}: its end was lost`
+      this.find('damage', 'CORRUPT', message)
+    }
     this.pass(log, visit, end)
+  }
+
+  /** Where the pages' state was written, the log's must be the same. */
+  private compare(machine: ApplyMachine): void {
+    const note = this.pages?.note
+    if (note?.applied !== machine.applied || note.fingerprint === machine.fingerprint) return
+    const message = `the pages hold another state at entry ${note.applied} than the log makes`
+    this.find('damage', 'CORRUPT', message)
   }
 
   private pass(
@@ -198,6 +224,7 @@ class Verification {
         lastIndex: group?.log.lastIndex ?? 0,
         commit: group?.log.hardState.commit ?? 0,
       },
+      checkpoint: this.pages?.checkpoint,
       state: { keys, bytes, fingerprint: this.machine?.fingerprint ?? 0 },
     })
   }

@@ -7,11 +7,13 @@ import type { OpenOptions } from './types.ts'
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
 
+const cacheBytesMin = 1024 * 1024
+
 /** @throws HarmonyError VALIDATION. */
 export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   const options =
     typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
-  const { name, storage, durability, onEvent, cluster } = options
+  const { name, storage, cacheBytes, durability, onEvent, cluster } = options
   if (typeof name !== 'string' || !nameForm.test(name)) {
     throw invalid(
       `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
@@ -21,6 +23,14 @@ export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
     if (typeof storage.dir !== 'string' || storage.dir === '')
       throw invalid('storage.dir must be the path of a directory')
   } else if (storage !== undefined) oneOf(storage, ['auto', 'indexeddb', 'memory'], 'storage')
+  if (
+    cacheBytes !== undefined &&
+    !(typeof cacheBytes === 'number' && Number.isInteger(cacheBytes) && cacheBytes >= cacheBytesMin)
+  ) {
+    throw invalid(
+      `cacheBytes must be a whole number of bytes, ${cacheBytesMin} (1 MiB) or more, not ${shown(cacheBytes)}`,
+    )
+  }
   if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
   if (cluster !== undefined) coreJoin(cluster)

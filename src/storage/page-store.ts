@@ -36,6 +36,7 @@ import {
   type Numbered,
   readExtent,
 } from './page-store-load.ts'
+import type { PageStoreOptions, PageStoreStats, PinnedCheckpoint } from './page-store-types.ts'
 import {
   allExtents,
   checkSpace,
@@ -46,38 +47,10 @@ import {
 } from './page-store-verify.ts'
 import { checkpointMax, type SuperblockStore } from './superblock.ts'
 
-export interface PageStoreOptions {
-  /** Default: true. */
-  readonly compress?: boolean
-}
-
 export interface OpenedPageStore {
   readonly store: PageStore
   /** Undefined: no checkpoint was ever finished, the store is empty. */
   readonly checkpoint: { readonly number: number; readonly meta: Uint8Array } | undefined
-}
-
-export interface PageStoreStats {
-  /** That have content in the newest state. */
-  readonly pages: number
-  readonly fileBytes: number
-  /** Of the file, taken by the newest state, those that are durable or pinned, and the superblocks. */
-  readonly usedBytes: number
-  /** The newest durable one; 0: none. */
-  readonly checkpoint: number
-  readonly extentsWritten: number
-  readonly bytesWritten: number
-}
-
-/** A durable checkpoint whose pages stay readable until it is released. */
-export interface PinnedCheckpoint {
-  readonly checkpoint: number
-  readonly meta: Uint8Array
-  /** As `PageSource.read`. */
-  read(page: PageId, into: Uint8Array, done: Done): void
-  /** In the order of their ids. */
-  forEachPage(visit: (page: PageId) => void): void
-  release(): void
 }
 
 interface Closing {

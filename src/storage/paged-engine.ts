@@ -34,14 +34,16 @@ export interface PagedEngineOptions {
   readonly policy?: PolicyName
 }
 
-interface Meta {
+/** What stands in a checkpoint besides its pages. */
+export interface Meta {
   readonly root: PageId
   readonly applied: Index
   readonly keys: number
   readonly bytes: number
 }
 
-const noteKey = Uint8Array.of(0)
+/** Before every key of a user. */
+export const noteKey = Uint8Array.of(0)
 const firstKey = Uint8Array.of(1)
 const metaVersion = 1
 /** What an entry costs in the log besides its keys and values, about. */

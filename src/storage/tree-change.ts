@@ -11,12 +11,13 @@
  *  - An empty leaf stays only as the root, or where it is its parent's only child.
  */
 import { assert } from '../base/assert.ts'
-import { exhausted } from './buffer-pool.ts'
 import { corrupt } from './overflow.ts'
 import { type Cell, kindBranch, kindLeaf, slotBytes } from './page.ts'
+import { emptyCell, separatorCell, setLeafCell } from './page-cells.ts'
 import { PageEntries } from './page-entries.ts'
 import type { PageId } from './page-source.ts'
 import { levelsMax, type TreeCore } from './tree-core.ts'
+import { HeldPages } from './tree-held-pages.ts'
 
 const noBytes = new Uint8Array(0)
 
@@ -39,16 +40,13 @@ export class TreeChange {
   private readonly frames: number[] = []
   private readonly path: PageId[] = []
   private readonly positions: number[] = []
-  /** Of this change: pinned frames and their pages, frames being written, pages given up. */
-  private readonly pinned: number[] = []
-  private readonly pinnedPages: PageId[] = []
-  private readonly writing: number[] = []
-  private readonly dropped: PageId[] = []
+  private readonly held: HeldPages
   private readonly neighbours: (Neighbours | undefined)[] = []
   private readonly cell: Cell = emptyCell()
 
   constructor(core: TreeCore) {
     this.core = core
+    this.held = new HeldPages(core)
     this.entries = new PageEntries(core.pages)
     this.parentEntries = new PageEntries(core.pages)
   }
@@ -77,7 +75,7 @@ export class TreeChange {
     const { pages } = this.core
     let page = this.core.root
     for (let level = 0; level < levelsMax; level++) {
-      const frame = this.hold(page)
+      const frame = this.held.hold(page)
       this.frames.push(frame)
       this.path.push(page)
       const base = frame * pages.pageBytes
@@ -89,22 +87,9 @@ export class TreeChange {
     throw corrupt(page)
   }
 
-  private hold(page: PageId): number {
-    const frame = this.core.node(page)
-    this.core.pool.pin(frame)
-    this.pinned.push(frame)
-    this.pinnedPages.push(page)
-    return frame
-  }
-
   private finish(): void {
-    const { pool, snapshots } = this.core
-    for (const frame of this.writing) pool.endWrite(frame)
-    for (const frame of this.pinned) pool.unpin(frame)
-    for (const page of this.dropped) snapshots.free(page)
-    for (const list of [this.frames, this.path, this.positions, this.pinned, this.pinnedPages]) list.length = 0
-    this.writing.length = 0
-    this.dropped.length = 0
+    this.held.finish()
+    for (const list of [this.frames, this.path, this.positions]) list.length = 0
     this.neighbours.length = 0
     this.cell.key = noBytes
     this.cell.value = noBytes
@@ -114,52 +99,16 @@ export class TreeChange {
     return this.frames[level]! * this.core.pages.pageBytes
   }
 
-  /** Frames for new pages and for copies that snapshots need. */
-  private reserve(made: number): void {
-    const { pool, snapshots } = this.core
-    let count = made
-    if (snapshots.any) for (const page of this.pinnedPages) if (snapshots.needsCopy(page)) count++
-    if (count > 0 && !pool.reserve(count)) throw exhausted(pool.frames)
-  }
-
-  /** From here on the page may change. */
-  private edit(page: PageId, frame: number): void {
-    const { pool, snapshots, source } = this.core
-    if (this.writing.includes(frame)) return
-    if (snapshots.needsCopy(page)) {
-      const copy = source.allocate()
-      pool.bytes(pool.create(copy)).set(pool.bytes(frame))
-      snapshots.copied(page, copy)
-    }
-    pool.beginWrite(frame)
-    this.writing.push(frame)
-  }
-
   private editLevel(level: number): number {
-    this.edit(this.path[level]!, this.frames[level]!)
+    this.held.edit(this.path[level]!, this.frames[level]!)
     return this.base(level)
-  }
-
-  private create(kind: number, level: number): { page: PageId; base: number } {
-    const { pool, source, snapshots, pages } = this.core
-    const page = source.allocate()
-    const frame = pool.create(page)
-    pool.pin(frame)
-    this.pinned.push(frame)
-    this.pinnedPages.push(page)
-    snapshots.made(page)
-    pool.beginWrite(frame)
-    this.writing.push(frame)
-    const base = frame * pages.pageBytes
-    pages.format(base, kind, level)
-    return { page, base }
   }
 
   /** Writes what the cell keeps in a chain; where no frames can be had afterwards, that is given up again. */
   private prepare(made: number, cell: Cell, key: Uint8Array, value: Uint8Array): void {
     this.writeChain(cell, key, value)
     try {
-      this.reserve(made)
+      this.held.reserve(made)
     } catch (error) {
       this.unlinkCell(cell)
       throw error
@@ -194,7 +143,7 @@ export class TreeChange {
         oldChain = pages.chain(old)
         oldTotal = previous + pages.restBytes(base, old)
       } else if (!cell.long && previous === value.length) {
-        this.reserve(0)
+        this.held.reserve(0)
         this.editLevel(leaf)
         pages.bytes.set(value, pages.inlineValue(old))
         return previous
@@ -233,7 +182,7 @@ export class TreeChange {
     assert(cut > 0, 'a leaf that is too full cannot be cut')
     const whole = this.separator(cut, index, key)
     const separator = separatorCell(whole, pages.keyInlineMax)
-    const nextFrame = next === 0 ? -1 : this.hold(next)
+    const nextFrame = next === 0 ? -1 : this.held.hold(next)
     this.writeChain(cell, key, value)
     try {
       this.prepare(1 + this.splitsAbove(leaf), separator, whole, noBytes)
@@ -243,14 +192,14 @@ export class TreeChange {
     }
     if (cell.long) entries.setChain(index, cell.chain)
     this.editLevel(leaf)
-    const right = this.create(kindLeaf, 0)
+    const right = this.held.create(kindLeaf, 0)
     entries.build(right.base, cut, entries.count)
     entries.build(base, 0, cut)
     pages.setRight(right.base, next)
     pages.setLeft(right.base, this.path[leaf]!)
     pages.setRight(base, right.page)
     if (nextFrame >= 0) {
-      this.edit(next, nextFrame)
+      this.held.edit(next, nextFrame)
       pages.setLeft(nextFrame * pages.pageBytes, right.page)
     }
     separator.child = right.page
@@ -297,7 +246,7 @@ export class TreeChange {
     const { core, entries } = this
     const { pages } = core
     if (level < 0) {
-      const top = this.create(kindBranch, pages.level(this.base(0)) + 1)
+      const top = this.held.create(kindBranch, pages.level(this.base(0)) + 1)
       pages.setLeft(top.base, core.root)
       pages.insertCell(top.base, 0, separator)
       core.root = top.page
@@ -320,7 +269,7 @@ export class TreeChange {
     const cut = entries.cut(true, slot === entries.count - 1)
     assert(cut > 0, 'a branch that is too full cannot be cut')
     const up = this.entryCell(cut)
-    const right = this.create(kindBranch, pages.level(base))
+    const right = this.held.create(kindBranch, pages.level(base))
     pages.setLeft(right.base, up.child)
     entries.build(right.base, cut + 1, entries.count)
     entries.build(base, 0, cut)
@@ -371,7 +320,7 @@ export class TreeChange {
   }
 
   private removeAlone(level: number, slot: number): void {
-    this.reserve(0)
+    this.held.reserve(0)
     this.core.pages.removeCell(this.editLevel(level), slot)
   }
 
@@ -394,7 +343,7 @@ export class TreeChange {
     const siblingIsRight = position + 1 < count
     const slot = siblingIsRight ? position + 1 : position
     const siblingPage = pages.child(parent, siblingIsRight ? position + 1 : position - 1)
-    const sibling = this.hold(siblingPage) * pages.pageBytes
+    const sibling = this.held.hold(siblingPage) * pages.pageBytes
     const mine = this.base(level)
     const page = this.path[level]!
     return siblingIsRight
@@ -413,20 +362,20 @@ export class TreeChange {
     const { core, entries } = this
     const { pages } = core
     const next = pages.right(at.right)
-    const nextFrame = next === 0 ? -1 : this.hold(next)
+    const nextFrame = next === 0 ? -1 : this.held.hold(next)
     this.planAbove(level - 1, at.slot)
-    this.reserve(0)
+    this.held.reserve(0)
     const left = this.editAt(at.leftPage, at.left)
     entries.build(left, 0, entries.count)
     pages.setRight(left, next)
     if (nextFrame >= 0) {
-      this.edit(next, nextFrame)
+      this.held.edit(next, nextFrame)
       pages.setLeft(nextFrame * pages.pageBytes, at.leftPage)
     }
     const parent = this.editLevel(level - 1)
     const separator = pages.cell(parent, at.slot)
     if (pages.isLong(separator)) core.unlink(pages.chain(separator), pages.restBytes(parent, separator))
-    this.dropped.push(at.rightPage)
+    this.held.drop(at.rightPage)
     pages.removeCell(parent, at.slot)
     this.mend(level - 1)
   }
@@ -454,7 +403,7 @@ export class TreeChange {
   }
 
   private editAt(page: PageId, base: number): number {
-    this.edit(page, base / this.core.pages.pageBytes)
+    this.held.edit(page, base / this.core.pages.pageBytes)
     return base
   }
 
@@ -486,7 +435,7 @@ export class TreeChange {
     const base = this.base(level)
     if (level === 0) {
       if (pages.count(base) > 0) return
-      this.dropped.push(core.root)
+      this.held.drop(core.root)
       core.root = pages.left(base)
       return
     }
@@ -508,7 +457,7 @@ export class TreeChange {
     entries.append(at.right)
     if (this.becomesOne(pages.count(at.left) === 0 || pages.count(at.right) === 0)) {
       entries.build(this.editAt(at.leftPage, at.left), 0, entries.count)
-      this.dropped.push(at.rightPage)
+      this.held.drop(at.rightPage)
       pages.removeCell(this.editLevel(level - 1), at.slot)
       this.mend(level - 1)
       return
@@ -526,26 +475,4 @@ export class TreeChange {
     entries.build(at.right, cut + 1, entries.count)
     entries.build(this.editAt(at.leftPage, at.left), 0, cut)
   }
-}
-
-function emptyCell(): Cell {
-  return { key: noBytes, local: 0, long: false, restBytes: 0, valueBytes: 0, chain: 0, value: noBytes, child: 0 }
-}
-
-function setLeafCell(cell: Cell, key: Uint8Array, value: Uint8Array, inlineMax: number, cellBytesMax: number): void {
-  cell.key = key
-  cell.local = Math.min(key.length, inlineMax)
-  cell.restBytes = key.length - cell.local
-  cell.valueBytes = value.length
-  cell.long = cell.restBytes > 0 || slotBytes + 4 + cell.local + value.length > cellBytesMax
-  cell.value = cell.long ? noBytes : value
-}
-
-function separatorCell(whole: Uint8Array, inlineMax: number): Cell {
-  const cell = emptyCell()
-  cell.local = Math.min(whole.length, inlineMax)
-  cell.key = whole.subarray(0, cell.local)
-  cell.restBytes = whole.length - cell.local
-  cell.long = cell.restBytes > 0
-  return cell
 }

@@ -19,6 +19,7 @@ import { openDirectory } from './storage/directory.ts'
 export interface BrowserRequest {
   readonly name: string
   readonly storage: 'indexeddb' | 'memory'
+  readonly cacheBytes?: number
   readonly durability: 'strict' | 'relaxed'
   /** Slots that this tab had before, best first. */
   readonly ownSlots: readonly number[]
@@ -59,6 +60,7 @@ export async function openBrowserCore(
     platform,
     directory,
     storageKind: request.storage,
+    ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
     durability: slot === undefined ? 'relaxed' : request.durability,
     rendezvous: join => {
       transport.configure(join.rtc)

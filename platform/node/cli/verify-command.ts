@@ -41,11 +41,14 @@ function checked(directory: Directory, output: Output): Promise<StoreReport> {
 }
 
 function linesOf(path: string, report: StoreReport): string[] {
-  const { peer, cluster, log, state, findings } = report
+  const { peer, cluster, checkpoint, log, state, findings } = report
   const lines = [
     `directory  ${path}`,
     `peer       ${peer ?? 'unknown'}`,
     `cluster    ${cluster ?? 'unknown'}`,
+    checkpoint === undefined
+      ? 'pages      no checkpoint yet: everything is in the log'
+      : `pages      ${checkpoint.pages} in ${checkpoint.fileBytes} bytes, checkpoint ${checkpoint.number} with ${checkpoint.keys} keys through entry ${checkpoint.applied}`,
     `log        ${log.bytes} bytes, ${log.records} records, entries 1 to ${log.lastIndex}, committed through ${log.commit}`,
     `state      ${state.keys} keys, ${state.bytes} bytes, fingerprint ${state.fingerprint.toString(16).padStart(8, '0')}`,
     ...findings.map(lineOf),

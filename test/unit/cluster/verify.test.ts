@@ -5,6 +5,7 @@ import { seededRandom } from '../../../src/base/random.ts'
 import { closeStore, group0, openStore, type Store } from '../../../src/cluster/store.ts'
 import { type StoreReport, verifyStore } from '../../../src/cluster/verify.ts'
 import type { Directory, Result } from '../../../src/platform.ts'
+import { ApplyMachine } from '../../../src/shard/apply.ts'
 import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
 import { kindNumber } from '../../../src/shard/replica.ts'
 import { FakeLog } from '../storage/fake-log.ts'
@@ -47,7 +48,7 @@ interface Bytes {
 }
 
 /** A store with one session, `keys` keys and one deletion, all committed, and one entry after them that is not. */
-function written(): Bytes & { readonly logEnd: number } {
+function written(checkpoint = false): Bytes & { readonly logEnd: number } {
   const log = new FakeLog()
   const pages = new FakePages()
   const directory = directoryOf(log, pages)
@@ -73,6 +74,22 @@ function written(): Bytes & { readonly logEnd: number } {
     store.wal.append({ type: 'entry', group: group0, index: at, term: term(1), kind, data })
   }
   const commit = index(commands.length - 1)
+  if (checkpoint) {
+    const { cluster } = store.restored
+    const machine = new ApplyMachine(store.engine, cluster)
+    for (const [i, command] of commands.entries()) {
+      if (i + 1 > commit) break
+      const data = stampBody({ at: timestamp(i + 1), wallMs: 0 }, encodeBody(command))
+      machine.apply({ index: index(i + 1), term: term(1), kind: 'command', data }, () => directory.settle())
+      directory.settle()
+    }
+    store.engine.checkpoint(
+      machine.note(cluster),
+      durable => store.wal.flush(durable),
+      () => {},
+    )
+    directory.settle()
+  }
   store.wal.append({ type: 'hardState', group: group0, term: term(1), vote: undefined, commit })
   closeStore(store, () => {})
   directory.settle()
@@ -187,5 +204,40 @@ describe('the check of a store', () => {
     expect(report.findings).toMatchObject([{ severity: 'damage', code: 'CORRUPT' }])
     expect(report.findings[0]?.message).toContain('configuration')
     expect(lsn(report.log.bytes)).toBeGreaterThan(whole.logEnd)
+  })
+})
+
+describe('the check of a store with a checkpoint', () => {
+  const whole = written(true)
+
+  it('reads every page, and finds the same state there as in the log', () => {
+    const report = check(whole)
+    expect(report.findings).toEqual([])
+    expect(report.checkpoint).toMatchObject({ number: 1, keys: keys - 1, applied: keys + 2 })
+    expect(report.checkpoint?.pages).toBeGreaterThan(0)
+    expect(report.state.keys).toBe(keys - 1)
+  })
+
+  it('one flipped bit anywhere in the page file is found, or is where nothing stands', () => {
+    let found = 0
+    for (let at = 8192; at < whole.pages.length; at++) {
+      const report = check({ ...whole, pages: flipped(whole.pages, at) })
+      if (damages(report) > 0) found++
+      // Free sectors, and zeros to the end of an extent's last one.
+      else expect([at, report.checkpoint?.keys, report.state.keys]).toEqual([at, keys - 1, keys - 1])
+    }
+    expect(found).toBeGreaterThan(300)
+  })
+
+  it('a page file that was cut is damage', () => {
+    for (let length = 8192; length < whole.pages.length; length += 512) {
+      expect([length, damages(check({ ...whole, pages: whole.pages.slice(0, length) })) > 0]).toEqual([length, true])
+    }
+  })
+
+  it('a log that ends before the checkpoint is damage', () => {
+    const { log } = written()
+    const pages = whole.pages.slice()
+    expect(damages(check({ log: log.slice(0, 200), pages }))).toBeGreaterThan(0)
   })
 })

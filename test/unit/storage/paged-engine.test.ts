@@ -231,7 +231,7 @@ const configs = fc.record({
 
 describe('paged engine', () => {
   it('equals a sorted map through updates, snapshots, checkpoints, resets and crashes, whatever happens at the same time', () => {
-    const numRuns = process.env['DEEP'] === '1' ? 2000 : 60
+    const numRuns = process.env.DEEP === '1' ? 2000 : 60
     fc.assert(
       fc.property(configs, config => {
         const world = new World(config)
@@ -267,7 +267,7 @@ describe('paged engine', () => {
       }),
       { numRuns },
     )
-  }, 120_000)
+  }, 600_000)
 
   it('is crashed at every write and sync of a checkpoint: the state is the one before or the one after', () => {
     const config: Config = { seed: 7, later: false, cachePages: 64, keySpace: 120, policy: 'clock' }

@@ -6,7 +6,8 @@ import { lsn, peerId } from '../../../src/base/ids.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Completion, Done, PageFile } from '../../../src/platform.ts'
 import { type PageId, pageIdMax } from '../../../src/storage/page-source.ts'
-import { type OpenedPageStore, PageStore, type PageStoreOptions } from '../../../src/storage/page-store.ts'
+import { type OpenedPageStore, PageStore } from '../../../src/storage/page-store.ts'
+import type { PageStoreOptions } from '../../../src/storage/page-store-types.ts'
 import { openSuperblock, type SuperblockStore } from '../../../src/storage/superblock.ts'
 
 export interface Shape {
