@@ -170,8 +170,8 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     }
   })
   return {
-    getMany: (keys, options) => keepAlive.during(() => core.getMany(keys, options)),
-    scan: request => keepAlive.during(() => core.scan(request)),
+    getMany: (keys, options) => keepAlive.whileWaiting(core.getMany(keys, options)),
+    scan: request => keepAlive.whileWaiting(core.scan(request)),
     write: request => keepAlive.during(() => core.write(request)),
     join: options =>
       keepAlive.during(async () => {
@@ -191,6 +191,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
         .finally(() => {
           leaveRoom?.()
           leaveRoom = undefined
+          keepAlive.close()
         }),
   }
 }

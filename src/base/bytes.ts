@@ -172,16 +172,21 @@ export class ByteReader {
   /** Set by the first overrun or bad value, or by `fail()`; never cleared. */
   failed = false
   private readonly source: Uint8Array
-  private readonly view: DataView
+  private madeView: DataView | undefined
   private at: number
   private readonly end: number
 
   constructor(source: Uint8Array, from = 0, to = source.length) {
     assert(from >= 0 && from <= to && to <= source.length, 'a reader needs a range within its bytes')
     this.source = source
-    this.view = viewOf(source)
     this.at = from
     this.end = to
+  }
+
+  /** Made when it is needed first: most of what is read are bytes and varints. */
+  private get view(): DataView {
+    this.madeView ??= viewOf(this.source)
+    return this.madeView
   }
 
   /** Offset of the next byte in the array given to the constructor. */

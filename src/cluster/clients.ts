@@ -121,6 +121,8 @@ export class Clients {
       const replica = this.host.replica()
       if (from !== undefined && replica !== undefined) return this.awaitLocal(replica, from, done)
     }
+    // Who is a majority alone need not ask anybody.
+    if (this.host.replica()?.readable === true && this.host.unusable() === undefined) return done(undefined)
     const refusal = this.host.refusal()
     if (refusal !== undefined) return done(refusal)
     if (level.consistency === 'bounded') this.reads.boundedBarrier(level.maxStalenessMs, timeoutMs, done)

@@ -145,6 +145,10 @@ export class Peer {
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
   }
 
+  get clusterId(): ClusterId {
+    return this.cluster
+  }
+
   status(): PeerStatus {
     const replica = this.replica
     assert(replica !== undefined || this.lastStatus !== undefined, 'a peer without a history')

@@ -7,7 +7,7 @@ import { type Endpoint, expose, proxy, type Remote, releaseProxy, transfer } fro
 import { errorToRecord, HarmonyError } from '../base/errors.ts'
 import type { Core, CoreMirror } from '../database/core.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
-import { buffersOf, packEntries, unpackKeys, unpackWrite } from './pack.ts'
+import { buffersOf, unpackKeys, unpackWrite } from './pack.ts'
 import {
   type CoreService,
   type Envelope,
@@ -55,15 +55,12 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
         return { mirror: made.core.mirror(), about: made.about }
       }),
     getMany: async (keys, options) => {
-      const answer = await enveloped(async () => packEntries(await (await core()).getMany(unpackKeys(keys), options)))
-      return handedOver(answer, packed => packed)
+      const answer = await enveloped(async () => (await core()).getMany(unpackKeys(keys), options))
+      return handedOver(answer, ({ bytes }) => bytes)
     },
     scan: async request => {
-      const answer = await enveloped(async () => {
-        const { entries, snapshot, done } = await (await core()).scan(request)
-        return { entries: packEntries(entries), snapshot, done }
-      })
-      return handedOver(answer, page => page.entries)
+      const answer = await enveloped(async () => (await core()).scan(request))
+      return handedOver(answer, page => page.entries.bytes)
     },
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>

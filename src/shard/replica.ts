@@ -110,6 +110,10 @@ export class Replica {
   get applied(): Index {
     return this.machine.applied
   }
+  /** This replica's state is the newest there is, and nobody else can make a newer one: it may be read without a round of questions. */
+  get readable(): boolean {
+    return !this.stopped && this.raft.leadsAlone && this.machine.applied === this.raft.commit
+  }
   get hasData(): boolean {
     return this.machine.hasData
   }

@@ -13,7 +13,7 @@
  *  - A single change is whole or not there. A batch is a row of changes; it first touches and pins what it will need, and only where that does
  *    not fit into the pool can a miss come up between its changes. Then `midway` is true until it is through: the tree is sound, but whoever must
  *    not see half a batch waits, or reads a snapshot taken before.
- *  - Leaves are linked both ways; all leaves have the same depth; bytes handed out are copies.
+ *  - Leaves are linked both ways; all leaves have the same depth; what `get` hands out is a copy.
  *
  * Caveats: a scan begins anew after each miss, so within one operation the leaves that it visits should fit into the pool. The root moves:
  * whoever makes it durable reads `root` at that moment.
@@ -22,12 +22,12 @@ import { assert } from '../base/assert.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { TreeVerification } from './btree-verify.ts'
 import type { BufferPool } from './buffer-pool.ts'
-import type { Change } from './engine.ts'
+import type { Change, Visit } from './engine.ts'
 import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { TreeChange } from './tree-change.ts'
 import { TreeCore } from './tree-core.ts'
-import { readKey, readRange, type Visit } from './tree-read.ts'
+import { readKey, readRange } from './tree-read.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
 /** What can be read, of the tree or of a snapshot. */

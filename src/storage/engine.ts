@@ -12,18 +12,28 @@
 import type { Index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
 
+/**
+ * One row of a scan: key.subarray(0, keyBytes), value.subarray(valueFrom, valueTo). The same object for every row, its bytes are whoever's they
+ * are: all of it holds during the visit only.
+ */
+export interface Row {
+  readonly key: Uint8Array
+  readonly keyBytes: number
+  readonly value: Uint8Array
+  readonly valueFrom: number
+  readonly valueTo: number
+}
+
+export type Visit = (row: Row) => boolean
+
 export interface View {
+  /** Read-only, and stays valid. */
   get(key: Uint8Array): Uint8Array | undefined
   /**
    * Calls `visit` for the keys in from ≤ key < to (either undefined: open), ascending, or descending if `reverse`,
-   * until it returns false. Bytes handed out are read-only and stay valid.
+   * until it returns false.
    */
-  scan(
-    from: Uint8Array | undefined,
-    to: Uint8Array | undefined,
-    reverse: boolean,
-    visit: (key: Uint8Array, value: Uint8Array) => boolean,
-  ): void
+  scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void
 }
 
 /** The state after one applied index, unchanging until released. Holding it costs space, never blocks writes. */

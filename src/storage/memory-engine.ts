@@ -118,9 +118,18 @@ export class MemoryEngine implements Engine {
   }
 }
 
+const none: Uint8Array = new Uint8Array(0)
+
 const viewOf = (root: Node): View => ({
   get: key => treeGet(root, key),
   scan: (from, to, reverse, visit) => {
-    treeScan(root, from, to, reverse, visit)
+    const row = { key: none, keyBytes: 0, value: none, valueFrom: 0, valueTo: 0 }
+    treeScan(root, from, to, reverse, (key, value) => {
+      row.key = key
+      row.keyBytes = key.length
+      row.value = value
+      row.valueTo = value.length
+      return visit(row)
+    })
   },
 })

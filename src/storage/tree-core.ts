@@ -110,19 +110,6 @@ export class TreeCore implements RestOrder {
     return slab.subarray(to, to + length)
   }
 
-  /** The key in a slot whose cell is not long, in bytes that stay. */
-  copyKey(base: number, cell: number): Uint8Array {
-    const length = this.pages.localBytes(base, cell)
-    if (length > slabShareMax) {
-      const copy = new Uint8Array(length)
-      this.pages.copyLocal(base, cell, copy, 0)
-      return copy
-    }
-    const to = this.take(length)
-    this.pages.copyLocal(base, cell, this.slab, to)
-    return this.slab.subarray(to, to + length)
-  }
-
   unlink(first: PageId, total: number): void {
     this.unlinked.push({ first, total })
   }

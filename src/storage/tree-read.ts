@@ -1,11 +1,10 @@
-/** Gets and scans, of the tree as it is or as a snapshot saw it. Bytes handed out are copies. All verbs throw the pool's `PageMiss`. */
+/** Gets and scans, of the tree as it is or as a snapshot saw it. All verbs throw the pool's `PageMiss`. */
+import type { Row, Visit } from './engine.ts'
 import { corrupt } from './overflow.ts'
 import { kindLeaf } from './page.ts'
 import type { PageId } from './page-source.ts'
 import { levelsMax, type TreeCore } from './tree-core.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
-
-export type Visit = (key: Uint8Array, value: Uint8Array) => boolean
 
 /** Offset in the arena of the leaf where the key belongs; without a key the first or the last leaf. */
 function leafFor(
@@ -52,6 +51,7 @@ export function readRange(
     const slot = pages.search(base, key, core)
     return slot < 0 ? ~slot : slot
   }
+  const row = new TreeRow(core)
   let base = leafFor(core, root, snapshot, reverse ? to : from, reverse)
   let begun = false
   while (true) {
@@ -67,12 +67,13 @@ export function readRange(
       const near = begun || nearBound === undefined ? (reverse ? count : 0) : lowerBound(base, nearBound)
       const far = farBound === undefined ? (reverse ? 0 : count) : lowerBound(base, farBound)
       begun = true
+      row.enter(base)
       if (reverse) {
-        for (let slot = near - 1; slot >= far; slot--) if (!visitSlot(core, base, slot, visit)) return
+        for (let slot = near - 1; slot >= far; slot--) if (!visit(row.at(slot))) return
         if (far > 0) return
         next = pages.left(base)
       } else {
-        for (let slot = near; slot < far; slot++) if (!visitSlot(core, base, slot, visit)) return
+        for (let slot = near; slot < far; slot++) if (!visit(row.at(slot))) return
         if (far < count) return
         next = pages.right(base)
       }
@@ -85,10 +86,57 @@ export function readRange(
   }
 }
 
-function visitSlot(core: TreeCore, base: number, slot: number, visit: Visit): boolean {
-  const { pages } = core
-  const cell = pages.cell(base, slot)
-  if (pages.isLong(cell)) return visit(core.keyAt(base, slot), core.valueAt(base, slot))
-  const key = core.copyKey(base, cell)
-  return visit(key, core.copyOut(pages.inlineValue(cell), pages.valueBytes(cell)))
+/** What a scan hands out. The prefix that the keys of a page share is copied once for the page. */
+class TreeRow implements Row {
+  key: Uint8Array
+  keyBytes = 0
+  value: Uint8Array
+  valueFrom = 0
+  valueTo = 0
+  private readonly core: TreeCore
+  private readonly scratch: Uint8Array
+  private base = 0
+  private prefix = 0
+
+  constructor(core: TreeCore) {
+    this.core = core
+    this.scratch = new Uint8Array(core.pages.keyInlineMax)
+    this.key = this.scratch
+    this.value = core.pages.bytes
+  }
+
+  enter(base: number): void {
+    const { pages } = this.core
+    this.base = base
+    this.prefix = pages.prefixBytes(base)
+    const from = base + pages.pageBytes - this.prefix
+    for (let i = 0; i < this.prefix; i++) this.scratch[i] = pages.bytes[from + i]!
+  }
+
+  at(slot: number): this {
+    const { core, base, prefix } = this
+    const { pages } = core
+    const cell = pages.cell(base, slot)
+    if (pages.isLong(cell)) {
+      this.key = core.keyAt(base, slot)
+      this.keyBytes = this.key.length
+      this.value = core.valueAt(base, slot)
+      this.valueFrom = 0
+      this.valueTo = this.value.length
+      return this
+    }
+    const { bytes } = pages
+    const { scratch } = this
+    const valueFrom = pages.inlineValue(cell)
+    // The suffix stands before the value.
+    let from = cell + 4
+    let to = prefix
+    while (from < valueFrom) scratch[to++] = bytes[from++]!
+    this.key = scratch
+    this.keyBytes = to
+    this.value = bytes
+    this.valueFrom = valueFrom
+    this.valueTo = valueFrom + pages.valueBytes(cell)
+    return this
+  }
 }

@@ -6,7 +6,6 @@ import { compareBytes } from '../../src/base/bytes.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import type {
   Core,
-  CoreEntry,
   CoreJoin,
   CoreMirror,
   CorePage,
@@ -14,9 +13,28 @@ import type {
   CoreScan,
   CoreWrite,
 } from '../../src/database/core.ts'
+import { EntryPacker, type PackedEntries } from '../../src/database/entries.ts'
 import type { DatabaseEvent } from '../../src/database/types.ts'
 
 const statesKept = 16
+
+interface CoreEntry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly version: string
+}
+
+function packed(entries: readonly (CoreEntry | undefined)[]): PackedEntries {
+  const packer = new EntryPacker()
+  for (const entry of entries) {
+    if (entry === undefined) packer.absent()
+    else {
+      const { key, value, version } = entry
+      packer.add(key, key.length, Number.parseInt(version, 16), value, 0, value.length)
+    }
+  }
+  return packer.finish()
+}
 
 export class MemoryCore implements Core {
   /** What arrived, for tests that look at what the API layer sends. */
@@ -35,10 +53,10 @@ export class MemoryCore implements Core {
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
 
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<PackedEntries> {
     return this.run(() => {
       this.reads.push(options)
-      return keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0))
+      return packed(keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0)))
     })
   }
 
@@ -59,7 +77,7 @@ export class MemoryCore implements Core {
       })
       if (reverse) all.reverse()
       const entries = all.slice(0, limit).map(entry => (keysOnly ? { ...entry, value: new Uint8Array(0) } : entry))
-      return { entries, snapshot, done: all.length <= limit }
+      return { entries: packed(entries), snapshot, done: all.length <= limit }
     })
   }
 

@@ -4,7 +4,7 @@ import { hexEncode } from '../../../src/base/bytes.ts'
 import type { Index } from '../../../src/base/ids.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Result } from '../../../src/platform.ts'
-import type { Change, Engine, EngineSnapshot, View } from '../../../src/storage/engine.ts'
+import type { Change, Engine, EngineSnapshot, Row, View } from '../../../src/storage/engine.ts'
 
 /** Hex of keys to hex of values; hex sorts as the bytes do. */
 export type Model = Map<string, string>
@@ -42,7 +42,8 @@ export function scan(
 ): string[] {
   return run(from, view => {
     const seen: string[] = []
-    view.scan(low, high, reverse, (key, value) => {
+    view.scan(low, high, reverse, row => {
+      const [key, value] = entryOf(row)
       seen.push(`${hexEncode(key)}=${hexEncode(value)}`)
       return seen.length < limit
     })
@@ -102,4 +103,9 @@ export function snapshotOf(engine: Engine): EngineSnapshot {
   })
   expect(taken).toHaveLength(1)
   return taken[0]!
+}
+
+/** Copies of what a row shows. */
+export function entryOf({ key, keyBytes, value, valueFrom, valueTo }: Row): readonly [Uint8Array, Uint8Array] {
+  return [key.slice(0, keyBytes), value.slice(valueFrom, valueTo)]
 }

@@ -12,7 +12,7 @@ import type { Completion, Result } from '../../../src/platform.ts'
 import type { Change, EngineSnapshot, View } from '../../../src/storage/engine.ts'
 import { decodeMeta, PagedEngine } from '../../../src/storage/paged-engine.ts'
 import type { PolicyName } from '../../../src/storage/replacement.ts'
-import { applyTo, expected, type Model, randomBytes } from './engine-kit.ts'
+import { applyTo, entryOf, expected, type Model, randomBytes } from './engine-kit.ts'
 import { mustOpenStore, type Shape, TestPages } from './store-kit.ts'
 
 interface Config {
@@ -214,7 +214,8 @@ const entriesOf = (view: View): string[] => scanOf(view, undefined, undefined, f
 
 function scanOf(view: View, low: Uint8Array | undefined, high: Uint8Array | undefined, reverse: boolean): string[] {
   const seen: string[] = []
-  view.scan(low, high, reverse, (key, value) => {
+  view.scan(low, high, reverse, row => {
+    const [key, value] = entryOf(row)
     seen.push(`${hexEncode(key)}=${hexEncode(value)}`)
     return true
   })
@@ -265,7 +266,8 @@ describe('paged engine', () => {
         world.checkpoint()
         world.crash()
       }),
-      { numRuns },
+      // A read that had to queue for its page found it freed meanwhile.
+      { numRuns, examples: [[{ seed: 2147483616, later: true, cachePages: 90, keySpace: 300, policy: '2q' }]] },
     )
   }, 600_000)
 
