@@ -277,6 +277,14 @@ export class ByteReader {
     return this.raw(this.length(lengthMax))
   }
 
+  /** As `bytes`, in an array of its own. */
+  bytesCopied(): Uint8Array {
+    const length = this.length(Number.MAX_SAFE_INTEGER)
+    if (!this.take(length)) return empty
+    this.at += length
+    return copyBytes(this.source, this.at - length, this.at)
+  }
+
   text(bytesMax = Number.MAX_SAFE_INTEGER): string {
     const length = this.length(bytesMax)
     if (!this.take(length)) return ''
@@ -339,12 +347,17 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true
 }
 
-/** A plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view. */
-export function copyBytes(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(bytes.length)
-  copy.set(bytes)
+/** Bytes[from, to) in a plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view, and for few bytes it is slow. */
+export function copyBytes(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Array {
+  const length = to - from
+  const copy = new Uint8Array(length)
+  if (length > handBytesMax) copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to))
+  else for (let i = 0; i < length; i++) copy[i] = bytes[from + i]!
   return copy
 }
+
+/** Up to here a loop is faster than a call into the host. */
+const handBytesMax = 160
 
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0

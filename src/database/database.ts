@@ -82,13 +82,15 @@ class CoreDatabase implements Database {
    * @throws INVALID_KEY, NO_QUORUM, TIMEOUT, ABORTED, CLOSED.
    */
   async get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
-    const reader = await this.fetchOne(key, options)
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
     return reader === undefined ? undefined : decodedValue<V>(reader)
   }
 
   /** As `get`, with the version, which `ifVersion` and checks take. */
   async getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined> {
-    const reader = await this.fetchOne(key, options)
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
     return reader === undefined ? undefined : decodeEntry<V>(reader)
   }
 

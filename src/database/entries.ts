@@ -8,32 +8,35 @@
  * outside goes through `isPacked` first.
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader } from '../base/bytes.ts'
+import { ByteReader, copyBytes } from '../base/bytes.ts'
 
-/** As a structured clone passes it. */
 export interface PackedEntries {
   readonly count: number
+  /** A view into something larger, perhaps: copy what is to be cloned or transferred. */
   readonly bytes: Uint8Array
 }
 
 const versionBytes = 7
 const lengthBytesMax = 5
-/** A packer that is done keeps a buffer up to this size for its next use. */
-const keptBytesMax = 1 << 18
+/** What is packed lies in pieces of this size, one after the other, or alone where it is larger: to make an array for each would cost more than to fill it. */
+const slabBytes = 1 << 16
 
-/** One object is used again and again. */
+/** One object is used again and again. What was packed stays as it is. */
 export class EntryPacker {
   count = 0
   private buffer = new Uint8Array(1024)
+  /** What is being packed begins here. */
+  private start = 0
   private used = 0
 
   get bytes(): number {
-    return this.used
+    return this.used - this.start
   }
 
+  /** Gives up what is being packed. */
   reset(): void {
     this.count = 0
-    this.used = 0
+    this.used = this.start
   }
 
   absent(): void {
@@ -65,11 +68,10 @@ export class EntryPacker {
     this.count++
   }
 
-  /** In a buffer of its own; the packer is empty afterwards. */
   finish(): PackedEntries {
-    const packed = { count: this.count, bytes: this.buffer.slice(0, this.used) }
-    this.reset()
-    if (this.buffer.length > keptBytesMax) this.buffer = new Uint8Array(1024)
+    const packed = { count: this.count, bytes: this.buffer.subarray(this.start, this.used) }
+    this.count = 0
+    this.start = this.used
     return packed
   }
 
@@ -96,11 +98,13 @@ export class EntryPacker {
   }
 
   private reserve(more: number): void {
-    const needed = this.used + more
-    if (needed <= this.buffer.length) return
-    const grown = new Uint8Array(Math.max(needed, 2 * this.buffer.length))
-    grown.set(this.buffer.subarray(0, this.used))
-    this.buffer = grown
+    if (this.used + more <= this.buffer.length) return
+    const begun = this.used - this.start
+    const larger = new Uint8Array(begun + more <= slabBytes / 2 ? slabBytes : 2 * (begun + more))
+    larger.set(this.buffer.subarray(this.start, this.used))
+    this.buffer = larger
+    this.start = 0
+    this.used = begun
   }
 }
 
@@ -151,7 +155,7 @@ export class EntryReader {
 
   /** In a buffer of its own. */
   key(): Uint8Array {
-    return this.bytes.slice(this.keyFrom, this.keyTo)
+    return copyBytes(this.bytes, this.keyFrom, this.keyTo)
   }
 
   /** 14 hexadecimal digits (`mvcc/versioned.ts`). */

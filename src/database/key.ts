@@ -21,6 +21,7 @@
  *
  * Tags leave gaps for kinds of parts to come; no tag is 00 or FF, so FF stands behind every part.
  */
+import { copyBytes } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { decodeText, encodeText } from '../base/text.ts'
 import type { Result } from '../platform.ts'
@@ -53,7 +54,7 @@ export function encodeKey(key: Key, name = 'key'): Uint8Array {
     at = encodePart(at, parts[i] as KeyPart, whole ? name : `${name}[${i}]`)
     if (at > keyBytesMax) throw tooLarge(name)
   }
-  return scratch.slice(0, at)
+  return copyBytes(scratch, 0, at)
 }
 
 /** Keys are made here: room for one that is as long as can be, and then one part more, every byte of it escaped. */
@@ -176,7 +177,7 @@ function endOf(bytes: Uint8Array, from: number, to: number): number {
 
 function decodeBytes(bytes: Uint8Array, from: number, end: number): Uint8Array | undefined {
   for (let at = from; at < end; at++) if (bytes[at] === 1) return unescaped(bytes, from, end)
-  return bytes.slice(from, end)
+  return copyBytes(bytes, from, end)
 }
 
 function decodeString(bytes: Uint8Array, from: number, end: number): string | undefined {

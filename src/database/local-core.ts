@@ -104,9 +104,13 @@ export class LocalCore implements Core {
     const operation = (view: View): PackedEntries => {
       packer.reset()
       for (const key of keys) {
-        const stored = view.get(key)
-        if (stored === undefined) packer.absent()
-        else packer.add(key, key.length, timestampOf(stored), stored, headBytes, stored.length)
+        const row = view.find(key)
+        if (row === undefined) packer.absent()
+        else {
+          const { value, valueFrom, valueTo } = row
+          const at = timestampOf(value, valueFrom, valueTo)
+          packer.add(key, key.length, at, value, valueFrom + headBytes, valueTo)
+        }
       }
       return packer.finish()
     }

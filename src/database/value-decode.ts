@@ -99,11 +99,11 @@ function decodeItem(state: Decoding, tag: number, depth: number): unknown {
     case tagDate:
       return new Date(reader.f64())
     case tagBytes:
-      return reader.bytes().slice()
+      return reader.bytesCopied()
     case tagBuffer:
-      return reader.bytes().slice().buffer
+      return reader.bytesCopied().buffer
     case tagDataView:
-      return new DataView(reader.bytes().slice().buffer)
+      return new DataView(reader.bytesCopied().buffer)
     case tagTyped:
       return decodeTyped(state)
     default:

@@ -4,8 +4,10 @@
  * The core lives until `close` is called over the port, or the port closes (where the host tells).
  */
 import { type Endpoint, expose, proxy, type Remote, releaseProxy, transfer } from 'comlink'
+import { copyBytes } from '../base/bytes.ts'
 import { errorToRecord, HarmonyError } from '../base/errors.ts'
 import type { Core, CoreMirror } from '../database/core.ts'
+import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
 import { buffersOf, unpackKeys, unpackWrite } from './pack.ts'
 import {
@@ -55,11 +57,14 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
         return { mirror: made.core.mirror(), about: made.about }
       }),
     getMany: async (keys, options) => {
-      const answer = await enveloped(async () => (await core()).getMany(unpackKeys(keys), options))
+      const answer = await enveloped(async () => owned(await (await core()).getMany(unpackKeys(keys), options)))
       return handedOver(answer, ({ bytes }) => bytes)
     },
     scan: async request => {
-      const answer = await enveloped(async () => (await core()).scan(request))
+      const answer = await enveloped(async () => {
+        const page = await (await core()).scan(request)
+        return { ...page, entries: owned(page.entries) }
+      })
       return handedOver(answer, page => page.entries.bytes)
     },
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
@@ -79,6 +84,9 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
   })
   expose(service, port as unknown as Endpoint)
 }
+
+/** A view would be cloned, or handed over, with all that it looks into. */
+const owned = ({ count, bytes }: PackedEntries): PackedEntries => ({ count, bytes: copyBytes(bytes) })
 
 /** The buffer of the packed part goes over instead of being copied. */
 function handedOver<T>(answer: Envelope<T>, packed: (value: T) => Uint8Array): Envelope<T> {

@@ -22,18 +22,20 @@ import { assert } from '../base/assert.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { TreeVerification } from './btree-verify.ts'
 import type { BufferPool } from './buffer-pool.ts'
-import type { Change, Visit } from './engine.ts'
+import type { Change, Row, Visit } from './engine.ts'
 import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { TreeChange } from './tree-change.ts'
 import { TreeCore } from './tree-core.ts'
-import { readKey, readRange } from './tree-read.ts'
+import { findRow, readKey, readRange } from './tree-read.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
 /** What can be read, of the tree or of a snapshot. */
 export interface TreeReader {
   /** @throws PageMiss */
   get(key: Uint8Array): Uint8Array | undefined
+  /** As `View.find` (`engine.ts`). @throws PageMiss */
+  find(key: Uint8Array): Row | undefined
   /** As `View.scan` (`engine.ts`). @throws PageMiss */
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void
 }
@@ -84,6 +86,10 @@ export class BTree implements TreeReader {
 
   get(key: Uint8Array): Uint8Array | undefined {
     return readKey(this.core, this.core.root, undefined, key)
+  }
+
+  find(key: Uint8Array): Row | undefined {
+    return findRow(this.core, this.core.root, undefined, key)
   }
 
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {
@@ -246,6 +252,11 @@ class Snapshot implements BTreeSnapshot {
   get(key: Uint8Array): Uint8Array | undefined {
     assert(!this.state.released, 'a released snapshot is read')
     return readKey(this.core, this.state.root, this.state, key)
+  }
+
+  find(key: Uint8Array): Row | undefined {
+    assert(!this.state.released, 'a released snapshot is read')
+    return findRow(this.core, this.state.root, this.state, key)
   }
 
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {

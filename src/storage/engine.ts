@@ -29,6 +29,8 @@ export type Visit = (row: Row) => boolean
 export interface View {
   /** Read-only, and stays valid. */
   get(key: Uint8Array): Uint8Array | undefined
+  /** As `get`, without a copy: the row holds until the next call of a view. */
+  find(key: Uint8Array): Row | undefined
   /**
    * Calls `visit` for the keys in from ≤ key < to (either undefined: open), ascending, or descending if `reverse`,
    * until it returns false.

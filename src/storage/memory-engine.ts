@@ -122,6 +122,10 @@ const none: Uint8Array = new Uint8Array(0)
 
 const viewOf = (root: Node): View => ({
   get: key => treeGet(root, key),
+  find: key => {
+    const value = treeGet(root, key)
+    return value && { key, keyBytes: key.length, value, valueFrom: 0, valueTo: value.length }
+  },
   scan: (from, to, reverse, visit) => {
     const row = { key: none, keyBytes: 0, value: none, valueFrom: 0, valueTo: 0 }
     treeScan(root, from, to, reverse, (key, value) => {

@@ -309,6 +309,7 @@ const givenUp = {
 /** Everything but the note. */
 const viewOf = (tree: TreeReader): View => ({
   get: key => tree.get(key),
+  find: key => tree.find(key),
   scan: (from, to, reverse, visit) => tree.scan(from === undefined ? firstKey : from, to, reverse, visit),
 })
 

@@ -3,6 +3,7 @@ import type { BufferPool } from './buffer-pool.ts'
 import { Chains, corrupt } from './overflow.ts'
 import { kindBranch, kindLeaf, Pages, type RestOrder } from './page.ts'
 import type { PageId, PageSource } from './page-source.ts'
+import { TreeRow } from './tree-row.ts'
 import { TreeSnapshots } from './tree-snapshots.ts'
 
 /** More levels than any tree has: whoever gets there goes round in a circle of damaged pages. */
@@ -17,6 +18,10 @@ export class TreeCore implements RestOrder {
   readonly pages: Pages
   readonly chains: Chains
   readonly snapshots: TreeSnapshots
+  /** Rows of scans that are over, for the next ones. */
+  readonly rows: TreeRow[] = []
+  /** What `find` hands out. */
+  readonly found: TreeRow
   /** Chains that nothing leads to any more: freed when the batch under way is through. */
   private readonly unlinked: { first: PageId; readonly total: number }[] = []
   private slab = new Uint8Array(slabBytes)
@@ -27,6 +32,7 @@ export class TreeCore implements RestOrder {
     this.source = source
     this.pages = new Pages(pool.arena, pool.pageBytes)
     this.chains = new Chains(pool, source)
+    this.found = new TreeRow(this.pages, this)
     this.snapshots = new TreeSnapshots(page => {
       this.chains.forget(page)
       pool.discard(page)

@@ -4,6 +4,7 @@ import { corrupt } from './overflow.ts'
 import { kindLeaf } from './page.ts'
 import type { PageId } from './page-source.ts'
 import { levelsMax, type TreeCore } from './tree-core.ts'
+import { TreeRow } from './tree-row.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
 /** Offset in the arena of the leaf where the key belongs; without a key the first or the last leaf. */
@@ -36,6 +37,18 @@ export function readKey(
   return slot < 0 ? undefined : core.valueAt(base, slot)
 }
 
+/** As `View.find` (`engine.ts`). */
+export function findRow(
+  core: TreeCore,
+  root: PageId,
+  snapshot: TreeSnapshot | undefined,
+  key: Uint8Array,
+): Row | undefined {
+  const base = leafFor(core, root, snapshot, key, false)
+  const slot = core.pages.search(base, key, core)
+  return slot < 0 ? undefined : core.found.found(base, slot, key)
+}
+
 /** As `View.scan` (`engine.ts`). */
 export function readRange(
   core: TreeCore,
@@ -46,12 +59,30 @@ export function readRange(
   reverse: boolean,
   visit: Visit,
 ): void {
+  // Scans may go on within scans: each has a row of its own.
+  const row = core.rows.pop() ?? new TreeRow(core.pages, core)
+  try {
+    visitRange(core, root, snapshot, from, to, reverse, row, visit)
+  } finally {
+    core.rows.push(row)
+  }
+}
+
+function visitRange(
+  core: TreeCore,
+  root: PageId,
+  snapshot: TreeSnapshot | undefined,
+  from: Uint8Array | undefined,
+  to: Uint8Array | undefined,
+  reverse: boolean,
+  row: TreeRow,
+  visit: Visit,
+): void {
   const { pages, pool } = core
   const lowerBound = (base: number, key: Uint8Array): number => {
     const slot = pages.search(base, key, core)
     return slot < 0 ? ~slot : slot
   }
-  const row = new TreeRow(core)
   let base = leafFor(core, root, snapshot, reverse ? to : from, reverse)
   let begun = false
   while (true) {
@@ -83,60 +114,5 @@ export function readRange(
     if (next === 0) return
     base = core.node(snapshot === undefined ? next : snapshot.resolve(next)) * pages.pageBytes
     if (pages.kind(base) !== kindLeaf) throw corrupt(next)
-  }
-}
-
-/** What a scan hands out. The prefix that the keys of a page share is copied once for the page. */
-class TreeRow implements Row {
-  key: Uint8Array
-  keyBytes = 0
-  value: Uint8Array
-  valueFrom = 0
-  valueTo = 0
-  private readonly core: TreeCore
-  private readonly scratch: Uint8Array
-  private base = 0
-  private prefix = 0
-
-  constructor(core: TreeCore) {
-    this.core = core
-    this.scratch = new Uint8Array(core.pages.keyInlineMax)
-    this.key = this.scratch
-    this.value = core.pages.bytes
-  }
-
-  enter(base: number): void {
-    const { pages } = this.core
-    this.base = base
-    this.prefix = pages.prefixBytes(base)
-    const from = base + pages.pageBytes - this.prefix
-    for (let i = 0; i < this.prefix; i++) this.scratch[i] = pages.bytes[from + i]!
-  }
-
-  at(slot: number): this {
-    const { core, base, prefix } = this
-    const { pages } = core
-    const cell = pages.cell(base, slot)
-    if (pages.isLong(cell)) {
-      this.key = core.keyAt(base, slot)
-      this.keyBytes = this.key.length
-      this.value = core.valueAt(base, slot)
-      this.valueFrom = 0
-      this.valueTo = this.value.length
-      return this
-    }
-    const { bytes } = pages
-    const { scratch } = this
-    const valueFrom = pages.inlineValue(cell)
-    // The suffix stands before the value.
-    let from = cell + 4
-    let to = prefix
-    while (from < valueFrom) scratch[to++] = bytes[from++]!
-    this.key = scratch
-    this.keyBytes = to
-    this.value = bytes
-    this.valueFrom = valueFrom
-    this.valueTo = valueFrom + pages.valueBytes(cell)
-    return this
   }
 }

@@ -83,6 +83,11 @@ export function compare(engine: Readable, model: Model, random: SeededRandom, ke
     const probe = key()
     const value = run(engine, view => view.get(probe))
     expect(value && hexEncode(value)).toBe(model.get(hexEncode(probe)))
+    const found = run(engine, view => {
+      const row = view.find(probe)
+      return row && entryOf(row)[1]
+    })
+    expect(found && hexEncode(found)).toBe(model.get(hexEncode(probe)))
     const [low, high] = [random.chance(0.3) ? undefined : key(), random.chance(0.3) ? undefined : key()]
     const [reverse, limit] = [random.chance(0.5), random.chance(0.5) ? 1 + random.below(10) : undefined]
     expect(scan(engine, low, high, reverse, limit)).toEqual(expected(model, low, high, reverse, limit))

@@ -198,6 +198,13 @@ class World {
     const probe = this.key()
     const value = this.wait<Uint8Array | undefined>(done => this.engine.read(view => view.get(probe), done))
     expect(value && hexEncode(value)).toBe(this.model.get(hexEncode(probe)))
+    const found = this.wait<Uint8Array | undefined>(done =>
+      this.engine.read(view => {
+        const row = view.find(probe)
+        return row && entryOf(row)[1]
+      }, done),
+    )
+    expect(found).toEqual(value)
     const [low, high] = [this.key(), this.random.chance(0.5) ? this.key() : undefined]
     const reverse = this.random.chance(0.5)
     const seen = this.wait<string[]>(done => this.engine.read(view => scanOf(view, low, high, reverse), done))
