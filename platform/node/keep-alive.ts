@@ -23,7 +23,7 @@ export class KeepAlive {
   }
 
   /** As `during`; a call that is over at once costs nothing. */
-  whileWaiting<T>(started: T | Promise<T>): T | Promise<T> {
+  whileWaiting<R>(started: R): R {
     if (!(started instanceof Promise)) return started
     this.begin()
     started.then(this.end, this.end)

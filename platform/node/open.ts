@@ -172,7 +172,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
   return {
     getMany: (keys, options) => keepAlive.whileWaiting(core.getMany(keys, options)),
     scan: request => keepAlive.whileWaiting(core.scan(request)),
-    write: request => keepAlive.during(() => core.write(request)),
+    write: request => keepAlive.whileWaiting(core.write(request)),
     join: options =>
       keepAlive.during(async () => {
         await load()

@@ -20,6 +20,8 @@ const two32 = 0x1_0000_0000
 /** A writer that has been emptied keeps a buffer up to this size for its next use. */
 const keptBytesMax = 1 << 16
 const empty = new Uint8Array(0)
+/** Up to here a loop is faster than a call into the host. */
+const handBytesMax = 160
 
 /** Numbers out of range are bugs of the caller (assertion): check user input before it gets here. */
 export class ByteWriter {
@@ -97,9 +99,12 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    this.reserve(bytes.length)
-    this.buffer.set(bytes, this.used)
-    this.used += bytes.length
+    const { length } = bytes
+    this.reserve(length)
+    const { buffer, used } = this
+    if (length > handBytesMax) buffer.set(bytes, used)
+    else for (let i = 0; i < length; i++) buffer[used + i] = bytes[i]!
+    this.used = used + length
     return this
   }
 
@@ -145,7 +150,7 @@ export class ByteWriter {
       this.reset()
       return whole
     }
-    const bytes = copyBytes(this.peek())
+    const bytes = copyBytes(this.buffer, 0, this.used)
     this.reset()
     return bytes
   }
@@ -355,9 +360,6 @@ export function copyBytes(bytes: Uint8Array, from = 0, to = bytes.length): Uint8
   else for (let i = 0; i < length; i++) copy[i] = bytes[from + i]!
   return copy
 }
-
-/** Up to here a loop is faster than a call into the host. */
-const handBytesMax = 160
 
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   let length = 0

@@ -11,20 +11,46 @@ const format = 1
 /** What stands before the value. */
 export const headBytes = 9
 const two32 = 0x1_0000_0000
+const keptBytesMax = 64 * 1024
 
-export function encodeVersioned(at: Timestamp, value: Uint8Array): Uint8Array {
-  const stored = new Uint8Array(headBytes + value.length)
-  stored[0] = format
-  let low = at % two32
-  let high = (at - low) / two32
-  for (let i = 1; i < 5; i++) {
-    stored[i] = low
-    low >>>= 8
-    stored[i + 4] = high
-    high >>>= 8
+/** Where stored values are made, one after the other; each stays until `reset`. To make an array for each would cost more. */
+export class StoredValues {
+  private buffer = new Uint8Array(4096)
+  private used = 0
+
+  reset(): void {
+    this.used = 0
   }
-  stored.set(value, headBytes)
-  return stored
+
+  /** A view. */
+  make(at: Timestamp, value: Uint8Array): Uint8Array {
+    const from = this.used
+    const to = from + headBytes + value.length
+    if (to > this.buffer.length) {
+      // What was made before keeps the old one.
+      this.buffer = new Uint8Array(Math.max(keptBytesMax, headBytes + value.length))
+      this.used = 0
+      return this.make(at, value)
+    }
+    this.used = to
+    const { buffer } = this
+    buffer[from] = format
+    let low = at % two32
+    let high = (at - low) / two32
+    for (let i = from + 1; i < from + 5; i++) {
+      buffer[i] = low
+      low >>>= 8
+      buffer[i + 4] = high
+      high >>>= 8
+    }
+    buffer.set(value, from + headBytes)
+    const stored = buffer.subarray(from, to)
+    if (buffer.length > keptBytesMax) {
+      this.buffer = new Uint8Array(keptBytesMax)
+      this.used = 0
+    }
+    return stored
+  }
 }
 
 /** Of stored[from, to). @throws HarmonyError CORRUPT: the engine handed out what this code never wrote. */

@@ -45,7 +45,7 @@ export interface EngineSnapshot {
   release(): void
 }
 
-/** `value` undefined deletes. Both arrays become the engine's: hand in copies (`copyBytes`) of what is part of something larger. */
+/** `value` undefined deletes. Both may be parts of something larger; they must stay as they are until the update is done, and are copied. */
 export interface Change {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined

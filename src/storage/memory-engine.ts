@@ -5,9 +5,9 @@
  * All pages are "resident": every read runs once, at once. Snapshots hold an old root of the tree (`memory-tree.ts`) and cost nothing
  * until something changes; then the changed paths are kept twice for as long as the snapshot lives.
  *
- * Keys and values are kept as they are handed in: making a small typed array costs as much as finding its place in the tree.
  */
 import { assert } from '../base/assert.ts'
+import { copyBytes } from '../base/bytes.ts'
 import { type Index, index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
 import type { Change, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
@@ -82,7 +82,9 @@ export class MemoryEngine implements Engine {
   private apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
     const { shared, epoch } = this
-    for (const { key, value } of changes) {
+    for (const change of changes) {
+      const key = copyBytes(change.key)
+      const value = change.value && copyBytes(change.value)
       const changed: Changed =
         value === undefined
           ? treeDelete(this.root, key, { shared, epoch })
