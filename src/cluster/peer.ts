@@ -50,7 +50,8 @@ export class Peer {
   readonly clients: Clients
   private readonly steward: Steward
   private readonly departures: Departures
-  private cluster: ClusterId
+  /** Whose history it has; `join` may change it. */
+  cluster: ClusterId
   /** Undefined while a new history is being begun. */
   private replica: Replica | undefined
   /** Local reads wait for this index: what the log on disk knew to be committed, or what the first catch-up brings. */
@@ -143,10 +144,6 @@ export class Peer {
     if (status !== undefined && leaderOf(status) !== undefined) return !this.links.open ? 'solo' : 'ok'
     if (!this.links.open && !this.configuration().hasCompany) return 'solo'
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
-  }
-
-  get clusterId(): ClusterId {
-    return this.cluster
   }
 
   status(): PeerStatus {

@@ -231,7 +231,7 @@ export class LocalCore implements Core {
     return outcome<Taken>(done => {
       this.peer.clients.snapshot(levelOf(options), options.timeoutMs, result => {
         if (result instanceof HarmonyError) return done(result)
-        const name = `${this.peer.clusterId.slice(0, 8)}.${result.applied.toString(36)}`
+        const name = `${this.peer.cluster.slice(0, 8)}.${result.applied.toString(36)}`
         const known = this.snapshots.get(name)
         // Two scans of the same state share one snapshot.
         if (known !== undefined) result.release()
