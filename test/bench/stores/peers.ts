@@ -93,7 +93,7 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   })
   return {
     put: (key, value) => put.run(key, value),
-    putTogether: together(batch),
+    putTogether: together(batch, setImmediate),
     get: key => (get.get(key) as Row | undefined)?.value,
     scan: (start, limit) => scan.all(start, limit),
     row: scanned => scanned as Row,
@@ -149,7 +149,7 @@ export function openRaw({ dir }: OpenedFrom): Store {
   }
   return {
     put: (key, value) => write([{ key, value }]),
-    putTogether: together(write),
+    putTogether: together(write, setImmediate),
     get: none,
     scan: none,
     row: none,
