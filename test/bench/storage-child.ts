@@ -5,6 +5,7 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
+import type { More } from './lines.ts'
 import { type Measured, summary } from './measure.ts'
 import { buffers, Records, randomOf, uniform } from './records.ts'
 import type { CaseName } from './storage-cases.ts'
@@ -40,12 +41,6 @@ export type Report =
   /** Nothing more comes; of `write-until-killed`: it may be killed from now on. */
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly message: string; readonly notInstalled: boolean }
-
-export interface More {
-  /** Of `disk`: what the files take, and how long they are. */
-  readonly bytes?: number
-  readonly fileBytes?: number
-}
 
 const tell = (report: Report): Promise<void> => new Promise(resolve => process.send!(report, () => resolve()))
 
