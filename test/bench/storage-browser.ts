@@ -103,12 +103,9 @@ async function startServer({ root, modulePath, dir }: SuiteOptions): Promise<Bro
   const { build } = await import('esbuild')
   await build({
     absWorkingDir: root,
-    entryPoints: [
-      'browser/page.ts',
-      'browser/worker.ts',
-      'browser/stores/sqlite-worker.ts',
-      'browser/stores/pglite-worker.ts',
-    ].map(name => join('test/bench', name)),
+    entryPoints: ['browser/page.ts', 'browser/worker.ts', 'browser/stores/remote-worker.ts'].map(name =>
+      join('test/bench', name),
+    ),
     entryNames: '[name]',
     outdir: bundleDir,
     bundle: true,

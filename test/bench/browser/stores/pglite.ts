@@ -1,13 +1,14 @@
 /**
- * PGlite on OPFS (its VFS opfs-ahp), `relaxedDurability: false`. From the page through its own PGliteWorker. Bulk loading is by COPY, which is
- * the fastest that it has.
+ * PGlite on OPFS (its VFS opfs-ahp), `relaxedDurability: false`. From the page behind a worker as sqlite-wasm: its own PGliteWorker is made
+ * for many tabs and takes 7 ms for a get. Bulk loading is by COPY, which is the fastest that it has.
  */
 import type { Row, Store } from '../../stores/store.ts'
 import type { Place } from '../task.ts'
 import { type Engine, loadPackage } from './engine.ts'
+import { openRemote } from './remote.ts'
 
 /** What is used of it. */
-export interface Pglite {
+interface Pglite {
   exec(sql: string): Promise<unknown>
   query(
     sql: string,
@@ -16,39 +17,19 @@ export interface Pglite {
   ): Promise<{ readonly rows: readonly unknown[] }>
   close(): Promise<void>
 }
-export interface PglitePackage {
+interface Package {
   readonly PGlite: {
     create(options: { readonly dataDir: string; readonly relaxedDurability: false }): Promise<Pglite>
   }
 }
-interface WorkerPackage {
-  readonly PGliteWorker: {
-    create(worker: Worker, options: { readonly id: string; readonly dataDir: string }): Promise<Pglite>
-  }
-}
 
-export const pglitePath = '@electric-sql/pglite/dist/index.js'
-export const pgliteWorkerPath = '@electric-sql/pglite/dist/worker/index.js'
+export const createPgliteEngine = async (place: Place): Promise<Engine> => ({
+  open: place === 'page' ? name => openRemote('pglite', name) : openPgliteHere,
+})
 
-const dataDirOf = (name: string): string => `opfs-ahp://pglite-${name}`
-
-export async function createPgliteEngine(place: Place): Promise<Engine> {
-  if (place === 'worker') {
-    const { PGlite } = await loadPackage<PglitePackage>(pglitePath)
-    return { open: async name => storeOf(await PGlite.create({ dataDir: dataDirOf(name), relaxedDurability: false })) }
-  }
-  const { PGliteWorker } = await loadPackage<WorkerPackage>(pgliteWorkerPath)
-  return {
-    open: async name => {
-      const worker = new Worker('/bench/pglite-worker.js', { type: 'module' })
-      return storeOf(await PGliteWorker.create(worker, { id: name, dataDir: dataDirOf(name) }), () =>
-        worker.terminate(),
-      )
-    },
-  }
-}
-
-async function storeOf(db: Pglite, end = () => {}): Promise<Store<Uint8Array>> {
+export async function openPgliteHere(name: string): Promise<Store<Uint8Array>> {
+  const { PGlite } = await loadPackage<Package>('@electric-sql/pglite/dist/index.js')
+  const db = await PGlite.create({ dataDir: `opfs-ahp://pglite-${name}`, relaxedDurability: false })
   await db.exec('CREATE TABLE IF NOT EXISTS records (key bytea PRIMARY KEY, value bytea NOT NULL)')
   return {
     put: (key, value) =>
@@ -69,10 +50,7 @@ async function storeOf(db: Pglite, end = () => {}): Promise<Store<Uint8Array>> {
       const blob = new Blob(rows.map(({ key, value }) => `\\\\x${hexOf(key)}\t\\\\x${hexOf(value)}\n`))
       return db.query("COPY records FROM '/dev/blob'", [], { blob })
     },
-    close: async () => {
-      await db.close()
-      end()
-    },
+    close: () => db.close(),
   }
 }
 

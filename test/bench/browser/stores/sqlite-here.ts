@@ -1,4 +1,7 @@
-/** sqlite-wasm in this worker (`sqlite.ts` has how it is set up and why). */
+/**
+ * sqlite-wasm on OPFS in this worker: VFS opfs-sahpool, WAL in exclusive locking mode, synchronous FULL, a table WITHOUT ROWID; every put
+ * its own transaction.
+ */
 import { createRecords, getRecord, putRecord, scanRecords } from '../../stores/sql.ts'
 import type { Row, Store } from '../../stores/store.ts'
 import { loadPackage } from './engine.ts'
