@@ -35,7 +35,7 @@ const suites: Readonly<Record<string, Suite>> = {
     caseNames: browserCaseNames,
     engineNames: browserEngineNames,
     records: 10_000,
-    seconds: 0.4,
+    seconds: 0.3,
     modulePath: 'dist/browser/index.js',
     run: runStorageBrowser,
     end: endBrowser,
@@ -86,6 +86,9 @@ Cases
 
 Keys have 16 bytes, values 100 that compress to about half. Every value that is read is checked.`
 
+/** A browser that is being killed may still write. */
+const removing = { recursive: true, force: true, maxRetries: 10 } as const
+
 const recordsMax = 10_000_000
 
 export interface Surroundings {
@@ -114,8 +117,8 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
   const dir = values.dir === undefined ? join(scratchDir, 'data') : join(resolve(values.dir), 'harmonydb-bench')
   const onSignal = (): never => {
     suite.end()
-    rmSync(dir, { recursive: true, force: true })
-    rmSync(scratchDir, { recursive: true, force: true })
+    rmSync(dir, removing)
+    rmSync(scratchDir, removing)
     process.exit(1)
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
@@ -143,7 +146,7 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
       console.log(table(outcome.lines))
     }
   }
-  rmSync(dir, { recursive: true, force: true })
+  rmSync(dir, removing)
   if (all.length === 0) progress('nothing was measured')
   return failures === 0 && all.length > 0 ? 0 : 1
 }

@@ -7,9 +7,9 @@ import { existsSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { chromiumAdvice, findChromium } from '../browser/find-chromium.mjs'
-import type { BenchPage, BrowserReport, BrowserTask, Ending, Place } from './browser/task.ts'
+import type { BenchPage, BrowserCase, BrowserReport, BrowserTask, Ending, Place } from './browser/task.ts'
 import { type BrowserServer, startBrowserServer } from './browser-server.ts'
-import { linesOf, type Measurement } from './lines.ts'
+import { isStart, linesOf, type Measurement } from './lines.ts'
 import { type CaseName, caseNames, measureOrder } from './storage-cases.ts'
 import { type Outcome, type SuiteOptions, turnOf } from './suite-options.ts'
 
@@ -117,9 +117,9 @@ async function startServer({ root, modulePath, dir }: SuiteOptions): Promise<Bro
 }
 
 /** Without their `-in-worker`. */
-function casesAt({ cases }: SuiteOptions, place: Place): (CaseName | 'start')[] {
+function casesAt({ cases }: SuiteOptions, place: Place): BrowserCase[] {
   const here = cases.filter(name => name.endsWith(inWorker) === (place === 'worker'))
-  return here.map(name => name.replace(inWorker, '') as CaseName | 'start')
+  return here.map(name => name.replace(inWorker, '') as BrowserCase)
 }
 
 interface Turn {
@@ -136,23 +136,24 @@ async function takeTurn(turn: Turn): Promise<void> {
   const { options, place } = turn
   const cases = casesAt(options, place)
   const profileDir = join(options.dir, 'profile')
-  const measuredCases = cases.filter(name => name === 'bulk-load' || isMeasured(name))
-  if (measuredCases.length > 0 || cases.includes('start')) {
+  const forget = (): void => rmSync(profileDir, { recursive: true, force: true, maxRetries: 10 })
+  forget()
+  if (cases.some(name => name !== 'crash-start')) {
+    // A page of its own for each, as at the next visit; `start` opens the store before anything else has changed it.
     await inProfile(turn, profileDir, async browser => {
-      await perform(turn, browser.page, 'measure', measuredCases)
-      if (cases.includes('start')) await perform(turn, await browser.newPage(), 'reopen', [])
+      await perform(turn, browser.page, 'load', cases)
+      if (cases.includes('start')) await perform(turn, await browser.newPage(), 'reopen', ['start'])
+      if (cases.some(isMeasured)) await perform(turn, await browser.newPage(), 'measure', cases)
     })
-    rmSync(profileDir, { recursive: true, force: true })
+    forget()
   }
   if (!cases.includes('crash-start')) return
-  await inProfile(turn, profileDir, async browser => {
-    await writeUntilKilled(turn, browser)
-  })
+  await inProfile(turn, profileDir, browser => writeUntilKilled(turn, browser))
   await inProfile(turn, profileDir, browser => perform(turn, browser.page, 'reopen', ['crash-start']))
-  rmSync(profileDir, { recursive: true, force: true })
+  forget()
 }
 
-const isMeasured = (name: string): name is CaseName => (measureOrder as readonly string[]).includes(name)
+const isMeasured = (name: string): boolean => (measureOrder as readonly string[]).includes(name)
 
 async function inProfile(turn: Turn, profileDir: string, use: (browser: Browser) => Promise<void>): Promise<void> {
   const browser = await launch(turn, profileDir)
@@ -163,7 +164,12 @@ async function inProfile(turn: Turn, profileDir: string, use: (browser: Browser)
   }
 }
 
-async function perform(turn: Turn, page: Page, kind: BrowserTask['kind'], cases: readonly CaseName[]): Promise<void> {
+async function perform(
+  turn: Turn,
+  page: Page,
+  kind: BrowserTask['kind'],
+  cases: readonly BrowserCase[],
+): Promise<void> {
   const { engine, place, round } = turn
   const { records, seconds } = turn.options
   const task: BrowserTask = { kind, place, engine, cases, records, round, seconds }
@@ -255,5 +261,7 @@ async function launch(turn: Turn, profileDir: string): Promise<Browser> {
 function noteMeasured({ options, results, place }: Turn, report: Extract<BrowserReport, { type: 'measured' }>): void {
   const name = place === 'worker' ? report.case + inWorker : report.case
   results.push({ case: name, engine: report.engine, measured: report.measured })
-  options.progress(`  ${report.engine} ${name}: ${Math.round(report.measured.opsPerSecond)}/s`)
+  const { opsPerSecond, p50Ms } = report.measured
+  const figure = isStart(name) ? `${Math.round(p50Ms)} ms` : `${Math.round(opsPerSecond)}/s`
+  options.progress(`  ${report.engine} ${name}: ${figure}`)
 }

@@ -1,7 +1,6 @@
 /** A task, in the realm from which the engine is called: `storage-child.ts` for browsers. */
 import { summary } from '../measure.ts'
 import { byteArrays, Records, randomOf, uniform } from '../records.ts'
-import { type CaseName, measureOrder } from '../storage-cases.ts'
 import { load, measureCases, writersOfCrash } from '../storage-run.ts'
 import { createDexieEngine } from './stores/dexie.ts'
 import type { Engine } from './stores/engine.ts'
@@ -19,6 +18,8 @@ const engines: Readonly<Record<string, (place: Place) => Promise<Engine>>> = {
   pglite: createPgliteEngine,
 }
 
+const tasks = { load: loadAll, measure: measureLoaded, 'write-until-killed': writeUntilKilled, reopen }
+
 type Tell = (report: BrowserReport) => Promise<void>
 
 /** So many records are loaded for practice before loading is measured. */
@@ -27,7 +28,7 @@ const practiceRecords = 5000
 export async function runTask(task: BrowserTask, tell: Tell): Promise<Ending> {
   try {
     const engine = await engines[task.engine]!(task.place)
-    await { measure: measureAll, 'write-until-killed': writeUntilKilled, reopen }[task.kind](task, engine, tell)
+    await tasks[task.kind](task, engine, tell)
     return { type: 'done' }
   } catch (error) {
     const { message = String(error), stack = '' } = error instanceof Error ? error : {}
@@ -35,27 +36,29 @@ export async function runTask(task: BrowserTask, tell: Tell): Promise<Ending> {
   }
 }
 
-async function measureAll(task: BrowserTask, engine: Engine, tell: Tell): Promise<void> {
-  const { round, seconds } = task
-  const wanted = (name: CaseName): boolean => task.cases.includes(name)
+async function loadAll(task: BrowserTask, engine: Engine, tell: Tell): Promise<void> {
   const records = new Records(task.records, byteArrays)
-  if (wanted('bulk-load')) {
+  const isMeasured = task.cases.includes('bulk-load')
+  if (isMeasured) {
     const practice = await engine.open('practice')
     await load(practice, records, Math.min(practiceRecords, records.count))
     await practice.close()
   }
-  const loading = await engine.open('store')
-  const loaded = await load(loading, records, records.count)
-  if (wanted('bulk-load')) await tell({ type: 'measured', case: 'bulk-load', engine: task.engine, measured: loaded })
-  await loading.close()
-  if (!measureOrder.some(wanted)) return
+  const store = await engine.open('store')
+  const measured = await load(store, records, records.count)
+  if (isMeasured) await tell({ type: 'measured', case: 'bulk-load', engine: task.engine, measured })
+  await store.close()
+}
+
+async function measureLoaded(task: BrowserTask, engine: Engine, tell: Tell): Promise<void> {
+  const { round, seconds } = task
   const store = await engine.open('store')
   await measureCases({
     store,
-    records,
+    records: new Records(task.records, byteArrays),
     round,
     seconds,
-    wanted,
+    wanted: name => task.cases.includes(name),
     isRaw: false,
     onMeasured: (name, measured, isTogether) =>
       tell({ type: 'measured', case: name, engine: isTogether ? `${task.engine}-transaction` : task.engine, measured }),
@@ -90,8 +93,12 @@ async function reopen(task: BrowserTask, engine: Engine, tell: Tell): Promise<vo
   for (let record = 0; record < records.count; record += Math.ceil(records.count / 500)) {
     records.check(record, await store.get(records.key(record)), true)
   }
-  const name = task.cases.includes('crash-start') ? 'crash-start' : 'start'
   const measured = summary(duration, duration[0]! / 1000, 1)
-  await tell({ type: 'measured', case: name, engine: task.engine, measured })
+  await tell({
+    type: 'measured',
+    case: task.cases.includes('crash-start') ? 'crash-start' : 'start',
+    engine: task.engine,
+    measured,
+  })
   await store.close()
 }

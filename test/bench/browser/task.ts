@@ -5,12 +5,14 @@ import type { CaseName } from '../storage-cases.ts'
 /** Where the calls come from: the page, or the worker that the engine runs in. */
 export type Place = 'page' | 'worker'
 
+export type BrowserCase = Exclude<CaseName, 'disk'> | 'start'
+
 export interface BrowserTask {
-  /** Load and measure; load and write until the browser is killed; open what is there. */
-  readonly kind: 'measure' | 'write-until-killed' | 'reopen'
+  /** Load a store; open it and measure the cases; load and write until the browser is killed; open what is there. */
+  readonly kind: 'load' | 'measure' | 'write-until-killed' | 'reopen'
   readonly place: Place
   readonly engine: string
-  readonly cases: readonly CaseName[]
+  readonly cases: readonly BrowserCase[]
   readonly records: number
   readonly round: number
   readonly seconds: number
