@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { ClassicLevel } from 'classic-level'
 import type { open as openLmdbDatabase } from 'lmdb'
+import { createRecords, getRecord, putRecord, scanRecords } from './sql.ts'
 import { NotInstalled, type OpenedFrom, type Row, type Store, together } from './store.ts'
 
 /** What is used of better-sqlite3. */
@@ -84,16 +85,16 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   }
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
-  db.exec('CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID')
-  const put = db.prepare('INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value')
-  const get = db.prepare('SELECT value FROM records WHERE key = ?')
-  const scan = db.prepare('SELECT key, value FROM records WHERE key >= ? ORDER BY key LIMIT ?')
+  db.exec(createRecords)
+  const put = db.prepare(putRecord)
+  const get = db.prepare(getRecord)
+  const scan = db.prepare(scanRecords)
   const batch = db.transaction((rows: readonly { key: Buffer; value: Buffer }[]) => {
     for (const { key, value } of rows) put.run(key, value)
   })
   return {
     put: (key, value) => put.run(key, value),
-    putTogether: together(batch),
+    putTogether: together(batch, setImmediate),
     get: key => (get.get(key) as Row | undefined)?.value,
     scan: (start, limit) => scan.all(start, limit),
     row: scanned => scanned as Row,
@@ -149,7 +150,7 @@ export function openRaw({ dir }: OpenedFrom): Store {
   }
   return {
     put: (key, value) => write([{ key, value }]),
-    putTogether: together(write),
+    putTogether: together(write, setImmediate),
     get: none,
     scan: none,
     row: none,
