@@ -201,6 +201,11 @@ export interface Status {
     misses: number
     evictions: number
     writeBacks: number
+    /** Bloom filters of pages that are not in memory; at most an eighth of `bytesMax`, and not counted in it. */
+    filterBytes: number
+    /** Reads of a page that a filter made needless, and those that it should have. */
+    readsSpared: number
+    falsePositives: number
   }
   log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }

@@ -6,6 +6,7 @@
  *   overflow.ts                long values and keys
  *   tree-read.ts               gets and scans
  *   tree-change.ts             one change: splits, merges, borrowing
+ *   leaf-filters.ts            what a leaf that is not in memory surely does not have
  *   tree-snapshots.ts          what readers of an older state see
  *   btree-verify.ts            walks everything
  *
@@ -23,6 +24,7 @@ import { HarmonyError } from '../base/errors.ts'
 import { TreeVerification } from './btree-verify.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import type { Change, Row, Visit } from './engine.ts'
+import type { FilterStatus } from './leaf-filters.ts'
 import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { TreeChange } from './tree-change.ts'
@@ -139,6 +141,11 @@ export class BTree implements TreeReader {
 
   closeMemo(memo: ReadMemo): void {
     this.core.chains.memos.delete(memo)
+  }
+
+  /** Undefined where the cache is too small for any. */
+  filterStatus(): FilterStatus | undefined {
+    return this.core.filters?.status()
   }
 
   /** Walks the whole tree; nothing may change it meanwhile. */

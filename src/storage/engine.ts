@@ -71,6 +71,11 @@ export interface EngineStatus {
     readonly misses: number
     readonly evictions: number
     readonly writeBacks: number
+    /** Of Bloom filters; besides `bytesMax`. */
+    readonly filterBytes: number
+    /** Reads of a page that a filter made needless, and those that it should have. */
+    readonly readsSpared: number
+    readonly falsePositives: number
   }
   readonly pages: {
     readonly pageBytes: number

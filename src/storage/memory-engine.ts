@@ -13,7 +13,18 @@ import type { Completion, Done } from '../platform.ts'
 import type { Change, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
 
-const noCache = { bytesMax: 0, bytes: 0, dirtyBytes: 0, hits: 0, misses: 0, evictions: 0, writeBacks: 0 }
+const noCache = {
+  bytesMax: 0,
+  bytes: 0,
+  dirtyBytes: 0,
+  hits: 0,
+  misses: 0,
+  evictions: 0,
+  writeBacks: 0,
+  filterBytes: 0,
+  readsSpared: 0,
+  falsePositives: 0,
+}
 const noPages = { pageBytes: 0, fileBytes: 0, usedBytes: 0, bytesWritten: 0, checkpoints: 0 }
 
 export class MemoryEngine implements Engine {

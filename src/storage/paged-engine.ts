@@ -244,6 +244,7 @@ export class PagedEngine implements Engine {
   status(): EngineStatus {
     const { hits, misses, evictions, writeBacks, frames, resident, dirty } = this.pool.status()
     const { pageBytes } = this.pool
+    const filters = this.tree.filterStatus()
     const { fileBytes, usedBytes, checkpoint, bytesWritten } = this.store.stats
     const cache = {
       bytesMax: frames * pageBytes,
@@ -253,6 +254,9 @@ export class PagedEngine implements Engine {
       misses,
       evictions,
       writeBacks,
+      filterBytes: filters?.bytes ?? 0,
+      readsSpared: filters?.spared ?? 0,
+      falsePositives: filters?.falsePositives ?? 0,
     }
     const pages = { pageBytes, fileBytes, usedBytes, bytesWritten, checkpoints: checkpoint }
     return { keys: this.keys, bytes: this.bytes, cache, pages }

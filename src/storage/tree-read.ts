@@ -7,6 +7,25 @@ import { levelsMax, type TreeCore } from './tree-core.ts'
 import { TreeRow } from './tree-row.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
+const absent = -1
+/** Leaves that a scan which had to wait before will want, after the first. */
+const leavesAhead = 4
+
+/** As `leafFor`, for a key; -1 where the leaf need not be read: it does not have it. */
+function leafOf(core: TreeCore, root: PageId, snapshot: TreeSnapshot | undefined, key: Uint8Array): number {
+  const { pages } = core
+  let page = root
+  for (let level = 0; level < levelsMax; level++) {
+    const base = core.node(snapshot === undefined ? page : snapshot.resolve(page)) * pages.pageBytes
+    if (pages.kind(base) === kindLeaf) return base
+    page = pages.child(base, pages.childPosition(base, key, core))
+    if (pages.level(base) === 1 && core.excludes(snapshot === undefined ? page : snapshot.resolve(page), key)) {
+      return absent
+    }
+  }
+  throw corrupt(root)
+}
+
 /** Offset in the arena of the leaf where the key belongs; without a key the first or the last leaf. */
 function leafFor(
   core: TreeCore,
@@ -20,10 +39,30 @@ function leafFor(
   for (let level = 0; level < levelsMax; level++) {
     const base = core.node(snapshot === undefined ? page : snapshot.resolve(page)) * pages.pageBytes
     if (pages.kind(base) === kindLeaf) return base
-    if (key !== undefined) page = pages.child(base, pages.childPosition(base, key, core))
-    else page = pages.child(base, last ? pages.count(base) - 1 : -1)
+    const position = key !== undefined ? pages.childPosition(base, key, core) : last ? pages.count(base) - 1 : -1
+    page = pages.child(base, position)
+    if (pages.level(base) === 1) readAhead(core, snapshot, base, position, last)
   }
   throw corrupt(root)
+}
+
+/** An operation that had to wait before will want the leaves that follow, too: they are brought in at the same time. */
+function readAhead(
+  core: TreeCore,
+  snapshot: TreeSnapshot | undefined,
+  base: number,
+  position: number,
+  reverse: boolean,
+): void {
+  const { pages, pool, chains } = core
+  if (!pool.waits || chains.memo === undefined) return
+  const count = pages.count(base)
+  for (let i = 1; i <= leavesAhead; i++) {
+    const next = reverse ? position - i : position + i
+    if (next < -1 || next >= count) return
+    const page = pages.child(base, next)
+    pool.prefetch(snapshot === undefined ? page : snapshot.resolve(page))
+  }
 }
 
 export function readKey(
@@ -32,9 +71,12 @@ export function readKey(
   snapshot: TreeSnapshot | undefined,
   key: Uint8Array,
 ): Uint8Array | undefined {
-  const base = leafFor(core, root, snapshot, key, false)
+  const base = leafOf(core, root, snapshot, key)
+  if (base === absent) return undefined
   const slot = core.pages.search(base, key, core)
-  return slot < 0 ? undefined : core.valueAt(base, slot)
+  if (slot >= 0) return core.valueAt(base, slot)
+  core.notFound(base)
+  return undefined
 }
 
 /** As `View.find` (`engine.ts`). */
@@ -44,9 +86,12 @@ export function findRow(
   snapshot: TreeSnapshot | undefined,
   key: Uint8Array,
 ): Row | undefined {
-  const base = leafFor(core, root, snapshot, key, false)
+  const base = leafOf(core, root, snapshot, key)
+  if (base === absent) return undefined
   const slot = core.pages.search(base, key, core)
-  return slot < 0 ? undefined : core.found.found(base, slot, key)
+  if (slot >= 0) return core.found.found(base, slot, key)
+  core.notFound(base)
+  return undefined
 }
 
 /** As `View.scan` (`engine.ts`). */
