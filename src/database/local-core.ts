@@ -19,9 +19,11 @@ import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
 export interface LocalCoreOptions {
   readonly platform: Platform
   readonly directory: Directory
-  /** For display: `memory`, `indexeddb`, or the directory's path. */
+  /** For display: `memory`, `opfs`, `indexeddb`, or the directory's path. */
   readonly storageKind: string
   readonly durability: 'strict' | 'relaxed'
+  /** What opening the storage has to tell. */
+  readonly events?: readonly DatabaseEvent[]
   /** Makes the ways to meet others that a join asks for. @throws HarmonyError VALIDATION */
   readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
   /** Memory for pages, in bytes. Default: 64 MiB. */
@@ -96,6 +98,7 @@ export class LocalCore implements Core {
     })
     this.latest = this.makeMirror()
     this.emit({ type: 'opened', storage: options.storageKind })
+    for (const event of options.events ?? []) this.emit(event)
     for (const message of store.repairs) this.emit({ type: 'repaired', message })
   }
 

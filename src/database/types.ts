@@ -177,7 +177,7 @@ export interface Cluster {
 
 export interface Status {
   storage: {
-    /** `memory`, `indexeddb`, or the directory's path. */
+    /** `memory`, `opfs`, `indexeddb`, or the directory's path. */
     kind: string
     logBytes: number
     keys: number
@@ -214,6 +214,8 @@ export interface Status {
 
 export type DatabaseEvent =
   | { type: 'opened'; storage: string }
+  /** The data was in another kind of storage of this browser until now. */
+  | { type: 'moved'; from: string; to: string }
   /** What recovery found and did, for example a torn tail that was cut. */
   | { type: 'repaired'; message: string }
   | { type: 'role'; role: ClusterStatus['role']; term: number }
@@ -225,7 +227,11 @@ export type DatabaseEvent =
 
 export interface OpenOptions {
   name: string
-  storage?: 'auto' | 'indexeddb' | 'memory' | { dir: string }
+  /**
+   * Browsers. `auto`: the origin private file system where it works (dedicated workers), else IndexedDB; a database that is in the other one is moved. A
+   * place that is named is used, and moved to. Node: `auto` is the directory `<name>.harmony`, or `{ dir }`. `memory`: nothing is kept.
+   */
+  storage?: 'auto' | 'opfs' | 'indexeddb' | 'memory' | { dir: string }
   /** Browsers. `auto`: a dedicated worker; `false`: on this thread; or a function that makes the worker (bundlers, strict CSP). */
   worker?: 'auto' | false | (() => unknown)
   /** The most memory for pages, in bytes, 1 MiB or more. Default: 64 MiB. The data may be many times as large. */
