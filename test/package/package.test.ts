@@ -208,8 +208,8 @@ describe('in a Vite app', () => {
           const title = await tab.title()
           return title.startsWith('{') ? JSON.parse(title) : title
         }
-        expect(await visit()).toEqual({ before: null, after: 1, refused: true, storage: 'indexeddb' })
-        expect(await visit()).toEqual({ before: 1, after: 2, refused: true, storage: 'indexeddb' })
+        expect(await visit()).toEqual({ before: null, after: 1, refused: true, storage: 'opfs' })
+        expect(await visit()).toEqual({ before: 1, after: 2, refused: true, storage: 'opfs' })
         expect(problems).toEqual([])
       } finally {
         await context.close()
