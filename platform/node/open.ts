@@ -50,11 +50,14 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 }
 
 export interface NodeOpenOptions
-  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'onEvent'> {}
+  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'onEvent'> {
+  /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
+  readonly checkpointBytes?: number
+}
 
 /** The core under `open`: for the command line, which also serves it to others. */
 export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
-  const { storage = 'auto', cacheBytes, durability = 'strict', onEvent } = options
+  const { storage = 'auto', cacheBytes, checkpointBytes, durability = 'strict', onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
   const keepAlive = new KeepAlive()
@@ -73,6 +76,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       directory,
       storageKind: dir ?? 'memory',
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
       durability: storage === 'memory' ? 'relaxed' : durability,
       rendezvous: join => {
         transport.configure(join.rtc)

@@ -15,6 +15,8 @@ import type { StoredFile } from './stored-file.ts'
 export interface FileHost {
   readonly full: boolean
   readonly synchronousReads: boolean
+  /** One more operation (`SimulatedDisk.operations`). False: the power is gone. */
+  step(): boolean
   takeSyncFailure(): boolean
   syncLatencyMs(): number
   readLatencyMs(): number
@@ -50,7 +52,7 @@ class OpenFile {
 
   /** May the process still change the file? A write that finds no space is the end of it. */
   writable(growing: boolean): boolean {
-    if (!this.owned || this.death !== undefined) return false
+    if (!this.owned || this.death !== undefined || !this.host.step()) return false
     if (growing && this.host.full) {
       this.death = new HarmonyError(
         'QUOTA',
@@ -73,12 +75,13 @@ class OpenFile {
     if (refusal !== undefined) return this.later(this.syncs, 'refused sync', 0, () => done(refusal))
     const { position } = this.stored
     this.later(this.syncs, 'sync', this.host.syncLatencyMs(), () => {
+      if (!this.host.step()) return
       this.death ??= this.host.takeSyncFailure()
         ? new HarmonyError('STORAGE_LOST', `a sync of ${this.name} failed: open the database again`)
         : undefined
       if (this.death !== undefined) return done(this.death)
       this.stored.settle(position)
-      done(undefined)
+      if (this.host.step()) done(undefined)
     })
   }
 

@@ -25,6 +25,8 @@ export interface DiskOptions {
 
 export const defaultDiskOptions: DiskOptions = { syncMsMin: 0.1, syncMsMax: 2, slowSyncEvery: 50, reads: undefined }
 
+export type DiskFault = 'powerLoss' | 'full'
+
 const nameForm = /^[a-z0-9-]{1,32}$/
 
 export class SimulatedDisk implements FileHost {
@@ -33,11 +35,15 @@ export class SimulatedDisk implements FileHost {
   readonly synchronousReads: boolean
   /** While true, nothing can be written any more. */
   full = false
+  /** Writes and cuts so far, and twice each sync that came to its end: before it counts, and before the process hears of it. */
+  operations = 0
   private readonly scheduler: Scheduler
   private readonly random: SeededRandom
   private readonly files = new Map<string, StoredFile>()
   private holder: SimulatedDirectory | undefined
   private syncFailures = 0
+  private fault: { readonly at: number; readonly kind: DiskFault } | undefined
+  private withoutPower = false
 
   constructor(scheduler: Scheduler, name: string, options: Partial<DiskOptions> = {}) {
     this.scheduler = scheduler
@@ -64,12 +70,28 @@ export class SimulatedDisk implements FileHost {
     this.syncFailures += count
   }
 
+  /**
+   * Just before the so many-th operation from now (1: the next), in this life or a later one, the disk is full or loses its power. Without power nothing reaches it
+   * and no sync ends any more: the test that sees `powerLost` crashes the process once the event that is running is over.
+   */
+  strike(operations: number, kind: DiskFault): void {
+    assert(operations >= 1, 'what has happened cannot be struck')
+    this.fault = { at: this.operations + operations, kind }
+  }
+
+  get powerLost(): boolean {
+    return this.withoutPower
+  }
+
   /** The process is gone. `lost`: the power as well, and with it what was not synced. */
   crash(cache: 'lost' | 'kept'): void {
     this.holder = undefined
+    this.withoutPower = false
+    // By the place of the crash: crashes that are one write apart leave different things.
+    const random = this.scheduler.random(`crash of disk ${this.name} after ${this.operations}`)
     for (const [name, file] of this.files) {
       if (cache === 'kept') file.keepAll()
-      else if (!file.crash(this.random)) this.files.delete(name)
+      else if (!file.crash(random)) this.files.delete(name)
     }
   }
 
@@ -94,6 +116,15 @@ export class SimulatedDisk implements FileHost {
     readonly end: number
   }[] {
     return [...this.files].map(([name, { kind, current }]) => ({ name, kind, start: current.start, end: current.end }))
+  }
+
+  step(): boolean {
+    this.operations++
+    if (this.operations === this.fault?.at) {
+      if (this.fault.kind === 'full') this.full = true
+      else this.withoutPower = true
+    }
+    return !this.withoutPower
   }
 
   takeSyncFailure(): boolean {

@@ -160,6 +160,11 @@ export function openStore({ directory, platform, cacheBytes }: StoreOptions, don
 
 type Logged = Omit<Store, 'engine'>
 
+function lost(what: string): { readonly ok: false; readonly error: HarmonyError } {
+  const remedy = 'Restore this store from a backup, or delete it and let the peer join again as a new one.'
+  return { ok: false, error: new HarmonyError('CORRUPT', `${what}: it was lost or replaced. ${remedy}`) }
+}
+
 /** Who this is, and what its log holds; both are begun where there are none. */
 function openLog(directory: Directory, random: Random, done: Completion<Logged>): void {
   directory.openPages(storeFiles.pages, pages => {
@@ -193,10 +198,11 @@ function openLog(directory: Directory, random: Random, done: Completion<Logged>)
           if (current !== undefined && restored !== undefined) {
             return done({ ok: true, value: { ...base, identity: makeIdentity(current.identitySeed), restored } })
           }
-          if (current !== undefined && current.durableLsn > 0) {
-            const message = 'the log is empty though the superblock says that it was written: it was lost or replaced'
-            return done({ ok: false, error: new HarmonyError('CORRUPT', message) })
+          // A founding writes the superblock first, and no checkpoint before the log has its beginning.
+          if (current !== undefined && (current.durableLsn > 0 || current.root !== undefined)) {
+            return done(lost('the log is empty though the superblock says that it was written'))
           }
+          if (restored !== undefined) return done(lost('the page file is empty though the log is not'))
           found(base, current, random, done)
         })
       })
@@ -204,7 +210,10 @@ function openLog(directory: Directory, random: Random, done: Completion<Logged>)
   })
 }
 
-/** A new store: identity first, then a cluster of one, so that a crash in between leaves a store that is simply founded again. */
+/**
+ * A new store: identity first, then a cluster of one, so that a crash in between leaves a store that is simply founded again; then the
+ * mark in the superblock that there is a log, so that one that is lost later is not taken for one that never was.
+ */
 function found(
   base: Omit<Logged, 'identity' | 'restored'>,
   current: Superblock | undefined,
@@ -215,7 +224,8 @@ function found(
   if (current === undefined) random.fill(seed)
   const identity = makeIdentity(seed)
   const cluster = clusterId(randomId(random))
-  base.superblock.write({ identitySeed: seed, peerId: identity.id, durableLsn: lsn(0), clean: false }, error => {
+  const fields = { identitySeed: seed, peerId: identity.id, clean: false }
+  base.superblock.write({ ...fields, durableLsn: lsn(0) }, error => {
     if (error !== undefined) return done({ ok: false, error })
     const birth = sole(identity.id)
     writeBirth(base.wal, cluster, birth)
@@ -223,9 +233,10 @@ function found(
       if (failed !== undefined) return done({ ok: false, error: failed })
       const hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
       const log = { hardState, lastIndex: index(0), termRuns: [], configurations: [], birth }
-      done({
-        ok: true,
-        value: { ...base, identity, restored: { group: group0, cluster, log, positions: new Positions() } },
+      const restored = { group: group0, cluster, log, positions: new Positions() }
+      base.superblock.write({ ...fields, durableLsn: base.wal.durableLsn }, unmarked => {
+        if (unmarked !== undefined) done({ ok: false, error: unmarked })
+        else done({ ok: true, value: { ...base, identity, restored } })
       })
     })
   })

@@ -1,5 +1,5 @@
 /** `open` in Node: a directory that keeps what was acknowledged, refuses what it should refuse, and lets the process go. */
-import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Database, type DatabaseEvent, isHarmonyError, type OpenOptions, open } from '../../platform/node/entry.ts'
 import { type Bundle, bundle, runText, type TemporaryFolder, temporaryFolder, Watched } from './cli-kit.ts'
@@ -23,6 +23,14 @@ async function refusal(opening: Promise<Database>): Promise<{ code: string; mess
   }
   throw new Error('it was opened')
 }
+
+let built: Bundle
+
+beforeAll(async () => {
+  built = await bundle()
+})
+
+afterAll(() => built.remove())
 
 beforeEach(() => {
   folder = temporaryFolder()
@@ -146,6 +154,39 @@ describe('pitfall 44: files that are not as they should be', () => {
     expect(await again.scan().toArray()).toHaveLength(50)
   })
 
+  test('a page file, or a log, that is gone or empty while the other one is there: CORRUPT, never a new database', async () => {
+    const db = await openIn('db')
+    await db.put('a', 1)
+    // Enough for a checkpoint at the end.
+    await db.put('large', new Uint8Array(100_000))
+    await db.close()
+    for (const path of [folder.in('db/pages.pages'), logOf('db')]) {
+      const whole = readFileSync(path)
+      truncateSync(path, 0)
+      expect((await refusal(openIn('db'))).code, path).toBe('CORRUPT')
+      rmSync(path)
+      expect((await refusal(openIn('db'))).code, path).toBe('CORRUPT')
+      writeFileSync(path, whole)
+      for (const name of readdirSync(folder.in('db'))) if (name.endsWith('.new')) rmSync(folder.in(`db/${name}`))
+    }
+    expect(await (await openIn('db')).get('a')).toBe(1)
+  })
+
+  test.each([
+    { puts: 2, checkpointBytes: 1_000_000 },
+    { puts: 400, checkpointBytes: 8_192 },
+  ])(
+    'a log that is gone after a kill behind $puts puts: CORRUPT, never an empty database',
+    async ({ puts, checkpointBytes }) => {
+      const child = new Watched(built.childPuts, [folder.in('db'), '10000', '1', String(checkpointBytes)])
+      await child.line(line => (line === String(puts) ? true : undefined), `put ${puts}`)
+      child.process.kill('SIGKILL')
+      await child.ended()
+      rmSync(logOf('db'))
+      expect((await refusal(openIn('db'))).code).toBe('CORRUPT')
+    },
+  )
+
   test('garbage in place of the log, of the superblock or of the mark: CORRUPT', async () => {
     const db = await openIn('db')
     await db.put('a', 1)
@@ -244,14 +285,6 @@ describe('options', () => {
 })
 
 describe('processes', () => {
-  let built: Bundle
-
-  beforeAll(async () => {
-    built = await bundle()
-  })
-
-  afterAll(() => built.remove())
-
   test.each([
     { writers: 1, after: 137 },
     { writers: 1, after: 611 },
