@@ -186,6 +186,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     adopt: (remote, connection) => core.adopt(remote, connection),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
+    compact: () => keepAlive.during(() => core.compact()),
     mirror: () => core.mirror(),
     subscribe: listener => core.subscribe(listener),
     events: listener => core.events(listener),

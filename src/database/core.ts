@@ -77,6 +77,7 @@ export interface Core {
   adopt(remote: string, connection: unknown): Promise<void>
   transferLeadership(to: string | undefined): Promise<void>
   partition(cut: boolean): void
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }>
   /** The latest pushed state; synchronous everywhere. */
   mirror(): CoreMirror
   /** Calls at once with the present state, then with every later one. */

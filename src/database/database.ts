@@ -196,6 +196,16 @@ class CoreDatabase implements Database {
     return this.core.mirror().status
   }
 
+  /**
+   * Gives the space of deleted data back to the host, a little at a time beside reads and writes.
+   * @throws QUOTA, STORAGE_LOST, CORRUPT, CLOSED.
+   */
+  async compact(): Promise<{ bytesBefore: number; bytesAfter: number }> {
+    this.assertOpen()
+    const { bytesBefore, bytesAfter } = await this.core.compact()
+    return { bytesBefore, bytesAfter }
+  }
+
   /** Ends what is in flight (it rejects with CLOSED) and lets go of the storage. Calling it again waits for the same end. */
   close(): Promise<void> {
     this.closing ??= this.core.close().finally(this.onClosed)

@@ -11,7 +11,7 @@ import { openStore, type Store } from '../cluster/store.ts'
 import { headBytes, parseVersion, timestampOf, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
-import type { EngineSnapshot, View } from '../storage/engine.ts'
+import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
@@ -199,8 +199,13 @@ export class LocalCore implements Core {
     this.peer.partition(cut)
   }
 
+  async compact(): Promise<Compacted> {
+    return outcome<Compacted>(done => this.peer.clients.compact(done))
+  }
+
+  /** The numbers as they are now: reads and checkpoints change them too, and are no news to push. */
   mirror(): CoreMirror {
-    return this.latest
+    return { ...this.latest, status: this.storageStatus(this.peer.status()) }
   }
 
   subscribe(listener: (mirror: CoreMirror) => void): () => void {

@@ -95,6 +95,11 @@ export interface Database extends Reader, AsyncDisposable {
   batch(ops: readonly Op[], options?: WriteOptions & { check?: readonly Check[] }): Promise<Committed>
   readonly cluster: Cluster
   status(): Status
+  /**
+   * Gives what deleted data took on the disk back to the host; without it, that space is used again. Goes on beside reads and writes. Bytes of the file
+   * that holds the pages; the log is another one.
+   */
+  compact(): Promise<{ bytesBefore: number; bytesAfter: number }>
   close(): Promise<void>
 }
 

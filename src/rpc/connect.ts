@@ -132,6 +132,10 @@ class RemoteCore implements Core {
     await this.call(() => this.service.adopt(remote, lent))
   }
 
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }> {
+    return this.call(() => this.service.compact())
+  }
+
   transferLeadership(to: string | undefined): Promise<void> {
     return this.call(() => this.service.transferLeadership(to))
   }

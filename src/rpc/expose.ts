@@ -77,6 +77,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
     adopt: (remote, lent) => enveloped(async () => (await core()).adopt(remote, lent)),
     transferLeadership: to => enveloped(async () => (await core()).transferLeadership(to)),
     partition: cut => enveloped(async () => (await core()).partition(cut)),
+    compact: () => enveloped(async () => (await core()).compact()),
     close: () => enveloped(async () => (await core()).close()),
   }
   port.addEventListener('close', () => {

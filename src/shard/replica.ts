@@ -7,7 +7,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, term, timestamp } from '../base/ids.ts'
-import type { Clock, Done } from '../platform.ts'
+import type { Clock, Completion, Done } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
@@ -24,7 +24,7 @@ import type {
   Ready,
   RestoredLog,
 } from '../raft/types.ts'
-import type { Engine } from '../storage/engine.ts'
+import type { Compacted, Engine } from '../storage/engine.ts'
 import type { Wal } from '../storage/wal.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
 import { stampBody } from './command.ts'
@@ -201,6 +201,9 @@ export class Replica {
   stop(): void {
     this.stopped = true
     this.waiting = []
+    const wanted = this.checkpointsWanted
+    this.checkpointsWanted = []
+    for (const done of wanted) done(new HarmonyError('CLOSED', 'no checkpoint was made: the replica was stopped'))
   }
 
   private fail(error: unknown): void {
@@ -330,6 +333,14 @@ export class Replica {
     this.startCheckpoint()
   }
 
+  /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */
+  compact(done: Completion<Compacted>): void {
+    this.host.engine.compact(next => {
+      if (this.stopped) next(new HarmonyError('CLOSED', 'the database was closed, or began another history, meanwhile'))
+      else this.checkpoint(next)
+    }, done)
+  }
+
   private startCheckpoint(): void {
     const { engine } = this.host
     if (this.stopped || this.applying) return
@@ -340,6 +351,7 @@ export class Replica {
     this.checkpointsWanted = []
     this.writeCheckpoint(error => {
       if (error !== undefined && !this.stopped) this.fail(error)
+      else if (!this.stopped) this.host.onProgress()
       for (const done of dones) done(error)
     })
   }

@@ -57,6 +57,11 @@ export interface Update<T> {
   readonly result: T
 }
 
+export interface Compacted {
+  readonly bytesBefore: number
+  readonly bytesAfter: number
+}
+
 export interface EngineStatus {
   readonly keys: number
   /** Of keys and values. */
@@ -110,6 +115,11 @@ export interface Engine {
    * is asked once, before the checkpoint comes into force. Updates go on meanwhile. One at a time, and not while an update is being made.
    */
   checkpoint(note: Uint8Array, logDurable: (done: Done) => void, done: Done): void
+  /**
+   * Gives free space of the file back to the host, a little at a time. `checkpoint` makes one, as the owner does. Completes with bytes of the file before and
+   * after.
+   */
+  compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void
   /**
    * Back to empty, applied 0 (a peer that gives up its own history to join another's). What is under way goes on over the empty state, or ends
    * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).

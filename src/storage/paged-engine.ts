@@ -19,9 +19,10 @@ import { type Index, index } from '../base/ids.ts'
 import type { Clock, Completion, Done, Result } from '../platform.ts'
 import { BTree, type TreeBatch, type TreeReader } from './btree.ts'
 import { BufferPool, framesMin } from './buffer-pool.ts'
-import type { Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
+import type { Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import type { PageId } from './page-source.ts'
 import type { OpenedPageStore, PageStore } from './page-store.ts'
+import { compact } from './page-store-compact.ts'
 import { PageWaits } from './page-waits.ts'
 import type { PolicyName } from './replacement.ts'
 
@@ -220,6 +221,10 @@ export class PagedEngine implements Engine {
         })
       },
     )
+  }
+
+  compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void {
+    compact(this.store, { checkpoint }, done)
   }
 
   reset(): void {

@@ -125,6 +125,10 @@ export class MemoryCore implements Core {
     })
   }
 
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }> {
+    return this.run(() => ({ bytesBefore: 0, bytesAfter: 0 }))
+  }
+
   partition(cut: boolean): void {
     this.cut = cut
     this.push()

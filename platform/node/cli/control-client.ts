@@ -125,6 +125,8 @@ class ControlClient implements ControlledCore {
   adopt = refused
   transferLeadership = refused
   partition(): void {}
+  compact = (): Promise<never> =>
+    Promise.reject(new HarmonyError('VALIDATION', 'a peer runs on this directory: stop it, then compact'))
 
   close(): Promise<void> {
     this.end(new HarmonyError('CLOSED', 'the connection was closed'))
