@@ -352,6 +352,19 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true
 }
 
+/** Index of the first byte of bytes[from, to) that is not zero; `to` where all are. */
+export function firstNonZero(bytes: Uint8Array, from: number, to: number): number {
+  let at = from
+  while (at < to && ((bytes.byteOffset + at) & 3) !== 0) if (bytes[at++] !== 0) return at - 1
+  if (at >= to) return to
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (to - at) >>> 2)
+  let word = 0
+  while (word < words.length && words[word] === 0) word++
+  at += 4 * word
+  while (at < to && bytes[at] === 0) at++
+  return at
+}
+
 /** Bytes[from, to) in a plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view, and for few bytes it is slow. */
 export function copyBytes(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Array {
   const length = to - from
