@@ -80,9 +80,9 @@ Cases
   get, get-absent   one caller, uniform keys that are there, and that are not
   scan-100          the 100 records from a key on, materialised
   ycsb-a … ycsb-f   64 callers, Zipf keys (0.99), durable writes
+  get-8x            as get, with a cache of an eighth of the data (lmdb cannot be told: it maps the whole file)
   crash-start       kill -9 (of the browser) while 64 callers write; from opening to the first answered get
   disk              bytes that the files take after loading and closing (the times are those of closing)
-  Not there yet: a data set eight times the cache. HarmonyDB has no cacheBytes to set.
 
 Keys have 16 bytes, values 100 that compress to about half. Every value that is read is checked.`
 

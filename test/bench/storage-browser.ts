@@ -14,7 +14,9 @@ import { type CaseName, caseNames, measureOrder } from './storage-cases.ts'
 import { type Outcome, type SuiteOptions, turnOf } from './suite-options.ts'
 
 const inWorker = '-in-worker'
-const placedCases: readonly CaseName[] = caseNames.filter(name => name !== 'crash-start' && name !== 'disk')
+const placedCases: readonly CaseName[] = caseNames.filter(
+  name => name !== 'crash-start' && name !== 'disk' && name !== 'get-8x',
+)
 
 export const browserCaseNames: readonly string[] = [
   ...placedCases,

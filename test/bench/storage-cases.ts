@@ -17,6 +17,7 @@ export const caseNames = [
   'ycsb-d',
   'ycsb-e',
   'ycsb-f',
+  'get-8x',
   'crash-start',
   'disk',
 ] as const

@@ -5,9 +5,9 @@ import type * as Package from '../../../platform/node/entry.ts'
 import { harmonyStore } from './harmonydb-store.ts'
 import { NotInstalled, type OpenedFrom, type Store } from './store.ts'
 
-export async function openHarmony({ dir, modulePath }: OpenedFrom): Promise<Store> {
+export async function openHarmony({ dir, modulePath, cacheBytes }: OpenedFrom): Promise<Store> {
   if (!existsSync(modulePath)) throw new NotInstalled(`${modulePath} is not there: npm run build`)
   const { open } = (await import(pathToFileURL(modulePath).href)) as typeof Package
-  const db = await open({ name: 'bench', storage: { dir } })
+  const db = await open({ name: 'bench', storage: { dir }, ...(cacheBytes === undefined ? {} : { cacheBytes }) })
   return harmonyStore(db)
 }

@@ -71,7 +71,7 @@ export function openLmdb({ dir, root }: OpenedFrom): Store {
   }
 }
 
-export function openSqlite({ dir, root }: OpenedFrom): Store {
+export function openSqlite({ dir, root, cacheBytes }: OpenedFrom): Store {
   const Database = load(root, 'better-sqlite3') as new (path: string) => Sqlite
   let db: Sqlite
   try {
@@ -85,6 +85,7 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   }
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
+  if (cacheBytes !== undefined) db.pragma(`cache_size = -${Math.ceil(cacheBytes / 1024)}`)
   db.exec(createRecords)
   const put = db.prepare(putRecord)
   const get = db.prepare(getRecord)
@@ -103,10 +104,10 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   }
 }
 
-export async function openLevel({ dir, root }: OpenedFrom): Promise<Store> {
+export async function openLevel({ dir, root, cacheBytes }: OpenedFrom): Promise<Store> {
   const { ClassicLevel: Level } = load(root, 'classic-level') as { ClassicLevel: typeof ClassicLevel }
   const db = new Level<Buffer, Buffer>(dir, { keyEncoding: 'buffer', valueEncoding: 'buffer' })
-  await db.open()
+  await db.open(cacheBytes === undefined ? {} : { cacheSize: cacheBytes })
   const durably = { sync: true }
   return {
     put: (key, value) => db.put(key, value, durably),

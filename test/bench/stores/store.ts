@@ -25,6 +25,8 @@ export interface OpenedFrom {
   readonly dir: string
   /** The checkout. */
   readonly root: string
+  /** The most that the engine may keep in memory of its data, where it can be told; else its default. */
+  readonly cacheBytes?: number
   /** Of HarmonyDB: what is imported. */
   readonly modulePath: string
 }
