@@ -80,6 +80,7 @@ export class Replica {
   /** Committed entries are being applied; they wait for pages, perhaps. */
   private applying = false
   private checkpointsWanted: Done[] = []
+  private awaitingCheckpoint = false
   private stopped = false
   /** The newest hard state with only a newer commit index: written with the next record that must be written anyway. */
   private lazyHardState: HardState | undefined
@@ -345,8 +346,12 @@ export class Replica {
     const { engine } = this.host
     if (this.stopped || this.applying) return
     if (this.checkpointsWanted.length === 0 && engine.uncheckpointedBytes < this.host.checkpointBytes) return
-    // Perhaps one of the history that this peer had before.
-    if (engine.checkpointing) return engine.whenIdle(() => this.startCheckpoint())
+    if (engine.checkpointing) {
+      // Perhaps one of the history that this peer had before.
+      if (!this.awaitingCheckpoint) engine.whenIdle(() => this.retryCheckpoint())
+      this.awaitingCheckpoint = true
+      return
+    }
     const dones = this.checkpointsWanted
     this.checkpointsWanted = []
     this.writeCheckpoint(error => {
@@ -354,6 +359,11 @@ export class Replica {
       else if (!this.stopped) this.host.onProgress()
       for (const done of dones) done(error)
     })
+  }
+
+  private retryCheckpoint(): void {
+    this.awaitingCheckpoint = false
+    this.startCheckpoint()
   }
 
   private writeCheckpoint(done: Done): void {
