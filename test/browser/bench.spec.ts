@@ -40,7 +40,9 @@ test('storage-browser --json prints one line for each case and engine, and leave
   )
   for (const line of lines) {
     expect(line).toMatchObject({ suite: 'storage-browser', records: 200, rounds: 1 })
-    for (const field of ['opsPerSecond', 'p50Ms', 'p99Ms']) expect(line[field], field).toBeGreaterThan(0)
+    expect(line.opsPerSecond).toBeGreaterThan(0)
+    // A get inside the worker takes less than the browser's clock can tell: 0.
+    expect(line.p50Ms).toBeGreaterThanOrEqual(0)
     expect(line.p99Ms).toBeGreaterThanOrEqual(Number(line.p50Ms))
   }
   const scratch = `${root}node_modules/.cache`
