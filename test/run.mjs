@@ -2,12 +2,14 @@
  * `npm test`: everything, from a fresh clone, with Node and npm alone. Plain JavaScript without packages: it installs them.
  *
  * Each part runs once (nothing is tried again), prints how long it took, and is counted by its runner's own report. A part that ends
- * badly without a failed test to show for it counts as one failure. The last line is the sum.
+ * badly without a failed test to show for it counts as one failure. What failed is told once more at the end, where a log that was cut
+ * still has it. The last line is the sum.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { chromiumAdvice, findChromium, installChromium } from './browser/find-chromium.mjs'
 import { installPackages } from './install-packages.mjs'
 
@@ -70,14 +72,17 @@ async function main() {
   mkdirSync(reports, { recursive: true })
   const total = { passed: 0, failed: 0, skipped: 0 }
   const lines = []
+  const failures = []
   for (const part of chosen) {
     const partBegunMs = performance.now()
     console.log(`\n== ${part}`)
     const counted = await runPart(part)
     for (const key of Object.keys(total)) total[key] += counted[key]
+    failures.push(...counted.failures.map(failure => `${part}: ${failure}`))
     lines.push(`${part.padEnd(12)} ${seconds(partBegunMs).padStart(7)}  ${summary(counted)}`)
     console.log(`== ${lines.at(-1)}`)
   }
+  for (const failure of failures) console.log(`\nfailed in ${failure}`)
   console.log(`\n${lines.join('\n')}\n${'all'.padEnd(12)} ${seconds(begunMs).padStart(7)}\n`)
   console.log(summary(total))
   process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1
@@ -113,13 +118,17 @@ async function runPart(part) {
   const reportPath = join(reports, `${part}.json`)
   const { command, args, env = {}, count } = parts[part](reportPath)
   const status = await run(command, args, env)
-  if (count === undefined)
-    return status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 }
+  if (count === undefined) return status === 0 ? { ...none, passed: 1 } : oneFailure(`ended with status ${status}`)
   const counted = readReport(reportPath, count)
   // A file that cannot be loaded, an error outside of any test, a runner that died: no failed test, and yet no success.
-  if (status !== 0 && counted.failed === 0) counted.failed = 1
+  if (status !== 0 && counted.failed === 0)
+    return { ...oneFailure(`ended with status ${status}`), passed: counted.passed }
   return counted
 }
+
+const none = { passed: 0, failed: 0, skipped: 0, failures: [] }
+
+const oneFailure = failure => ({ ...none, failed: 1, failures: [failure] })
 
 let running
 
@@ -149,23 +158,50 @@ function run(command, args, env) {
 }
 
 function readReport(path, count) {
+  let why = 'no report was written'
   try {
     if (existsSync(path)) return count(JSON.parse(readFileSync(path, 'utf8')))
   } catch (error) {
-    console.error(`the report ${path} cannot be read: ${error.message}`)
+    why = error.message
   }
-  return { passed: 0, failed: 1, skipped: 0 }
+  return oneFailure(`the report ${path} cannot be read: ${why}`)
 }
 
 function countVitest({ numPassedTests, numFailedTests, numPendingTests, numTodoTests, testResults }) {
-  const unloaded = testResults.filter(file => file.status === 'failed' && file.assertionResults.length === 0).length
-  return { passed: numPassedTests, failed: numFailedTests + unloaded, skipped: numPendingTests + numTodoTests }
+  const unloaded = testResults.filter(file => file.status === 'failed' && file.assertionResults.length === 0)
+  const failed = testResults.flatMap(file => file.assertionResults.filter(test => test.status === 'failed'))
+  return {
+    passed: numPassedTests,
+    failed: numFailedTests + unloaded.length,
+    skipped: numPendingTests + numTodoTests,
+    failures: [
+      ...unloaded.map(file => described(file.name, file.message)),
+      ...failed.map(test => described(test.fullName, test.failureMessages.join('\n'))),
+    ],
+  }
 }
 
-function countPlaywright({ stats, errors = [] }) {
+function countPlaywright({ stats, errors = [], suites }) {
   const { expected, unexpected, flaky, skipped } = stats
-  return { passed: expected, failed: unexpected + flaky + errors.length, skipped }
+  const failed = suites.flatMap(specsOf).filter(spec => !spec.ok || spec.tests.some(test => test.status === 'flaky'))
+  const messageOf = spec =>
+    spec.tests.flatMap(test => test.results.flatMap(result => result.errors.map(error => error.message))).join('\n')
+  return {
+    passed: expected,
+    failed: unexpected + flaky + errors.length,
+    skipped,
+    failures: [
+      ...errors.map(error => described('outside of any test', error.message)),
+      ...failed.map(spec => described(`${spec.file}: ${spec.title}`, messageOf(spec))),
+    ],
+  }
 }
+
+const specsOf = suite => [...suite.specs, ...(suite.suites ?? []).flatMap(specsOf)]
+
+const messageCharsMax = 3_000
+
+const described = (name, message) => `${name}\n${stripVTControlCharacters(message ?? '').slice(0, messageCharsMax)}`
 
 const summary = ({ passed, failed, skipped }) =>
   `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
