@@ -19,6 +19,8 @@ export interface Bundle {
   readonly index: string
   /** `child-puts.ts`, see there. */
   readonly childPuts: string
+  /** `child-script.ts`, see there. */
+  readonly childScript: string
   remove(): void
 }
 
@@ -33,6 +35,7 @@ export async function bundle(): Promise<Bundle> {
       cli: 'platform/node/cli/main.ts',
       index: 'platform/node/entry.ts',
       childPuts: 'test/node/child-puts.ts',
+      childScript: 'test/node/child-script.ts',
     },
     bundle: true,
     splitting: true,
@@ -47,6 +50,7 @@ export async function bundle(): Promise<Bundle> {
     cli: join(outdir, 'cli.mjs'),
     index: join(outdir, 'index.mjs'),
     childPuts: join(outdir, 'childPuts.mjs'),
+    childScript: join(outdir, 'childScript.mjs'),
     remove: () => rmSync(outdir, { recursive: true, force: true }),
   }
 }

@@ -5,7 +5,8 @@
  */
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '../../src/base/random.ts'
-import { CrashRun, makeScript, type Script } from './crash-script.ts'
+import { CrashRun } from './crash-run.ts'
+import { makeScript, type Script } from './crash-script.ts'
 
 // A whole run of every place takes minutes.
 const timeoutMs = process.env.DEEP === '1' ? 3_600_000 : 120_000
@@ -145,11 +146,11 @@ describe('a disk that is full from any write on', () => {
   }
 })
 
-describe('crash after crash', () => {
+describe('crash after crash', { timeout: timeoutMs }, () => {
   for (const seed of seeds.slice(0, 3)) {
     it(`seed ${seed}: the page file stays within a few times of what it holds`, () => {
       const random = seededRandom(`crash after crash ${seed}`)
-      const script = makeScript(seed, deep ? 4000 : 400)
+      const script = makeScript(seed, deep ? 1500 : 400)
       const run = new CrashRun(seed, script)
       const sizes: number[] = []
       let inRow = 0
