@@ -21,6 +21,8 @@ export interface Bundle {
   readonly childPuts: string
   /** `child-script.ts`, see there. */
   readonly childScript: string
+  /** `child-memory.ts`, see there. */
+  readonly childMemory: string
   remove(): void
 }
 
@@ -36,6 +38,7 @@ export async function bundle(): Promise<Bundle> {
       index: 'platform/node/entry.ts',
       childPuts: 'test/node/child-puts.ts',
       childScript: 'test/node/child-script.ts',
+      childMemory: 'test/node/child-memory.ts',
     },
     bundle: true,
     splitting: true,
@@ -51,6 +54,7 @@ export async function bundle(): Promise<Bundle> {
     index: join(outdir, 'index.mjs'),
     childPuts: join(outdir, 'childPuts.mjs'),
     childScript: join(outdir, 'childScript.mjs'),
+    childMemory: join(outdir, 'childMemory.mjs'),
     remove: () => rmSync(outdir, { recursive: true, force: true }),
   }
 }
