@@ -9,8 +9,8 @@ export default defineConfig({
     maxWorkers: '100%',
     projects: [
       { extends: true, test: { name: 'tidy', include: ['test/tidy/**/*.test.ts'], testTimeout: 60_000 } },
-      { extends: true, test: { name: 'unit', include: ['test/{unit,golden,fuzz}/**/*.test.ts'] } },
-      { extends: true, test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'] } },
+      { extends: true, test: { name: 'unit', include: ['test/{unit,golden,fuzz}/**/*.test.ts'], testTimeout: 60_000 } },
+      { extends: true, test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], testTimeout: 60_000 } },
       { extends: true, test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 120_000 } },
       {
         extends: true,

@@ -69,5 +69,6 @@ function showWork(item: HTMLLIElement | undefined, works: Works, gone: boolean):
 
 function storageName(kind: string): string {
   if (kind === 'indexeddb') return 'IndexedDB'
+  if (kind === 'opfs') return 'private file system'
   return kind === 'memory' ? 'memory only' : kind
 }

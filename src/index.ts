@@ -4,9 +4,11 @@
  */
 export { type ErrorCode, errorCodes, HarmonyError, isHarmonyError } from './base/errors.ts'
 export { generateSecret as secretFrom } from './base/secret.ts'
+export { storeFiles } from './cluster/store.ts'
 export { type Finding, type StoreReport, type VerifyProgress, verifyStore } from './cluster/verify.ts'
 export type { Core, CoreJoin } from './database/core.ts'
 export { batchBytesMax, batchOpsMax, createDatabase, getManyKeysMax } from './database/database.ts'
+export { isPacked, type PackedEntries } from './database/entries.ts'
 export { keyBytesMax } from './database/key.ts'
 export { LocalCore, type LocalCoreOptions, openLocalCore } from './database/local-core.ts'
 export { openOptions } from './database/open-options.ts'

@@ -47,7 +47,7 @@ const parts = {
 }
 
 /** What stands in dist/ when these run. */
-const needed = { node: ['build'], package: ['build'], demo: ['build', 'page'] }
+const needed = { node: ['build'], package: ['build'], browser: ['build'], demo: ['build', 'page'] }
 
 const help = `npm test -- [options]
 

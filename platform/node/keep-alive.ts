@@ -14,24 +14,45 @@ export class KeepAlive {
   /** Until the returned function is called; calling it again does nothing. */
   hold(): () => void {
     let held = true
-    this.holds++
-    this.timer ??= setInterval(() => {}, periodMs)
+    this.begin()
     return () => {
       if (!held) return
       held = false
-      this.holds--
-      if (this.holds > 0) return
-      clearInterval(this.timer)
-      this.timer = undefined
+      this.end()
     }
   }
 
+  /** As `during`; a call that is over at once costs nothing. */
+  whileWaiting<R>(started: R): R {
+    if (!(started instanceof Promise)) return started
+    this.begin()
+    started.then(this.end, this.end)
+    return started
+  }
+
   async during<T>(run: () => Promise<T>): Promise<T> {
-    const release = this.hold()
+    this.begin()
     try {
       return await run()
     } finally {
-      release()
+      this.end()
     }
+  }
+
+  /** For good: nothing is held any more. */
+  close(): void {
+    clearInterval(this.timer)
+    this.timer = undefined
+  }
+
+  private begin(): void {
+    if (this.holds++ > 0) return
+    // Made once: a timer costs more than many a call.
+    if (this.timer === undefined) this.timer = setInterval(() => {}, periodMs)
+    else this.timer.ref()
+  }
+
+  private readonly end = (): void => {
+    if (--this.holds === 0) this.timer?.unref()
   }
 }

@@ -174,9 +174,9 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     }
   })
   return {
-    getMany: (keys, options) => keepAlive.during(() => core.getMany(keys, options)),
-    scan: request => keepAlive.during(() => core.scan(request)),
-    write: request => keepAlive.during(() => core.write(request)),
+    getMany: (keys, options) => keepAlive.whileWaiting(core.getMany(keys, options)),
+    scan: request => keepAlive.whileWaiting(core.scan(request)),
+    write: request => keepAlive.whileWaiting(core.write(request)),
     join: options =>
       keepAlive.during(async () => {
         await load()
@@ -186,6 +186,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     adopt: (remote, connection) => core.adopt(remote, connection),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
+    compact: () => keepAlive.during(() => core.compact()),
     mirror: () => core.mirror(),
     subscribe: listener => core.subscribe(listener),
     events: listener => core.events(listener),
@@ -195,6 +196,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
         .finally(() => {
           leaveRoom?.()
           leaveRoom = undefined
+          keepAlive.close()
         }),
   }
 }

@@ -20,6 +20,8 @@ const two32 = 0x1_0000_0000
 /** A writer that has been emptied keeps a buffer up to this size for its next use. */
 const keptBytesMax = 1 << 16
 const empty = new Uint8Array(0)
+/** Up to here a loop is faster than a call into the host. */
+const handBytesMax = 160
 
 /** Numbers out of range are bugs of the caller (assertion): check user input before it gets here. */
 export class ByteWriter {
@@ -97,9 +99,12 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    this.reserve(bytes.length)
-    this.buffer.set(bytes, this.used)
-    this.used += bytes.length
+    const { length } = bytes
+    this.reserve(length)
+    const { buffer, used } = this
+    if (length > handBytesMax) buffer.set(bytes, used)
+    else for (let i = 0; i < length; i++) buffer[used + i] = bytes[i]!
+    this.used = used + length
     return this
   }
 
@@ -145,7 +150,7 @@ export class ByteWriter {
       this.reset()
       return whole
     }
-    const bytes = copyBytes(this.peek())
+    const bytes = copyBytes(this.buffer, 0, this.used)
     this.reset()
     return bytes
   }
@@ -172,16 +177,21 @@ export class ByteReader {
   /** Set by the first overrun or bad value, or by `fail()`; never cleared. */
   failed = false
   private readonly source: Uint8Array
-  private readonly view: DataView
+  private madeView: DataView | undefined
   private at: number
   private readonly end: number
 
   constructor(source: Uint8Array, from = 0, to = source.length) {
     assert(from >= 0 && from <= to && to <= source.length, 'a reader needs a range within its bytes')
     this.source = source
-    this.view = viewOf(source)
     this.at = from
     this.end = to
+  }
+
+  /** Made when it is needed first: most of what is read are bytes and varints. */
+  private get view(): DataView {
+    this.madeView ??= viewOf(this.source)
+    return this.madeView
   }
 
   /** Offset of the next byte in the array given to the constructor. */
@@ -272,6 +282,14 @@ export class ByteReader {
     return this.raw(this.length(lengthMax))
   }
 
+  /** As `bytes`, in an array of its own. */
+  bytesCopied(): Uint8Array {
+    const length = this.length(Number.MAX_SAFE_INTEGER)
+    if (!this.take(length)) return empty
+    this.at += length
+    return copyBytes(this.source, this.at - length, this.at)
+  }
+
   text(bytesMax = Number.MAX_SAFE_INTEGER): string {
     const length = this.length(bytesMax)
     if (!this.take(length)) return ''
@@ -334,10 +352,25 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true
 }
 
-/** A plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view. */
-export function copyBytes(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(bytes.length)
-  copy.set(bytes)
+/** Index of the first byte of bytes[from, to) that is not zero; `to` where all are. */
+export function firstNonZero(bytes: Uint8Array, from: number, to: number): number {
+  let at = from
+  while (at < to && ((bytes.byteOffset + at) & 3) !== 0) if (bytes[at++] !== 0) return at - 1
+  if (at >= to) return to
+  const words = new Uint32Array(bytes.buffer, bytes.byteOffset + at, (to - at) >>> 2)
+  let word = 0
+  while (word < words.length && words[word] === 0) word++
+  at += 4 * word
+  while (at < to && bytes[at] === 0) at++
+  return at
+}
+
+/** Bytes[from, to) in a plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view, and for few bytes it is slow. */
+export function copyBytes(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Array {
+  const length = to - from
+  const copy = new Uint8Array(length)
+  if (length > handBytesMax) copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to))
+  else for (let i = 0; i < length; i++) copy[i] = bytes[from + i]!
   return copy
 }
 

@@ -1,10 +1,10 @@
 /** What this process asks of the database: reads at a chosen consistency and writes, over the peer's replica. */
-import type { HarmonyError } from '../base/errors.ts'
+import { HarmonyError } from '../base/errors.ts'
 import type { Index } from '../base/ids.ts'
 import type { Clock, Done, Random } from '../platform.ts'
 import type { SessionId, WriteCheck, WriteOp } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
-import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
+import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
 import type { ReadLevel } from './peer-types.ts'
 import { Reads } from './reads.ts'
 import { type PostResult, type WriteResult, Writes } from './writes.ts'
@@ -79,6 +79,15 @@ export class Clients {
     this.writes.submit(ops, checks, idempotencyKey, timeoutMs, done)
   }
 
+  /** Gives free space of the storage back to the host. */
+  compact(done: (result: Compacted | HarmonyError) => void): void {
+    const unusable = this.host.unusable()
+    const replica = this.host.replica()
+    if (unusable !== undefined) done(unusable)
+    else if (replica === undefined) done(new HarmonyError('TIMEOUT', 'a new history is being begun; try again'))
+    else replica.compact(result => done(result.ok ? result.value : result.error))
+  }
+
   tick(): void {
     this.writes.tick()
     this.reads.tick()
@@ -121,6 +130,8 @@ export class Clients {
       const replica = this.host.replica()
       if (from !== undefined && replica !== undefined) return this.awaitLocal(replica, from, done)
     }
+    // Who is a majority alone need not ask anybody.
+    if (this.host.replica()?.readable === true && this.host.unusable() === undefined) return done(undefined)
     const refusal = this.host.refusal()
     if (refusal !== undefined) return done(refusal)
     if (level.consistency === 'bounded') this.reads.boundedBarrier(level.maxStalenessMs, timeoutMs, done)

@@ -50,7 +50,8 @@ export class Peer {
   readonly clients: Clients
   private readonly steward: Steward
   private readonly departures: Departures
-  private cluster: ClusterId
+  /** Whose history it has; `join` may change it. */
+  cluster: ClusterId
   /** Undefined while a new history is being begun. */
   private replica: Replica | undefined
   /** Local reads wait for this index: what the log on disk knew to be committed, or what the first catch-up brings. */

@@ -30,6 +30,9 @@ import type { Position, WalRecord } from '../storage/wal-types.ts'
 import { makeIdentity } from './identity.ts'
 import type { Identity } from './mesh-types.ts'
 
+/** Names of the files in a store's directory. */
+export const storeFiles = { pages: 'pages', log: 'log' } as const
+
 /** The one group of now; more will come when the key space is cut into shards. */
 export const group0 = groupId(0)
 
@@ -164,12 +167,12 @@ function lost(what: string): { readonly ok: false; readonly error: HarmonyError 
 
 /** Who this is, and what its log holds; both are begun where there are none. */
 function openLog(directory: Directory, random: Random, done: Completion<Logged>): void {
-  directory.openPages('pages', pages => {
+  directory.openPages(storeFiles.pages, pages => {
     if (!pages.ok) return done(pages)
     openSuperblock(pages.value, opened => {
       if (!opened.ok) return done(opened)
       const { current, store } = opened.value
-      directory.openLog('log', log => {
+      directory.openLog(storeFiles.log, log => {
         if (!log.ok) return done(log)
         const replay = new GroupReplay()
         let damage: HarmonyError | undefined

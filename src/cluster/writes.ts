@@ -58,6 +58,9 @@ export class Writes {
   private pendingBytes = 0
   private queuedBytes = 0
 
+  /** Some of `pending` may have to be sent (again). */
+  private unsent = false
+
   constructor(host: WritesHost) {
     this.host = host
     this.session = randomId(host.random)
@@ -105,7 +108,7 @@ export class Writes {
   kick(again: boolean): void {
     if (again) {
       this.sessionSentAtMs = undefined
-      for (const write of this.pending.values()) write.sentAtMs = undefined
+      for (const write of this.pending.values()) this.unsend(write)
     }
     this.pump()
   }
@@ -116,7 +119,7 @@ export class Writes {
     const late = [...this.pending.values(), ...this.queue].filter(write => write.deadlineMs <= now)
     for (const write of late) this.fail(write, timeoutError(write.everSent))
     for (const write of this.pending.values()) {
-      if (write.sentAtMs !== undefined && now - write.sentAtMs > resendAfterMs) write.sentAtMs = undefined
+      if (write.sentAtMs !== undefined && now - write.sentAtMs > resendAfterMs) this.unsend(write)
     }
     if (this.sessionSentAtMs !== undefined && now - this.sessionSentAtMs > resendAfterMs)
       this.sessionSentAtMs = undefined
@@ -132,7 +135,7 @@ export class Writes {
     }
     const write = this.pending.get(serial)
     if (write === undefined) return
-    write.sentAtMs = undefined
+    this.unsend(write)
     if (reason === 'invalid') {
       this.fail(
         write,
@@ -175,7 +178,7 @@ export class Writes {
     this.sessionOpen = false
     this.sessionSentAtMs = undefined
     for (const write of this.pending.values()) {
-      write.sentAtMs = undefined
+      this.unsend(write)
       write.body = undefined
       write.everSent = false
     }
@@ -203,8 +206,11 @@ export class Writes {
       return
     }
     const now = this.host.clock.now()
-    for (const write of this.pending.values()) {
-      if (write.sentAtMs === undefined && !this.send(write, now)) return
+    if (this.unsent) {
+      for (const write of this.pending.values()) {
+        if (write.sentAtMs === undefined && !this.send(write, now)) return
+      }
+      this.unsent = false
     }
     while (this.queue.length > 0) {
       const write = this.queue[0]!
@@ -233,10 +239,18 @@ export class Writes {
       const command: Command = { type: 'write', session: this.session, serial, floor, idempotencyKey, checks, ops }
       write.body = encodeBody(command)
     }
-    if (this.host.post(this.session, write.serial, write.body) === 'later') return false
+    if (this.host.post(this.session, write.serial, write.body) === 'later') {
+      this.unsent = true
+      return false
+    }
     write.sentAtMs = now
     write.everSent = true
     return true
+  }
+
+  private unsend(write: Pending): void {
+    write.sentAtMs = undefined
+    this.unsent = true
   }
 
   private fail(write: Pending, error: HarmonyError): void {

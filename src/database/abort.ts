@@ -7,16 +7,16 @@ import type { AbortSignalLike } from './types.ts'
  * @param maybeCommitted Does the error have to say that the call may take effect all the same?
  */
 export function unlessAborted<T>(
-  promise: Promise<T>,
+  promise: T | Promise<T>,
   signal: AbortSignalLike | undefined,
   maybeCommitted: boolean,
-): Promise<T> {
+): T | Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(aborted(signal, maybeCommitted))
     signal.addEventListener('abort', onAbort)
     const stop = () => signal.removeEventListener('abort', onAbort)
-    promise.then(
+    Promise.resolve(promise).then(
       value => {
         stop()
         resolve(value)

@@ -3,19 +3,13 @@
  * implementations: in this realm (`local-core.ts`) and across a worker boundary (`rpc/`). Everything that passes is
  * structured-clonable except an own Signaling; errors are HarmonyErrors; bytes are not changed by either side once passed.
  */
+import type { PackedEntries } from './entries.ts'
 import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Signaling, Status } from './types.ts'
 
 export interface CoreReadOptions {
   readonly consistency: Consistency
   readonly maxStalenessMs: number
   readonly timeoutMs: number
-}
-
-export interface CoreEntry {
-  readonly key: Uint8Array
-  /** Encoded; empty for `keysOnly`. */
-  readonly value: Uint8Array
-  readonly version: string
 }
 
 export interface CoreScan extends CoreReadOptions {
@@ -30,8 +24,9 @@ export interface CoreScan extends CoreReadOptions {
 }
 
 export interface CorePage {
-  readonly entries: readonly CoreEntry[]
-  /** Names the state that was read, for the next page; kept for a limited time, then SNAPSHOT_TOO_OLD. */
+  /** All present; values are empty for `keysOnly`. */
+  readonly entries: PackedEntries
+  /** Names the state that was read, for the next page; kept for a limited time, then SNAPSHOT_TOO_OLD. Means nothing where `done`. */
   readonly snapshot: string
   readonly done: boolean
 }
@@ -71,8 +66,10 @@ export interface CoreMirror {
 }
 
 export interface Core {
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]>
-  scan(request: CoreScan): Promise<CorePage>
+  /** In the order of the keys. Answers at once, or throws, where it need not wait for anything. */
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries>
+  /** As `getMany`. */
+  scan(request: CoreScan): CorePage | Promise<CorePage>
   write(request: CoreWrite): Promise<{ readonly version: string }>
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>
@@ -80,6 +77,7 @@ export interface Core {
   adopt(remote: string, connection: unknown): Promise<void>
   transferLeadership(to: string | undefined): Promise<void>
   partition(cut: boolean): void
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }>
   /** The latest pushed state; synchronous everywhere. */
   mirror(): CoreMirror
   /** Calls at once with the present state, then with every later one. */

@@ -5,7 +5,8 @@
 import { HarmonyError } from '../base/errors.ts'
 import { unlessAborted } from './abort.ts'
 import { ClusterFacade } from './cluster.ts'
-import type { Core, CoreEntry, CoreOp, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import type { Core, CoreOp, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import { EntryReader, type PackedEntries } from './entries.ts'
 import { decodeKey, encodeKey } from './key.ts'
 import {
   flag,
@@ -41,6 +42,8 @@ import type {
 } from './types.ts'
 import { decodeValue } from './value-decode.ts'
 import { encodeValue } from './value-encode.ts'
+
+const readDefaults = readOptions({})
 
 /** Keys of one `getMany`. */
 export const getManyKeysMax = 10_000
@@ -79,14 +82,16 @@ class CoreDatabase implements Database {
    * @throws INVALID_KEY, NO_QUORUM, TIMEOUT, ABORTED, CLOSED.
    */
   async get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
-    return (await this.getEntry<V>(key, options))?.value
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
+    return reader === undefined ? undefined : decodedValue<V>(reader)
   }
 
   /** As `get`, with the version, which `ifVersion` and checks take. */
   async getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined> {
-    const { read, signal } = this.reading(options)
-    const [entry] = await this.fetch([encodeKey(key)], read, signal)
-    return entry === undefined ? undefined : decodeEntry<V>(entry)
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
+    return reader === undefined ? undefined : decodeEntry<V>(reader)
   }
 
   /**
@@ -99,8 +104,11 @@ class CoreDatabase implements Database {
     if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
     if (keys.length === 0) return []
     const encoded = Array.from(keys, (key, i) => encodeKey(key, `keys[${i}]`))
-    const entries = await this.fetch(encoded, read, signal)
-    return entries.map(entry => (entry === undefined ? undefined : decodeEntry<V>(entry).value))
+    const fetched = this.fetch(encoded, read, signal)
+    const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
+    const values: (V | undefined)[] = []
+    while (reader.next()) values.push(reader.present ? decodedValue<V>(reader) : undefined)
+    return values
   }
 
   /**
@@ -116,7 +124,7 @@ class CoreDatabase implements Database {
       {
         prepare: () => this.scanRequest(range, options),
         page: (request: CoreScan, signal) => unlessAborted(this.core.scan(request), signal, false),
-        decode: entry => decodeEntry<V>(entry),
+        decode: reader => decodeEntry<V>(reader),
         closed: () => (this.closing === undefined ? undefined : closed()),
       },
       cursor,
@@ -188,6 +196,16 @@ class CoreDatabase implements Database {
     return this.core.mirror().status
   }
 
+  /**
+   * Gives the space of deleted data back to the host, a little at a time beside reads and writes.
+   * @throws QUOTA, STORAGE_LOST, CORRUPT, CLOSED.
+   */
+  async compact(): Promise<{ bytesBefore: number; bytesAfter: number }> {
+    this.assertOpen()
+    const { bytesBefore, bytesAfter } = await this.core.compact()
+    return { bytesBefore, bytesAfter }
+  }
+
   /** Ends what is in flight (it rejects with CLOSED) and lets go of the storage. Calling it again waits for the same end. */
   close(): Promise<void> {
     this.closing ??= this.core.close().finally(this.onClosed)
@@ -204,6 +222,7 @@ class CoreDatabase implements Database {
 
   private reading<O extends ReadOptions>(options: O | undefined) {
     this.assertOpen()
+    if (options === undefined) return { given: {} as O, read: readDefaults, signal: undefined }
     const given = record(options, 'options')
     return { given, read: readOptions(given), signal: signalOf(given) }
   }
@@ -211,6 +230,16 @@ class CoreDatabase implements Database {
   private writing<O extends WriteOptions>(options: O | undefined): O {
     this.assertOpen()
     return record(options, 'options')
+  }
+
+  /** Not a promise where it need not be one: what is in memory costs no wait. */
+  private fetchOne(
+    key: Key,
+    options: ReadOptions | undefined,
+  ): Promise<EntryReader | undefined> | EntryReader | undefined {
+    const { read, signal } = this.reading(options)
+    const fetched = this.fetch([encodeKey(key)], read, signal)
+    return fetched instanceof Promise ? fetched.then(onlyOf) : onlyOf(fetched)
   }
 
   private fetch(keys: readonly Uint8Array[], read: CoreReadOptions, signal: AbortSignalLike | undefined) {
@@ -239,17 +268,29 @@ function encodeOp(op: Op, name: string): CoreOp {
     : { type: 'delete', key }
 }
 
+function onlyOf(entries: PackedEntries): EntryReader | undefined {
+  const reader = new EntryReader(entries)
+  return reader.next() && reader.present ? reader : undefined
+}
+
 /** `keysOnly` leaves the value out: it is undefined then. */
-function decodeEntry<V>({ key, value, version }: CoreEntry): Entry<V> {
-  const parts = decodeKey(key)
+function decodeEntry<V>(reader: EntryReader): Entry<V> {
+  return { key: decodedKey(reader), value: decodedValue<V>(reader), version: reader.version() }
+}
+
+function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
+  const parts = decodeKey(bytes, keyFrom, keyTo)
   if (!parts.ok) throw parts.error
-  if (value.length === 0) return { key: parts.value, value: undefined as V, version }
-  const decoded = decodeValue(value)
-  if (!decoded.ok) {
-    const { code, message } = decoded.error
-    throw new HarmonyError(code, `the value stored under ${shownKey(parts.value)}: ${message}`)
-  }
-  return { key: parts.value, value: decoded.value as V, version }
+  return parts.value
+}
+
+function decodedValue<V>(reader: EntryReader): V {
+  const { bytes, valueFrom, valueTo } = reader
+  if (valueFrom === valueTo) return undefined as V
+  const decoded = decodeValue(bytes, valueFrom, valueTo)
+  if (decoded.ok) return decoded.value as V
+  const { code, message } = decoded.error
+  throw new HarmonyError(code, `the value stored under ${shownKey(decodedKey(reader))}: ${message}`)
 }
 
 function shownKey(parts: readonly KeyPart[]): string {

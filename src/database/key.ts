@@ -21,7 +21,7 @@
  *
  * Tags leave gaps for kinds of parts to come; no tag is 00 or FF, so FF stands behind every part.
  */
-import { ByteWriter } from '../base/bytes.ts'
+import { copyBytes } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { decodeText, encodeText } from '../base/text.ts'
 import type { Result } from '../platform.ts'
@@ -46,60 +46,82 @@ const bigintShortBytesMax = 126
  * @throws HarmonyError INVALID_KEY (naming the part), TOO_LARGE.
  */
 export function encodeKey(key: Key, name = 'key'): Uint8Array {
-  const parts: readonly KeyPart[] = Array.isArray(key) ? key : [key as KeyPart]
+  const whole = !Array.isArray(key)
+  const parts: readonly KeyPart[] = whole ? [key as KeyPart] : (key as readonly KeyPart[])
   if (parts.length === 0) throw invalid(name, 'is empty: a key has at least one part')
-  const writer = new ByteWriter(64)
+  let at = 0
   for (let i = 0; i < parts.length; i++) {
-    const part = parts[i] as KeyPart
-    encodePart(writer, part, parts === key ? `${name}[${i}]` : name)
-    if (writer.length > keyBytesMax) throw tooLarge(name)
+    at = encodePart(at, parts[i] as KeyPart, whole ? name : `${name}[${i}]`)
+    if (at > keyBytesMax) throw tooLarge(name)
   }
-  return writer.finish()
+  return copyBytes(scratch, 0, at)
 }
 
-function encodePart(writer: ByteWriter, part: KeyPart, name: string): void {
+/** Keys are made here: room for one that is as long as can be, and then one part more, every byte of it escaped. */
+const scratch = new Uint8Array(keyBytesMax + 2 * (3 * keyBytesMax) + 16)
+const float = new DataView(new ArrayBuffer(8))
+
+/** Returns the offset behind the part. */
+function encodePart(from: number, part: KeyPart, name: string): number {
+  let at = from
   switch (typeof part) {
     case 'string':
       if (part.length > keyBytesMax) throw tooLarge(name)
-      escapeInto(writer.u8(tagString), encodeText(part))
-      return
+      scratch[at] = tagString
+      return escapeText(at + 1, part)
     case 'number':
       if (Number.isNaN(part)) throw invalid(name, 'is NaN, which has no place in an order')
-      writer.u8(tagNumber).raw(orderedNumber(part))
-      return
+      scratch[at] = tagNumber
+      return orderedNumber(at + 1, part)
     case 'bigint':
-      encodeBigint(writer.u8(tagBigint), part, name)
-      return
+      scratch[at] = tagBigint
+      return encodeBigint(at + 1, part, name)
     case 'boolean':
-      writer.u8(part ? tagTrue : tagFalse)
-      return
+      scratch[at++] = part ? tagTrue : tagFalse
+      return at
     default:
       if (typedArrayName(part) !== 'Uint8Array') {
         throw invalid(name, `is ${kindOf(part)}; a part is a Uint8Array, string, number, bigint or boolean`)
       }
       if (part.length > keyBytesMax) throw tooLarge(name)
-      escapeInto(writer.u8(tagBytes), part)
+      scratch[at] = tagBytes
+      return escapeBytes(at + 1, part)
   }
 }
 
-function escapeInto(writer: ByteWriter, bytes: Uint8Array): void {
-  for (const byte of bytes) {
-    if (byte > 1) writer.u8(byte)
-    else writer.u8(1).u8(byte + 1)
+function escapeBytes(from: number, bytes: Uint8Array): number {
+  let at = from
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!
+    if (byte > 1) scratch[at++] = byte
+    else {
+      scratch[at++] = 1
+      scratch[at++] = byte + 1
+    }
   }
-  writer.u8(0)
+  scratch[at++] = 0
+  return at
 }
 
-function orderedNumber(value: number): Uint8Array {
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setFloat64(0, value === 0 ? 0 : value) // -0 is 0
-  const negative = bytes[0]! >= 0x80
-  bytes[0]! ^= 0x80
-  if (negative) for (let i = 0; i < 8; i++) bytes[i]! ^= i === 0 ? 0x7f : 0xff
-  return bytes
+function escapeText(from: number, text: string): number {
+  let at = from
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 2 || code > 0x7f) return escapeBytes(from, encodeText(text))
+    scratch[at++] = code
+  }
+  scratch[at++] = 0
+  return at
 }
 
-function encodeBigint(writer: ByteWriter, value: bigint, name: string): void {
+function orderedNumber(at: number, value: number): number {
+  float.setFloat64(0, value === 0 ? 0 : value) // -0 is 0
+  const negative = float.getUint8(0) >= 0x80
+  for (let i = 0; i < 8; i++) scratch[at + i] = float.getUint8(i) ^ (negative ? 0xff : i === 0 ? 0x80 : 0)
+  return at + 8
+}
+
+function encodeBigint(from: number, value: bigint, name: string): number {
   const negative = value < 0n
   const magnitude = negative ? -value : value
   // A shift tells the size of a huge number without turning it into digits first.
@@ -107,39 +129,38 @@ function encodeBigint(writer: ByteWriter, value: bigint, name: string): void {
   const flip = negative ? 0xff : 0
   const bytes = magnitudeBytes(magnitude)
   const { length } = bytes
-  if (length <= bigintShortBytesMax) writer.u8((0x80 + length) ^ flip)
-  else
-    writer
-      .u8(0xff ^ flip)
-      .u8((length >> 8) ^ flip)
-      .u8((length & 0xff) ^ flip)
-  for (const byte of bytes) writer.u8(byte ^ flip)
+  let at = from
+  if (length <= bigintShortBytesMax) scratch[at++] = (0x80 + length) ^ flip
+  else {
+    scratch[at++] = 0xff ^ flip
+    scratch[at++] = (length >> 8) ^ flip
+    scratch[at++] = (length & 0xff) ^ flip
+  }
+  for (const byte of bytes) scratch[at++] = byte ^ flip
+  return at
 }
 
-/** Total: a tuple, or CORRUPT for bytes that `encodeKey` does not make. */
-export function decodeKey(bytes: Uint8Array): Result<KeyPart[]> {
+/** Of bytes[from, to). Total: a tuple, or CORRUPT for bytes that `encodeKey` does not make. */
+export function decodeKey(bytes: Uint8Array, from = 0, to = bytes.length): Result<KeyPart[]> {
   const parts: KeyPart[] = []
-  if (bytes.length === 0 || bytes.length > keyBytesMax) return corrupt()
-  let at = 0
-  while (at < bytes.length) {
+  if (from >= to || to - from > keyBytesMax) return corrupt()
+  let at = from
+  while (at < to) {
     const tag = bytes[at++]!
     if (tag === tagBytes || tag === tagString) {
-      const plain = unescaped(bytes, at)
-      if (plain === undefined) return corrupt()
-      at = plain.next
-      if (tag === tagBytes) parts.push(plain.bytes)
-      else {
-        const text = decodeText(plain.bytes)
-        if (text === undefined) return corrupt()
-        parts.push(text)
-      }
+      const end = endOf(bytes, at, to)
+      if (end < 0) return corrupt()
+      const part = tag === tagBytes ? decodeBytes(bytes, at, end) : decodeString(bytes, at, end)
+      if (part === undefined) return corrupt()
+      parts.push(part)
+      at = end + 1
     } else if (tag === tagNumber) {
-      const value = decodeNumber(bytes, at)
+      const value = decodeNumber(bytes, at, to)
       if (value === undefined) return corrupt()
       at += 8
       parts.push(value)
     } else if (tag === tagBigint) {
-      const read = decodeBigint(bytes, at)
+      const read = decodeBigint(bytes, at, to)
       if (read === undefined) return corrupt()
       at = read.next
       parts.push(read.value)
@@ -149,9 +170,26 @@ export function decodeKey(bytes: Uint8Array): Result<KeyPart[]> {
   return { ok: true, value: parts }
 }
 
-function unescaped(bytes: Uint8Array, from: number): { bytes: Uint8Array; next: number } | undefined {
-  const end = bytes.indexOf(0, from)
-  if (end < 0) return undefined
+function endOf(bytes: Uint8Array, from: number, to: number): number {
+  for (let at = from; at < to; at++) if (bytes[at] === 0) return at
+  return -1
+}
+
+function decodeBytes(bytes: Uint8Array, from: number, end: number): Uint8Array | undefined {
+  for (let at = from; at < end; at++) if (bytes[at] === 1) return unescaped(bytes, from, end)
+  return copyBytes(bytes, from, end)
+}
+
+function decodeString(bytes: Uint8Array, from: number, end: number): string | undefined {
+  for (let at = from; at < end; at++) {
+    if (bytes[at] !== 1) continue
+    const plain = unescaped(bytes, from, end)
+    return plain && decodeText(plain)
+  }
+  return decodeText(bytes, from, end)
+}
+
+function unescaped(bytes: Uint8Array, from: number, end: number): Uint8Array | undefined {
   const plain = new Uint8Array(end - from)
   let length = 0
   for (let at = from; at < end; at++) {
@@ -162,32 +200,30 @@ function unescaped(bytes: Uint8Array, from: number): { bytes: Uint8Array; next: 
     }
     plain[length++] = byte
   }
-  return { bytes: plain.slice(0, length), next: end + 1 }
+  return plain.slice(0, length)
 }
 
-function decodeNumber(bytes: Uint8Array, at: number): number | undefined {
-  if (bytes.length - at < 8) return undefined
-  const raw = bytes.slice(at, at + 8)
-  const negative = raw[0]! < 0x80
-  raw[0]! ^= 0x80
-  if (negative) for (let i = 0; i < 8; i++) raw[i]! ^= i === 0 ? 0x7f : 0xff
-  const value = new DataView(raw.buffer).getFloat64(0)
+function decodeNumber(bytes: Uint8Array, at: number, to: number): number | undefined {
+  if (to - at < 8) return undefined
+  const negative = bytes[at]! < 0x80
+  for (let i = 0; i < 8; i++) float.setUint8(i, bytes[at + i]! ^ (negative ? 0xff : i === 0 ? 0x80 : 0))
+  const value = float.getFloat64(0)
   return Number.isNaN(value) || Object.is(value, -0) ? undefined : value
 }
 
-function decodeBigint(bytes: Uint8Array, from: number): { value: bigint; next: number } | undefined {
-  if (from >= bytes.length) return undefined
+function decodeBigint(bytes: Uint8Array, from: number, to: number): { value: bigint; next: number } | undefined {
+  if (from >= to) return undefined
   const head = bytes[from]!
   const flip = head < 0x80 ? 0xff : 0
   let at = from + 1
   let length = (head ^ flip) - 0x80
   if (length === 127) {
-    if (bytes.length - at < 2) return undefined
+    if (to - at < 2) return undefined
     length = ((bytes[at]! ^ flip) << 8) | (bytes[at + 1]! ^ flip)
     at += 2
     if (length <= bigintShortBytesMax) return undefined
   }
-  if (bytes.length - at < length) return undefined
+  if (to - at < length) return undefined
   const magnitude = magnitudeOf(bytes.slice(at, at + length).map(byte => byte ^ flip))
   if (magnitude === undefined || (magnitude === 0n && flip !== 0)) return undefined
   return { value: flip === 0 ? magnitude : -magnitude, next: at + length }

@@ -8,19 +8,22 @@ import { isId128, peerId, timestamp } from '../base/ids.ts'
 import { Peer } from '../cluster/peer.ts'
 import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store } from '../cluster/store.ts'
-import { parseVersion, payloadOf, timestampOf, versionOf } from '../mvcc/versioned.ts'
+import { headBytes, parseVersion, timestampOf, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
-import type { EngineSnapshot, View } from '../storage/engine.ts'
-import type { Core, CoreEntry, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
+import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import { EntryPacker, type PackedEntries } from './entries.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
 
 export interface LocalCoreOptions {
   readonly platform: Platform
   readonly directory: Directory
-  /** For display: `memory`, `indexeddb`, or the directory's path. */
+  /** For display: `memory`, `opfs`, `indexeddb`, or the directory's path. */
   readonly storageKind: string
   readonly durability: 'strict' | 'relaxed'
+  /** What opening the storage has to tell. */
+  readonly events?: readonly DatabaseEvent[]
   /** Makes the ways to meet others that a join asks for. @throws HarmonyError VALIDATION */
   readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
   /** Memory for pages, in bytes. Default: 64 MiB. */
@@ -53,6 +56,11 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   })
 }
 
+interface Taken {
+  readonly name: string
+  readonly held: HeldSnapshot
+}
+
 interface HeldSnapshot {
   readonly snapshot: EngineSnapshot
   /** How many scans began on it. */
@@ -66,6 +74,7 @@ export class LocalCore implements Core {
   private readonly options: LocalCoreOptions
   private readonly store: Store
   private readonly snapshots = new Map<string, HeldSnapshot>()
+  private readonly packer = new EntryPacker()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
   /** Events from before anybody listened; the first listener gets them. */
@@ -89,31 +98,49 @@ export class LocalCore implements Core {
     })
     this.latest = this.makeMirror()
     this.emit({ type: 'opened', storage: options.storageKind })
+    for (const event of options.events ?? []) this.emit(event)
     for (const message of store.repairs) this.emit({ type: 'repaired', message })
   }
 
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
-    const operation = (view: View): (CoreEntry | undefined)[] =>
-      keys.map(key => {
-        const stored = view.get(key)
-        return stored === undefined ? undefined : toEntry(key, stored, false)
-      })
-    return new Promise((resolve, reject) => {
-      this.peer.clients.read(levelOf(options), options.timeoutMs, operation, result => {
-        if (result instanceof HarmonyError) reject(result)
-        else resolve(result)
-      })
-    })
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries> {
+    const { packer } = this
+    const operation = (view: View): PackedEntries => {
+      packer.reset()
+      for (const key of keys) {
+        const row = view.find(key)
+        if (row === undefined) packer.absent()
+        else {
+          const { value, valueFrom, valueTo } = row
+          const at = timestampOf(value, valueFrom, valueTo)
+          packer.add(key, key.length, at, value, valueFrom + headBytes, valueTo)
+        }
+      }
+      return packer.finish()
+    }
+    return outcome(done => this.peer.clients.read(levelOf(options), options.timeoutMs, operation, done))
   }
 
-  async scan(request: CoreScan): Promise<CorePage> {
+  scan(request: CoreScan): CorePage | Promise<CorePage> {
     const name = request.continuation?.snapshot
-    const held = name === undefined ? await this.takeSnapshot(request) : this.heldSnapshot(name)
-    held.held.usedMs = this.options.platform.clock.now()
-    const page = await readPage(held.held.snapshot, request)
-    // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
-    if (page.done && name === undefined && --held.held.scans === 0) this.release(held.name)
-    return { ...page, snapshot: held.name }
+    if (name !== undefined) return this.scanHeld(name, this.heldSnapshot(name), request)
+    const taken = this.takeSnapshot(request)
+    return taken instanceof Promise
+      ? taken.then(({ name, held }) => this.scanHeld(name, held, request))
+      : this.scanHeld(taken.name, taken.held, request)
+  }
+
+  private scanHeld(name: string, held: HeldSnapshot, request: CoreScan): CorePage | Promise<CorePage> {
+    held.usedMs = this.options.platform.clock.now()
+    const finish = ({ entries, done }: Omit<CorePage, 'snapshot'>): CorePage => {
+      // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
+      if (done && request.continuation === undefined && --held.scans === 0) this.release(name)
+      return { entries, snapshot: name, done }
+    }
+    const operation = pageOf(this.packer, request)
+    const page = outcome<Omit<CorePage, 'snapshot'>>(done =>
+      held.snapshot.read(operation, result => done(result.ok ? result.value : result.error)),
+    )
+    return page instanceof Promise ? page.then(finish) : finish(page)
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
@@ -172,8 +199,13 @@ export class LocalCore implements Core {
     this.peer.partition(cut)
   }
 
+  async compact(): Promise<Compacted> {
+    return outcome<Compacted>(done => this.peer.clients.compact(done))
+  }
+
+  /** The numbers as they are now: reads and checkpoints change them too, and are no news to push. */
   mirror(): CoreMirror {
-    return this.latest
+    return { ...this.latest, status: this.storageStatus(this.peer.status()) }
   }
 
   subscribe(listener: (mirror: CoreMirror) => void): () => void {
@@ -202,27 +234,28 @@ export class LocalCore implements Core {
     return new Promise((resolve, reject) => run(error => (error === undefined ? resolve() : reject(error))))
   }
 
-  private takeSnapshot(options: CoreReadOptions): Promise<{ readonly name: string; readonly held: HeldSnapshot }> {
-    return new Promise((resolve, reject) => {
+  private takeSnapshot(options: CoreReadOptions): Taken | Promise<Taken> {
+    const clock = this.options.platform.clock
+    return outcome<Taken>(done => {
       this.peer.clients.snapshot(levelOf(options), options.timeoutMs, result => {
-        if (result instanceof HarmonyError) return reject(result)
-        const name = `${this.peer.status().cluster.slice(0, 8)}.${result.applied.toString(36)}`
+        if (result instanceof HarmonyError) return done(result)
+        const name = `${this.peer.cluster.slice(0, 8)}.${result.applied.toString(36)}`
         const known = this.snapshots.get(name)
         // Two scans of the same state share one snapshot.
         if (known !== undefined) result.release()
-        const held = known ?? { snapshot: result, scans: 0, usedMs: this.options.platform.clock.now() }
+        const held = known ?? { snapshot: result, scans: 0, usedMs: clock.now() }
         held.scans++
         this.snapshots.delete(name)
         this.snapshots.set(name, held)
-        this.expireSnapshots()
-        resolve({ name, held })
+        if (this.snapshots.size > snapshotsMax) this.expireSnapshots()
+        done({ name, held })
       })
     })
   }
 
-  private heldSnapshot(name: string): { readonly name: string; readonly held: HeldSnapshot } {
+  private heldSnapshot(name: string): HeldSnapshot {
     const held = this.snapshots.get(name)
-    if (held !== undefined) return { name, held }
+    if (held !== undefined) return held
     const message = `the state that this cursor goes on with is no longer kept (${snapshotKeptMs / 1000} s after its last use); scan anew`
     throw new HarmonyError('SNAPSHOT_TOO_OLD', message)
   }
@@ -329,41 +362,48 @@ const levelOf = (options: CoreReadOptions): ReadLevel =>
     ? { consistency: 'bounded', maxStalenessMs: options.maxStalenessMs }
     : { consistency: options.consistency }
 
-const toEntry = (key: Uint8Array, stored: Uint8Array, keysOnly: boolean): CoreEntry => ({
-  // Copies: what the engine hands out is its own, and these bytes travel on (to a worker's port, to a caller).
-  key: key.slice(),
-  value: keysOnly ? new Uint8Array(0) : payloadOf(stored).slice(),
-  version: versionOf(timestampOf(stored)),
-})
+/** What `start` comes to: the result itself where it came before `start` returned, else a promise of it. @throws HarmonyError */
+function outcome<T>(start: (done: (result: T | HarmonyError) => void) => void): T | Promise<T> {
+  let settled: { readonly result: T | HarmonyError } | undefined
+  let later: ((result: T | HarmonyError) => void) | undefined
+  start(result => {
+    if (later === undefined) settled = { result }
+    else later(result)
+  })
+  if (settled !== undefined) {
+    const { result } = settled
+    if (result instanceof HarmonyError) throw result
+    return result
+  }
+  return new Promise((resolve, reject) => {
+    later = result => {
+      if (result instanceof HarmonyError) reject(result)
+      else resolve(result)
+    }
+  })
+}
 
-function readPage(snapshot: EngineSnapshot, request: CoreScan): Promise<Omit<CorePage, 'snapshot'>> {
-  const { reverse, keysOnly, continuation } = request
+/** One page, as an operation: it may be run again, and begins anew then. */
+function pageOf(packer: EntryPacker, request: CoreScan): (view: View) => Omit<CorePage, 'snapshot'> {
+  const { reverse, keysOnly, continuation, limit } = request
   const after = continuation?.after
   // Going on ascending: just behind the last key is that key with a zero byte after it. Descending: the end is exclusive anyway.
   const from = after !== undefined && !reverse ? withZero(after) : request.from
   const to = after !== undefined && reverse ? after : request.to
-  const operation = (view: View): Omit<CorePage, 'snapshot'> => {
-    const entries: CoreEntry[] = []
-    let bytes = 0
+  return view => {
+    packer.reset()
     let more = false
-    view.scan(from, to, reverse, (key, stored) => {
-      if (entries.length >= request.limit || bytes >= pageBytesMax) {
+    view.scan(from, to, reverse, ({ key, keyBytes, value, valueFrom, valueTo }) => {
+      if (packer.count >= limit || packer.bytes >= pageBytesMax) {
         more = true
         return false
       }
-      const entry = toEntry(key, stored, keysOnly)
-      entries.push(entry)
-      bytes += key.length + entry.value.length
+      const at = timestampOf(value, valueFrom, valueTo)
+      packer.add(key, keyBytes, at, value, keysOnly ? valueTo : valueFrom + headBytes, valueTo)
       return true
     })
-    return { entries, done: !more }
+    return { entries: packer.finish(), done: !more }
   }
-  return new Promise((resolve, reject) => {
-    snapshot.read(operation, result => {
-      if (result.ok) resolve(result.value)
-      else reject(result.error)
-    })
-  })
 }
 
 function withZero(key: Uint8Array): Uint8Array {

@@ -22,7 +22,7 @@ export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   if (typeof storage === 'object' && storage !== null) {
     if (typeof storage.dir !== 'string' || storage.dir === '')
       throw invalid('storage.dir must be the path of a directory')
-  } else if (storage !== undefined) oneOf(storage, ['auto', 'indexeddb', 'memory'], 'storage')
+  } else if (storage !== undefined) oneOf(storage, ['auto', 'opfs', 'indexeddb', 'memory'], 'storage')
   if (
     cacheBytes !== undefined &&
     !(typeof cacheBytes === 'number' && Number.isInteger(cacheBytes) && cacheBytes >= cacheBytesMin)

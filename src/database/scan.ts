@@ -10,7 +10,8 @@
 import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
-import type { CoreEntry, CorePage, CoreScan } from './core.ts'
+import type { CorePage, CoreScan } from './core.ts'
+import { EntryReader } from './entries.ts'
 import { aborted, invalid } from './options.ts'
 import { type ByteRange, isEmptyRange } from './range.ts'
 import type { AbortSignalLike, Entry, Scan } from './types.ts'
@@ -32,8 +33,9 @@ export interface ScanRequest {
 export interface ScanSource<V> {
   /** Validates the arguments; called when an iteration starts. @throws HarmonyError */
   prepare(): ScanRequest
-  page(request: CoreScan, signal: AbortSignalLike | undefined): Promise<CorePage>
-  decode(entry: CoreEntry): Entry<V>
+  page(request: CoreScan, signal: AbortSignalLike | undefined): CorePage | Promise<CorePage>
+  /** The entry that the reader has come to. */
+  decode(reader: EntryReader): Entry<V>
   /** Undefined while the database is open. */
   closed(): HarmonyError | undefined
 }
@@ -56,40 +58,99 @@ export class PagedScan<V> implements Scan<V> {
 
   /** Every entry that is left, at most `limit`. */
   async toArray(): Promise<Entry<V>[]> {
+    const { source } = this
     const entries: Entry<V>[] = []
-    for await (const entry of this) entries.push(entry)
+    const pages = new Pages(source)
+    this.place = () => pages.request.cursor
+    while (pages.more) {
+      const asked = pages.ask()
+      const reader = pages.take(asked instanceof Promise ? await asked : asked)
+      pages.assertGoesOn()
+      while (reader.next()) entries.push(source.decode(reader))
+      const here = pages.advance(reader)
+      this.place = () => (pages.done ? '' : here === undefined ? pages.request.cursor : here())
+    }
+    if (pages.done) this.place = () => ''
     return entries
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Entry<V>, undefined, undefined> {
     const { source } = this
-    const request = source.prepare()
-    const { range, signal, core, limit } = request
-    let position = decodeCursor(request)
-    let left = isEmptyRange(range) ? 0 : limit
-    let done = isEmptyRange(range)
-    this.place = () => request.cursor
-    while (left > 0 && !done) {
-      const pageLimit = Math.min(left, pageEntries)
-      const page = await source.page({ ...core, ...range, limit: pageLimit, continuation: position }, signal)
-      const { entries, snapshot } = page
-      done = page.done
-      assert(done || entries.length > 0, 'a page without entries is the last one')
-      for (const [i, entry] of entries.entries()) {
-        const end = source.closed()
-        if (end !== undefined) throw end
-        if (signal?.aborted === true) throw aborted(signal, false)
-        const decoded = source.decode(entry)
-        const here = { snapshot, after: entry.key }
-        const over = done && i === entries.length - 1
-        position = here
-        this.place = () => (over ? '' : encodeCursor(here, request))
-        left--
+    const pages = new Pages(source)
+    this.place = () => pages.request.cursor
+    while (pages.more) {
+      const asked = pages.ask()
+      const page = asked instanceof Promise ? await asked : asked
+      const reader = pages.take(page)
+      for (let left = page.entries.count; left > 0; left--) {
+        reader.next()
+        pages.assertGoesOn()
+        const decoded = source.decode(reader)
+        const here = pages.advance(reader)
+        const over = pages.done && left === 1
+        this.place = () => (over || here === undefined ? '' : here())
         yield decoded
       }
     }
-    if (done) this.place = () => ''
+    if (pages.done) this.place = () => ''
     return undefined
+  }
+}
+
+/** The pages of one iteration, and where it is. */
+class Pages<V> {
+  readonly request: ScanRequest
+  /** The range has no more entries than were seen. */
+  done: boolean
+  private readonly source: ScanSource<V>
+  private position: Position
+  private left: number
+  private page: CorePage | undefined
+
+  constructor(source: ScanSource<V>) {
+    this.source = source
+    this.request = source.prepare()
+    this.position = decodeCursor(this.request)
+    this.done = isEmptyRange(this.request.range)
+    this.left = this.request.limit
+  }
+
+  get more(): boolean {
+    return this.left > 0 && !this.done
+  }
+
+  ask(): CorePage | Promise<CorePage> {
+    const { range, signal, core } = this.request
+    const limit = Math.min(this.left, pageEntries)
+    return this.source.page({ ...core, ...range, limit, continuation: this.position }, signal)
+  }
+
+  take(page: CorePage): EntryReader {
+    this.page = page
+    this.done = page.done
+    this.left -= page.entries.count
+    assert(page.done || page.entries.count > 0, 'a page without entries is the last one')
+    return new EntryReader(page.entries)
+  }
+
+  /** The reader has come to an entry, and it is handed out. Returns what makes the cursor behind it; nothing where there is no entry. */
+  advance(reader: EntryReader): (() => string) | undefined {
+    const { request, page } = this
+    if (page === undefined || page.entries.count === 0) return undefined
+    const { snapshot } = page
+    // What is needed once a page must not keep the page's buffer.
+    const here = reader.finished ? { snapshot, after: reader.key() } : undefined
+    if (here !== undefined) this.position = here
+    const { bytes, keyFrom, keyTo } = reader
+    return () => encodeCursor(here ?? { snapshot, after: bytes.slice(keyFrom, keyTo) }, request)
+  }
+
+  /** @throws CLOSED, ABORTED */
+  assertGoesOn(): void {
+    const end = this.source.closed()
+    if (end !== undefined) throw end
+    const { signal } = this.request
+    if (signal?.aborted === true) throw aborted(signal, false)
   }
 }
 

@@ -95,6 +95,11 @@ export interface Database extends Reader, AsyncDisposable {
   batch(ops: readonly Op[], options?: WriteOptions & { check?: readonly Check[] }): Promise<Committed>
   readonly cluster: Cluster
   status(): Status
+  /**
+   * Gives what deleted data took on the disk back to the host; without it, that space is used again. Goes on beside reads and writes. Bytes of the file
+   * that holds the pages; the log is another one.
+   */
+  compact(): Promise<{ bytesBefore: number; bytesAfter: number }>
   close(): Promise<void>
 }
 
@@ -177,7 +182,7 @@ export interface Cluster {
 
 export interface Status {
   storage: {
-    /** `memory`, `indexeddb`, or the directory's path. */
+    /** `memory`, `opfs`, `indexeddb`, or the directory's path. */
     kind: string
     logBytes: number
     keys: number
@@ -201,6 +206,11 @@ export interface Status {
     misses: number
     evictions: number
     writeBacks: number
+    /** Bloom filters of pages that are not in memory; at most an eighth of `bytesMax`, and not counted in it. */
+    filterBytes: number
+    /** Reads of a page that a filter made needless, and those that it should have. */
+    readsSpared: number
+    falsePositives: number
   }
   log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
@@ -209,6 +219,8 @@ export interface Status {
 
 export type DatabaseEvent =
   | { type: 'opened'; storage: string }
+  /** The data was in another kind of storage of this browser until now. */
+  | { type: 'moved'; from: string; to: string }
   /** What recovery found and did, for example a torn tail that was cut. */
   | { type: 'repaired'; message: string }
   | { type: 'role'; role: ClusterStatus['role']; term: number }
@@ -220,7 +232,11 @@ export type DatabaseEvent =
 
 export interface OpenOptions {
   name: string
-  storage?: 'auto' | 'indexeddb' | 'memory' | { dir: string }
+  /**
+   * Browsers. `auto`: the origin private file system where it works (dedicated workers), else IndexedDB; a database that is in the other one is moved. A
+   * place that is named is used, and moved to. Node: `auto` is the directory `<name>.harmony`, or `{ dir }`. `memory`: nothing is kept.
+   */
+  storage?: 'auto' | 'opfs' | 'indexeddb' | 'memory' | { dir: string }
   /** Browsers. `auto`: a dedicated worker; `false`: on this thread; or a function that makes the worker (bundlers, strict CSP). */
   worker?: 'auto' | false | (() => unknown)
   /** The most memory for pages, in bytes, 1 MiB or more. Default: 64 MiB. The data may be many times as large. */

@@ -42,15 +42,15 @@ interface TypedArrayConstructor {
 const typedArrayOf = (kind: number): TypedArrayConstructor | undefined =>
   (globalThis as unknown as Record<string, TypedArrayConstructor | undefined>)[typedArrayKinds[kind] ?? '']
 
-/** Total: a value, CORRUPT for bytes that are none, VERSION_MISMATCH for what only a newer version or another host can hold. */
-export function decodeValue(bytes: Uint8Array): Result<unknown> {
-  const reader = new ByteReader(bytes)
+/** Of bytes[from, to). Total: a value, CORRUPT for bytes that are none, VERSION_MISMATCH for what only a newer version or another host can hold. */
+export function decodeValue(bytes: Uint8Array, from = 0, to = bytes.length): Result<unknown> {
+  const reader = new ByteReader(bytes, from, to)
   const version = reader.u8()
   if (version > valueFormatVersion) {
     const message = `this value was stored in format ${version}; this version of HarmonyDB reads up to ${valueFormatVersion}: upgrade it`
     return { ok: false, error: new HarmonyError('VERSION_MISMATCH', message) }
   }
-  if (version === valueFormatVersion && bytes.length <= valueBytesMax) {
+  if (version === valueFormatVersion && to - from <= valueBytesMax) {
     const state: Decoding = { reader, missingKind: undefined }
     const value = decodeItem(state, reader.u8(), 0)
     if (state.missingKind !== undefined) {
@@ -99,11 +99,11 @@ function decodeItem(state: Decoding, tag: number, depth: number): unknown {
     case tagDate:
       return new Date(reader.f64())
     case tagBytes:
-      return reader.bytes().slice()
+      return reader.bytesCopied()
     case tagBuffer:
-      return reader.bytes().slice().buffer
+      return reader.bytesCopied().buffer
     case tagDataView:
-      return new DataView(reader.bytes().slice().buffer)
+      return new DataView(reader.bytesCopied().buffer)
     case tagTyped:
       return decodeTyped(state)
     default:

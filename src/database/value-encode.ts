@@ -53,10 +53,20 @@ export function encodeValue(value: unknown, name = 'value'): Uint8Array {
   const place: Place = { root: name, within: [], kinds: [], steps: [] }
   if (value === undefined)
     throw invalid(place, 'is undefined, which stands for a missing key; use delete, or store null')
-  const writer = new ByteWriter(256)
-  encodeItem(writer.u8(valueFormatVersion), value, place)
-  return writer.finish()
+  // A getter in the value may store another one meanwhile.
+  const writer = idle ?? new ByteWriter(256)
+  idle = undefined
+  try {
+    encodeItem(writer.u8(valueFormatVersion), value, place)
+    return writer.finish()
+  } finally {
+    writer.reset()
+    idle = writer
+  }
 }
+
+/** Making one costs more than filling it with a small value. */
+let idle: ByteWriter | undefined
 
 function encodeItem(writer: ByteWriter, value: unknown, place: Place): void {
   switch (typeof value) {

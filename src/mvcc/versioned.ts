@@ -4,33 +4,68 @@
  * Format 1: u8 format = 1 | u64 timestamp | value bytes. The timestamp stands in front so that a version check reads
  * eight bytes, whatever the size of the value. One version a key for now; chains of versions will keep this head.
  */
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type Timestamp, timestamp } from '../base/ids.ts'
 
 const format = 1
-const headBytes = 9
+/** What stands before the value. */
+export const headBytes = 9
+const two32 = 0x1_0000_0000
+const keptBytesMax = 64 * 1024
 
-export function encodeVersioned(at: Timestamp, value: Uint8Array): Uint8Array {
-  const writer = new ByteWriter(headBytes + value.length)
-  writer.u8(format)
-  writer.u64(at)
-  writer.raw(value)
-  return writer.finish()
+/** Where stored values are made, one after the other; each stays until `reset`. To make an array for each would cost more. */
+export class StoredValues {
+  private buffer = new Uint8Array(4096)
+  private used = 0
+
+  reset(): void {
+    this.used = 0
+  }
+
+  /** A view. */
+  make(at: Timestamp, value: Uint8Array): Uint8Array {
+    const from = this.used
+    const to = from + headBytes + value.length
+    if (to > this.buffer.length) {
+      // What was made before keeps the old one.
+      this.buffer = new Uint8Array(Math.max(keptBytesMax, headBytes + value.length))
+      this.used = 0
+      return this.make(at, value)
+    }
+    this.used = to
+    const { buffer } = this
+    buffer[from] = format
+    let low = at % two32
+    let high = (at - low) / two32
+    for (let i = from + 1; i < from + 5; i++) {
+      buffer[i] = low
+      low >>>= 8
+      buffer[i + 4] = high
+      high >>>= 8
+    }
+    buffer.set(value, from + headBytes)
+    const stored = buffer.subarray(from, to)
+    if (buffer.length > keptBytesMax) {
+      this.buffer = new Uint8Array(keptBytesMax)
+      this.used = 0
+    }
+    return stored
+  }
 }
 
-/** @throws HarmonyError CORRUPT: the engine handed out what this code never wrote. */
-export function timestampOf(stored: Uint8Array): Timestamp {
-  const reader = new ByteReader(stored)
-  const found = reader.u8()
-  const at = reader.u64()
-  if (reader.failed || found !== format) {
+/** Of stored[from, to). @throws HarmonyError CORRUPT: the engine handed out what this code never wrote. */
+export function timestampOf(stored: Uint8Array, from = 0, to = stored.length): Timestamp {
+  const high =
+    (stored[from + 5]! | (stored[from + 6]! << 8) | (stored[from + 7]! << 16) | (stored[from + 8]! << 24)) >>> 0
+  if (to - from < headBytes || stored[from] !== format || high > 0x1f_ffff) {
     throw new HarmonyError(
       'CORRUPT',
-      `a stored value has format ${found} and ${stored.length} bytes; expected format ${format}`,
+      `a stored value has format ${stored[from]} and ${to - from} bytes; expected format ${format}`,
     )
   }
-  return timestamp(at)
+  const low =
+    (stored[from + 1]! | (stored[from + 2]! << 8) | (stored[from + 3]! << 16) | (stored[from + 4]! << 24)) >>> 0
+  return timestamp(high * two32 + low)
 }
 
 /** A view, not a copy. */

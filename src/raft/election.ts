@@ -26,7 +26,8 @@ type VoteReply = Extract<Message, { type: 'preVoteReply' | 'voteReply' }>
 const mayCampaign = (state: State): boolean =>
   state.role !== 'leader' && state.configurations.mayVote(state.id) && state.term < Number.MAX_SAFE_INTEGER
 
-const isSoleVoter = (state: State): boolean => {
+/** A majority by itself. */
+export const isSoleVoter = (state: State): boolean => {
   const voters = votersOf(state.configurations.current)
   return voters.length === 1 && voters[0] === state.id
 }

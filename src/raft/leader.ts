@@ -81,7 +81,8 @@ export function propose(state: State, data: Uint8Array): ProposeResult {
 }
 
 /** An entry of this term is committed: the leader knows everything that was ever committed. */
-const knowsCommit = (state: State): boolean => state.commit >= state.termStart
+/** Before that a leader does not know what its predecessors committed. */
+export const knowsCommit = (state: State): boolean => state.commit >= state.termStart
 
 export const changePending = (state: State): boolean =>
   state.configurations.currentIndex > state.commit || isJoint(state.configurations.current)

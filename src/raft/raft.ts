@@ -14,6 +14,7 @@ import { type Index, index } from '../base/ids.ts'
 import {
   campaign,
   ignoresVoteRequest,
+  isSoleVoter,
   onTimeoutNow,
   onVoteReply,
   onVoteRequest,
@@ -27,6 +28,7 @@ import {
   changePending,
   flushDue,
   flushLeader,
+  knowsCommit,
   onAppendReply,
   onHeartbeatReply,
   ownAppendDurable,
@@ -90,6 +92,19 @@ export class Raft implements RaftCore {
       progress: role === 'leader' ? state.peers.describe(state.now) : [],
       cachedEntryBytes: log.bytesInMemory,
     }
+  }
+
+  get commit(): Index {
+    return this.state.commit
+  }
+
+  /**
+   * Leader, and a majority by itself, in the newest configuration that it knows: nobody else can be elected without its vote. So a read round would ask
+   * nobody (thesis, 6.4, with a majority of one).
+   */
+  get leadsAlone(): boolean {
+    const { state } = this
+    return state.role === 'leader' && knowsCommit(state) && isSoleVoter(state)
   }
 
   tick(): void {

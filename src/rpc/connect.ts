@@ -9,18 +9,10 @@
  */
 import { type Endpoint, proxy, type Remote, releaseProxy, transfer, wrap } from 'comlink'
 import { errorFromRecord, HarmonyError } from '../base/errors.ts'
-import type {
-  Core,
-  CoreEntry,
-  CoreJoin,
-  CoreMirror,
-  CorePage,
-  CoreReadOptions,
-  CoreScan,
-  CoreWrite,
-} from '../database/core.ts'
+import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from '../database/core.ts'
+import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
-import { buffersOf, packKeys, packWrite, unpackEntries } from './pack.ts'
+import { buffersOf, packKeys, packWrite } from './pack.ts'
 import {
   acknowledgement,
   type CoreService,
@@ -108,16 +100,15 @@ class RemoteCore implements Core {
     }
   }
 
-  async getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
-    return unpackEntries(await this.call(() => this.often.getMany(handedOver(packKeys(keys)), options)))
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<PackedEntries> {
+    return this.call(() => this.often.getMany(handedOver(packKeys(keys)), options))
   }
 
-  async scan(request: CoreScan): Promise<CorePage> {
+  scan(request: CoreScan): Promise<CorePage> {
     const { continuation } = request
     // A view would be cloned with all of the page that it looks into.
     const own = continuation && { ...continuation, after: continuation.after.slice() }
-    const page = await this.call(() => this.often.scan({ ...request, continuation: own }))
-    return { ...page, entries: unpackEntries(page.entries) as CoreEntry[] }
+    return this.call(() => this.often.scan({ ...request, continuation: own }))
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
@@ -139,6 +130,10 @@ class RemoteCore implements Core {
     }
     const lent = this.lend(connection)
     await this.call(() => this.service.adopt(remote, lent))
+  }
+
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }> {
+    return this.call(() => this.service.compact())
   }
 
   transferLeadership(to: string | undefined): Promise<void> {

@@ -4,10 +4,12 @@
  * The core lives until `close` is called over the port, or the port closes (where the host tells).
  */
 import { type Endpoint, expose, proxy, type Remote, releaseProxy, transfer } from 'comlink'
+import { copyBytes } from '../base/bytes.ts'
 import { errorToRecord, HarmonyError } from '../base/errors.ts'
 import type { Core, CoreMirror } from '../database/core.ts'
+import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
-import { buffersOf, packEntries, unpackKeys, unpackWrite } from './pack.ts'
+import { buffersOf, unpackKeys, unpackWrite } from './pack.ts'
 import {
   type CoreService,
   type Envelope,
@@ -55,15 +57,15 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
         return { mirror: made.core.mirror(), about: made.about }
       }),
     getMany: async (keys, options) => {
-      const answer = await enveloped(async () => packEntries(await (await core()).getMany(unpackKeys(keys), options)))
-      return handedOver(answer, packed => packed)
+      const answer = await enveloped(async () => owned(await (await core()).getMany(unpackKeys(keys), options)))
+      return handedOver(answer, ({ bytes }) => bytes)
     },
     scan: async request => {
       const answer = await enveloped(async () => {
-        const { entries, snapshot, done } = await (await core()).scan(request)
-        return { entries: packEntries(entries), snapshot, done }
+        const page = await (await core()).scan(request)
+        return { ...page, entries: owned(page.entries) }
       })
-      return handedOver(answer, page => page.entries)
+      return handedOver(answer, page => page.entries.bytes)
     },
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>
@@ -75,6 +77,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
     adopt: (remote, lent) => enveloped(async () => (await core()).adopt(remote, lent)),
     transferLeadership: to => enveloped(async () => (await core()).transferLeadership(to)),
     partition: cut => enveloped(async () => (await core()).partition(cut)),
+    compact: () => enveloped(async () => (await core()).compact()),
     close: () => enveloped(async () => (await core()).close()),
   }
   port.addEventListener('close', () => {
@@ -82,6 +85,9 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
   })
   expose(service, port as unknown as Endpoint)
 }
+
+/** A view would be cloned, or handed over, with all that it looks into. */
+const owned = ({ count, bytes }: PackedEntries): PackedEntries => ({ count, bytes: copyBytes(bytes) })
 
 /** The buffer of the packed part goes over instead of being copied. */
 function handedOver<T>(answer: Envelope<T>, packed: (value: T) => Uint8Array): Envelope<T> {

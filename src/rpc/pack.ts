@@ -3,7 +3,6 @@
  * one build (`protocolVersion`), so a form that does not decode is a bug, not input.
  *
  *   keys     varint count, then bytes each
- *   entries  varint count, then for each: bool present, [bytes key | bytes value | text version]
  *   write    varint checks { bytes key | bool present, [text version] }
  *            | varint ops { bool put | bytes key | [bytes value] }
  *            | bool has idempotency key, [text] | varint timeout in ms, rounded up
@@ -12,7 +11,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
-import type { CoreEntry, CoreOp, CoreWrite } from '../database/core.ts'
+import type { CoreOp, CoreWrite } from '../database/core.ts'
 
 /** Below this copying is cheaper than transferring. */
 const transferBytesMin = 16 * 1024
@@ -30,23 +29,6 @@ export function packKeys(keys: readonly Uint8Array[]): Uint8Array {
 
 export function unpackKeys(packed: Uint8Array): Uint8Array[] {
   return unpack(packed, reader => list(reader, () => reader.bytes()))
-}
-
-export function packEntries(entries: readonly (CoreEntry | undefined)[]): Uint8Array {
-  const writer = new ByteWriter(1024).varint(entries.length)
-  for (const entry of entries) {
-    writer.bool(entry !== undefined)
-    if (entry !== undefined) writer.bytes(entry.key).bytes(entry.value).text(entry.version)
-  }
-  return writer.finish()
-}
-
-export function unpackEntries(packed: Uint8Array): (CoreEntry | undefined)[] {
-  return unpack(packed, reader =>
-    list(reader, () =>
-      reader.bool() ? { key: reader.bytes(), value: reader.bytes(), version: reader.text() } : undefined,
-    ),
-  )
 }
 
 export function packWrite({ ops, checks, idempotencyKey, timeoutMs }: CoreWrite): Uint8Array {

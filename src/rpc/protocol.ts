@@ -4,14 +4,15 @@
  *  - Calls go through comlink. Answers are envelopes, because comlink loses an error's class and fields.
  *  - State is pushed as plain messages beside comlink's, on the same port. At most one push is unacknowledged: what happens meanwhile
  *    is merged into the next one, so a page that is busy finds one message, not thousands.
- *  - Entries and writes travel packed (`pack.ts`): one transferred buffer instead of hundreds of small cloned ones.
+ *  - Entries (`database/entries.ts`) and writes (`pack.ts`) travel packed: one transferred buffer instead of hundreds of small cloned ones.
  */
 import { type ErrorRecord, errorFromRecord, errorToRecord, isHarmonyError } from '../base/errors.ts'
-import type { CoreJoin, CoreMirror, CoreReadOptions, CoreScan } from '../database/core.ts'
+import type { CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan } from '../database/core.ts'
+import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
 /** Both ends come from one build, unless a bundler or a cache mixed two: then opening fails instead of something later. */
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 /** The part of MessagePort, Worker and a worker's global scope that is used. */
 export interface RpcPort {
@@ -31,7 +32,7 @@ export type Envelope<T> =
   /** A bug on the other side: anything thrown that is no HarmonyError. */
   | { readonly ok: false; readonly fault: string }
 
-export async function enveloped<T>(run: () => Promise<T>): Promise<Envelope<T>> {
+export async function enveloped<T>(run: () => T | Promise<T>): Promise<Envelope<T>> {
   try {
     return { ok: true, value: await run() }
   } catch (error) {
@@ -47,24 +48,19 @@ export function opened<T>(envelope: Envelope<T>): T {
   throw new Error(`the database's worker failed: ${envelope.fault}`)
 }
 
-/** What the worker exposes through comlink. Packed arguments and results are of `pack.ts`. */
+/** What the worker exposes through comlink. Packed keys and writes are of `pack.ts`. */
 export interface CoreService {
   open(protocol: number, request: unknown): Promise<Envelope<{ readonly mirror: CoreMirror; readonly about: unknown }>>
-  getMany(keys: Uint8Array, options: CoreReadOptions): Promise<Envelope<Uint8Array>>
-  scan(request: CoreScan): Promise<Envelope<PackedPage>>
+  getMany(keys: Uint8Array, options: CoreReadOptions): Promise<Envelope<PackedEntries>>
+  scan(request: CoreScan): Promise<Envelope<CorePage>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>
   adopt(remote: string, lent: unknown): Promise<Envelope<void>>
   transferLeadership(to: string | undefined): Promise<Envelope<void>>
   partition(cut: boolean): Promise<Envelope<void>>
+  compact(): Promise<Envelope<{ readonly bytesBefore: number; readonly bytesAfter: number }>>
   close(): Promise<Envelope<void>>
-}
-
-export interface PackedPage {
-  readonly entries: Uint8Array
-  readonly snapshot: string
-  readonly done: boolean
 }
 
 /** An own Signaling as the page exposes it to the worker: the same, with nothing but asynchronous answers. */

@@ -7,7 +7,7 @@
 import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
 import { type ClusterId, type Index, type Timestamp, timestamp } from '../base/ids.ts'
-import { encodeVersioned, timestampOf } from '../mvcc/versioned.ts'
+import { StoredValues, timestampOf } from '../mvcc/versioned.ts'
 import type { Completion } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
 import type { Engine, Update, View } from '../storage/engine.ts'
@@ -24,6 +24,7 @@ export type Applied =
 export class ApplyMachine {
   private readonly engine: Engine
   private readonly sessions = new Sessions()
+  private readonly values = new StoredValues()
   private appliedIndex = 0 as Index
   private lastTimestamp = timestamp(0)
   private everWritten = false
@@ -148,7 +149,7 @@ export class ApplyMachine {
     if (known !== undefined) return this.skip(index, { type: 'write', session, serial, outcome: known }, done)
     this.update(
       index,
-      view => execute(view, header, command),
+      view => this.execute(view, header, command),
       outcome => {
         if (outcome.type === 'committed' && command.ops.length > 0) this.everWritten = true
         this.sessions.record(session, serial, outcome)
@@ -176,6 +177,18 @@ export class ApplyMachine {
     })
   }
 
+  /** Keys are views of the entry, which stays as it is until the update is done. */
+  private execute(view: View, header: CommandHeader, command: WriteCommand): Update<Outcome> {
+    const conflict = failedCheck(view, command)
+    if (conflict !== undefined) return { changes: [], result: conflict }
+    this.values.reset()
+    const changes = command.ops.map(op => ({
+      key: op.key,
+      value: op.type === 'put' ? this.values.make(header.at, op.value) : undefined,
+    }))
+    return { changes, result: { type: 'committed', at: header.at } }
+  }
+
   private lookup(command: WriteCommand): Outcome | undefined {
     // After a dissolution nothing is executed any more; clients come again in the cluster that was joined.
     if (this.gaveWay) return { type: 'noSession' }
@@ -183,17 +196,6 @@ export class ApplyMachine {
     if (bySerial !== undefined) return bySerial
     return command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
   }
-}
-
-function execute(view: View, header: CommandHeader, command: WriteCommand): Update<Outcome> {
-  const conflict = failedCheck(view, command)
-  if (conflict !== undefined) return { changes: [], result: conflict }
-  // Keys are copied: a view would keep the whole entry in memory for as long as one of its keys lives.
-  const changes = command.ops.map(op => ({
-    key: op.key.slice(),
-    value: op.type === 'put' ? encodeVersioned(header.at, op.value) : undefined,
-  }))
-  return { changes, result: { type: 'committed', at: header.at } }
 }
 
 function failedCheck(view: View, command: WriteCommand): Outcome | undefined {

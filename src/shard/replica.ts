@@ -7,7 +7,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, term, timestamp } from '../base/ids.ts'
-import type { Clock, Done } from '../platform.ts'
+import type { Clock, Completion, Done } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
@@ -24,7 +24,7 @@ import type {
   Ready,
   RestoredLog,
 } from '../raft/types.ts'
-import type { Engine } from '../storage/engine.ts'
+import type { Compacted, Engine } from '../storage/engine.ts'
 import type { Wal } from '../storage/wal.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
 import { stampBody } from './command.ts'
@@ -80,6 +80,7 @@ export class Replica {
   /** Committed entries are being applied; they wait for pages, perhaps. */
   private applying = false
   private checkpointsWanted: Done[] = []
+  private awaitingCheckpoint = false
   private stopped = false
   /** The newest hard state with only a newer commit index: written with the next record that must be written anyway. */
   private lazyHardState: HardState | undefined
@@ -109,6 +110,10 @@ export class Replica {
 
   get applied(): Index {
     return this.machine.applied
+  }
+  /** This replica's state is the newest there is, and nobody else can make a newer one: it may be read without a round of questions. */
+  get readable(): boolean {
+    return !this.stopped && this.raft.leadsAlone && this.machine.applied === this.raft.commit
   }
   get hasData(): boolean {
     return this.machine.hasData
@@ -197,6 +202,9 @@ export class Replica {
   stop(): void {
     this.stopped = true
     this.waiting = []
+    const wanted = this.checkpointsWanted
+    this.checkpointsWanted = []
+    for (const done of wanted) done(new HarmonyError('CLOSED', 'no checkpoint was made: the replica was stopped'))
   }
 
   private fail(error: unknown): void {
@@ -326,18 +334,36 @@ export class Replica {
     this.startCheckpoint()
   }
 
+  /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */
+  compact(done: Completion<Compacted>): void {
+    this.host.engine.compact(next => {
+      if (this.stopped) next(new HarmonyError('CLOSED', 'the database was closed, or began another history, meanwhile'))
+      else this.checkpoint(next)
+    }, done)
+  }
+
   private startCheckpoint(): void {
     const { engine } = this.host
     if (this.stopped || this.applying) return
     if (this.checkpointsWanted.length === 0 && engine.uncheckpointedBytes < this.host.checkpointBytes) return
-    // Perhaps one of the history that this peer had before.
-    if (engine.checkpointing) return engine.whenIdle(() => this.startCheckpoint())
+    if (engine.checkpointing) {
+      // Perhaps one of the history that this peer had before.
+      if (!this.awaitingCheckpoint) engine.whenIdle(() => this.retryCheckpoint())
+      this.awaitingCheckpoint = true
+      return
+    }
     const dones = this.checkpointsWanted
     this.checkpointsWanted = []
     this.writeCheckpoint(error => {
       if (error !== undefined && !this.stopped) this.fail(error)
+      else if (!this.stopped) this.host.onProgress()
       for (const done of dones) done(error)
     })
+  }
+
+  private retryCheckpoint(): void {
+    this.awaitingCheckpoint = false
+    this.startCheckpoint()
   }
 
   private writeCheckpoint(done: Done): void {

@@ -6,6 +6,7 @@
  *   overflow.ts                long values and keys
  *   tree-read.ts               gets and scans
  *   tree-change.ts             one change: splits, merges, borrowing
+ *   leaf-filters.ts            what a leaf that is not in memory surely does not have
  *   tree-snapshots.ts          what readers of an older state see
  *   btree-verify.ts            walks everything
  *
@@ -13,7 +14,7 @@
  *  - A single change is whole or not there. A batch is a row of changes; it first touches and pins what it will need, and only where that does
  *    not fit into the pool can a miss come up between its changes. Then `midway` is true until it is through: the tree is sound, but whoever must
  *    not see half a batch waits, or reads a snapshot taken before.
- *  - Leaves are linked both ways; all leaves have the same depth; bytes handed out are copies.
+ *  - Leaves are linked both ways; all leaves have the same depth; what `get` hands out is a copy.
  *
  * Caveats: a scan begins anew after each miss, so within one operation the leaves that it visits should fit into the pool. The root moves:
  * whoever makes it durable reads `root` at that moment.
@@ -22,18 +23,21 @@ import { assert } from '../base/assert.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { TreeVerification } from './btree-verify.ts'
 import type { BufferPool } from './buffer-pool.ts'
-import type { Change } from './engine.ts'
+import type { Change, Row, Visit } from './engine.ts'
+import type { FilterStatus } from './leaf-filters.ts'
 import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { TreeChange } from './tree-change.ts'
 import { TreeCore } from './tree-core.ts'
-import { readKey, readRange, type Visit } from './tree-read.ts'
+import { findRow, readKey, readRange } from './tree-read.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
 /** What can be read, of the tree or of a snapshot. */
 export interface TreeReader {
   /** @throws PageMiss */
   get(key: Uint8Array): Uint8Array | undefined
+  /** As `View.find` (`engine.ts`). @throws PageMiss */
+  find(key: Uint8Array): Row | undefined
   /** As `View.scan` (`engine.ts`). @throws PageMiss */
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void
 }
@@ -86,6 +90,10 @@ export class BTree implements TreeReader {
     return readKey(this.core, this.core.root, undefined, key)
   }
 
+  find(key: Uint8Array): Row | undefined {
+    return findRow(this.core, this.core.root, undefined, key)
+  }
+
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {
     readRange(this.core, this.core.root, undefined, from, to, reverse, visit)
   }
@@ -133,6 +141,11 @@ export class BTree implements TreeReader {
 
   closeMemo(memo: ReadMemo): void {
     this.core.chains.memos.delete(memo)
+  }
+
+  /** Undefined where the cache is too small for any. */
+  filterStatus(): FilterStatus | undefined {
+    return this.core.filters?.status()
   }
 
   /** Walks the whole tree; nothing may change it meanwhile. */
@@ -246,6 +259,11 @@ class Snapshot implements BTreeSnapshot {
   get(key: Uint8Array): Uint8Array | undefined {
     assert(!this.state.released, 'a released snapshot is read')
     return readKey(this.core, this.state.root, this.state, key)
+  }
+
+  find(key: Uint8Array): Row | undefined {
+    assert(!this.state.released, 'a released snapshot is read')
+    return findRow(this.core, this.state.root, this.state, key)
   }
 
   scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void {

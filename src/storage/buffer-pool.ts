@@ -75,6 +75,8 @@ export class BufferPool {
   private readonly loading = new Map<PageId, Done[]>()
   /** True once a page had to be waited for. Where that never happens, nobody needs to look ahead for what an operation will touch. */
   waits = false
+  /** Told of a page before its frame is given to another one: its last moment in memory. */
+  onEvict: ((page: PageId, frame: number) => void) | undefined
   /** Frames of the closing epoch that are not written yet. */
   private readonly unwritten = new Set<number>()
   private dirtyCount = 0
@@ -161,6 +163,11 @@ export class BufferPool {
         for (const waiter of dones) waiter(undefined)
       }
     })
+  }
+
+  /** Begins to bring pages in that will be wanted soon, where that takes time; what becomes of it shows when they are asked for. */
+  prefetch(page: PageId): void {
+    if (this.waits && this.table.find(page) < 0 && this.loading.size < this.frames >>> 4) this.load(page, () => {})
   }
 
   /** A new page, all zeros, dirty. @throws HarmonyError where every frame is in use. */
@@ -277,6 +284,7 @@ export class BufferPool {
   private evict(): number {
     const frame = this.replacement.victim(this.mayGo)
     if (frame === -1) return -1
+    this.onEvict?.(this.pageIn(frame), frame)
     this.writeClosing(frame)
     if (this.isDirty(frame)) {
       this.source.write(this.pageIn(frame), this.bytes(frame), 'current')

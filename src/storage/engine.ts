@@ -12,18 +12,30 @@
 import type { Index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
 
+/**
+ * One row of a scan: key.subarray(0, keyBytes), value.subarray(valueFrom, valueTo). The same object for every row, its bytes are whoever's they
+ * are: all of it holds during the visit only.
+ */
+export interface Row {
+  readonly key: Uint8Array
+  readonly keyBytes: number
+  readonly value: Uint8Array
+  readonly valueFrom: number
+  readonly valueTo: number
+}
+
+export type Visit = (row: Row) => boolean
+
 export interface View {
+  /** Read-only, and stays valid. */
   get(key: Uint8Array): Uint8Array | undefined
+  /** As `get`, without a copy: the row holds until the next call of a view. */
+  find(key: Uint8Array): Row | undefined
   /**
    * Calls `visit` for the keys in from ≤ key < to (either undefined: open), ascending, or descending if `reverse`,
-   * until it returns false. Bytes handed out are read-only and stay valid.
+   * until it returns false.
    */
-  scan(
-    from: Uint8Array | undefined,
-    to: Uint8Array | undefined,
-    reverse: boolean,
-    visit: (key: Uint8Array, value: Uint8Array) => boolean,
-  ): void
+  scan(from: Uint8Array | undefined, to: Uint8Array | undefined, reverse: boolean, visit: Visit): void
 }
 
 /** The state after one applied index, unchanging until released. Holding it costs space, never blocks writes. */
@@ -33,7 +45,7 @@ export interface EngineSnapshot {
   release(): void
 }
 
-/** `value` undefined deletes. Both arrays become the engine's: hand in copies (`copyBytes`) of what is part of something larger. */
+/** `value` undefined deletes. Both may be parts of something larger; they must stay as they are until the update is done, and are copied. */
 export interface Change {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined
@@ -43,6 +55,11 @@ export interface Change {
 export interface Update<T> {
   readonly changes: readonly Change[]
   readonly result: T
+}
+
+export interface Compacted {
+  readonly bytesBefore: number
+  readonly bytesAfter: number
 }
 
 export interface EngineStatus {
@@ -59,6 +76,11 @@ export interface EngineStatus {
     readonly misses: number
     readonly evictions: number
     readonly writeBacks: number
+    /** Of Bloom filters; besides `bytesMax`. */
+    readonly filterBytes: number
+    /** Reads of a page that a filter made needless, and those that it should have. */
+    readonly readsSpared: number
+    readonly falsePositives: number
   }
   readonly pages: {
     readonly pageBytes: number
@@ -93,6 +115,11 @@ export interface Engine {
    * is asked once, before the checkpoint comes into force. Updates go on meanwhile. One at a time, and not while an update is being made.
    */
   checkpoint(note: Uint8Array, logDurable: (done: Done) => void, done: Done): void
+  /**
+   * Gives free space of the file back to the host, a little at a time. `checkpoint` makes one, as the owner does. Completes with bytes of the file before and
+   * after.
+   */
+  compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void
   /**
    * Back to empty, applied 0 (a peer that gives up its own history to join another's). What is under way goes on over the empty state, or ends
    * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).

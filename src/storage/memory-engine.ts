@@ -5,15 +5,26 @@
  * All pages are "resident": every read runs once, at once. Snapshots hold an old root of the tree (`memory-tree.ts`) and cost nothing
  * until something changes; then the changed paths are kept twice for as long as the snapshot lives.
  *
- * Keys and values are kept as they are handed in: making a small typed array costs as much as finding its place in the tree.
  */
 import { assert } from '../base/assert.ts'
+import { copyBytes } from '../base/bytes.ts'
 import { type Index, index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
-import type { Change, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
+import type { Change, Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import { type Changed, emptyTree, type Node, treeDelete, treeGet, treeScan, treeSet } from './memory-tree.ts'
 
-const noCache = { bytesMax: 0, bytes: 0, dirtyBytes: 0, hits: 0, misses: 0, evictions: 0, writeBacks: 0 }
+const noCache = {
+  bytesMax: 0,
+  bytes: 0,
+  dirtyBytes: 0,
+  hits: 0,
+  misses: 0,
+  evictions: 0,
+  writeBacks: 0,
+  filterBytes: 0,
+  readsSpared: 0,
+  falsePositives: 0,
+}
 const noPages = { pageBytes: 0, fileBytes: 0, usedBytes: 0, bytesWritten: 0, checkpoints: 0 }
 
 export class MemoryEngine implements Engine {
@@ -71,6 +82,10 @@ export class MemoryEngine implements Engine {
     done({ ok: true, value: result })
   }
 
+  compact(_checkpoint: (done: Done) => void, done: Completion<Compacted>): void {
+    done({ ok: true, value: { bytesBefore: 0, bytesAfter: 0 } })
+  }
+
   whenIdle(run: () => void): void {
     run()
   }
@@ -82,7 +97,9 @@ export class MemoryEngine implements Engine {
   private apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
     const { shared, epoch } = this
-    for (const { key, value } of changes) {
+    for (const change of changes) {
+      const key = copyBytes(change.key)
+      const value = change.value && copyBytes(change.value)
       const changed: Changed =
         value === undefined
           ? treeDelete(this.root, key, { shared, epoch })
@@ -118,9 +135,22 @@ export class MemoryEngine implements Engine {
   }
 }
 
+const none: Uint8Array = new Uint8Array(0)
+
 const viewOf = (root: Node): View => ({
   get: key => treeGet(root, key),
+  find: key => {
+    const value = treeGet(root, key)
+    return value && { key, keyBytes: key.length, value, valueFrom: 0, valueTo: value.length }
+  },
   scan: (from, to, reverse, visit) => {
-    treeScan(root, from, to, reverse, visit)
+    const row = { key: none, keyBytes: 0, value: none, valueFrom: 0, valueTo: 0 }
+    treeScan(root, from, to, reverse, (key, value) => {
+      row.key = key
+      row.keyBytes = key.length
+      row.value = value
+      row.valueTo = value.length
+      return visit(row)
+    })
   },
 })

@@ -4,6 +4,7 @@
  * checkpoints in between; the store works on meanwhile. Stops when a round no longer makes the file shorter.
  */
 import type { Completion, Done } from '../platform.ts'
+import type { Compacted } from './engine.ts'
 import type { PageStore } from './page-store.ts'
 import { forEachBelow } from './page-store-load.ts'
 
@@ -17,9 +18,7 @@ export interface CompactOptions {
   readonly pagesPerRoundMax?: number
 }
 
-export interface CompactSummary {
-  readonly bytesBefore: number
-  readonly bytesAfter: number
+export interface CompactSummary extends Compacted {
   readonly pagesMoved: number
 }
 

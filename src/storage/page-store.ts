@@ -68,6 +68,7 @@ interface Dying {
 }
 
 const sectorMax = 0x7fff_ffff
+const unsyncedBytesMax = 8 * 1024 * 1024
 
 export class PageStore implements PageSource {
   readonly pageBytes: number
@@ -92,6 +93,8 @@ export class PageStore implements PageSource {
   private pageCount = 0
   private extentsWritten = 0
   private bytesWritten = 0
+  /** Since a sync was begun. Some page files keep in memory what is not synced. */
+  private unsynced = 0
 
   private constructor(
     pages: PageFile,
@@ -432,6 +435,12 @@ export class PageStore implements PageSource {
     this.pages.write(sector * sectorBytes, bytes)
     this.extentsWritten++
     this.bytesWritten += bytes.length
+    this.unsynced += bytes.length
+    if (this.unsynced >= unsyncedBytesMax) {
+      this.unsynced = 0
+      // A failure is final (G5): the next checkpoint meets it.
+      this.pages.sync(() => {})
+    }
     return { sector, sectors, crc, epoch }
   }
 

@@ -117,12 +117,10 @@ export class PageWaits {
       },
     }
     if (!writing && this.active.size >= this.activeMax) this.queue.push(wait)
-    else this.start(wait)
-  }
-
-  private start(wait: Wait): void {
-    this.active.add(wait)
-    this.load(wait)
+    else {
+      this.active.add(wait)
+      this.load(wait)
+    }
   }
 
   /** Loads what is missing until that takes time. */
@@ -170,6 +168,9 @@ export class PageWaits {
     this.tree.closeMemo(wait.memo)
     if (!this.active.delete(wait)) return
     const next = this.active.size < this.activeMax ? this.queue.shift() : undefined
-    if (next !== undefined) this.start(next)
+    if (next === undefined) return
+    this.active.add(next)
+    // Its page may be none any more.
+    this.go(next, () => this.load(next))
   }
 }

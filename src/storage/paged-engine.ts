@@ -19,9 +19,10 @@ import { type Index, index } from '../base/ids.ts'
 import type { Clock, Completion, Done, Result } from '../platform.ts'
 import { BTree, type TreeBatch, type TreeReader } from './btree.ts'
 import { BufferPool, framesMin } from './buffer-pool.ts'
-import type { Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
+import type { Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import type { PageId } from './page-source.ts'
 import type { OpenedPageStore, PageStore } from './page-store.ts'
+import { compact } from './page-store-compact.ts'
 import { PageWaits } from './page-waits.ts'
 import type { PolicyName } from './replacement.ts'
 
@@ -222,6 +223,10 @@ export class PagedEngine implements Engine {
     )
   }
 
+  compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void {
+    compact(this.store, { checkpoint }, done)
+  }
+
   reset(): void {
     this.generation++
     this.updating = false
@@ -244,6 +249,7 @@ export class PagedEngine implements Engine {
   status(): EngineStatus {
     const { hits, misses, evictions, writeBacks, frames, resident, dirty } = this.pool.status()
     const { pageBytes } = this.pool
+    const filters = this.tree.filterStatus()
     const { fileBytes, usedBytes, checkpoint, bytesWritten } = this.store.stats
     const cache = {
       bytesMax: frames * pageBytes,
@@ -253,6 +259,9 @@ export class PagedEngine implements Engine {
       misses,
       evictions,
       writeBacks,
+      filterBytes: filters?.bytes ?? 0,
+      readsSpared: filters?.spared ?? 0,
+      falsePositives: filters?.falsePositives ?? 0,
     }
     const pages = { pageBytes, fileBytes, usedBytes, bytesWritten, checkpoints: checkpoint }
     return { keys: this.keys, bytes: this.bytes, cache, pages }
@@ -309,6 +318,7 @@ const givenUp = {
 /** Everything but the note. */
 const viewOf = (tree: TreeReader): View => ({
   get: key => tree.get(key),
+  find: key => tree.find(key),
   scan: (from, to, reverse, visit) => tree.scan(from === undefined ? firstKey : from, to, reverse, visit),
 })
 

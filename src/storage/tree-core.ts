@@ -1,14 +1,19 @@
 /** What reading and changing a tree have in common: its root, its pages in the pool, its chains, its snapshots. */
 import type { BufferPool } from './buffer-pool.ts'
+import { emptyHash, finishHash, hashBytes, LeafFilters } from './leaf-filters.ts'
 import { Chains, corrupt } from './overflow.ts'
 import { kindBranch, kindLeaf, Pages, type RestOrder } from './page.ts'
 import type { PageId, PageSource } from './page-source.ts'
+import { TreeRow } from './tree-row.ts'
 import { TreeSnapshots } from './tree-snapshots.ts'
 
 /** More levels than any tree has: whoever gets there goes round in a circle of damaged pages. */
 export const levelsMax = 40
 const slabBytes = 16384
 const slabShareMax = 2048
+/** Memory of filters: so much less than the cache's frames. */
+const filterShare = 8
+const filterBytesMin = 1024
 
 export class TreeCore implements RestOrder {
   root: PageId
@@ -17,18 +22,32 @@ export class TreeCore implements RestOrder {
   readonly pages: Pages
   readonly chains: Chains
   readonly snapshots: TreeSnapshots
+  /** Rows of scans that are over, for the next ones. */
+  readonly rows: TreeRow[] = []
+  /** What `find` hands out. */
+  readonly found: TreeRow
   /** Chains that nothing leads to any more: freed when the batch under way is through. */
   private readonly unlinked: { first: PageId; readonly total: number }[] = []
   private slab = new Uint8Array(slabBytes)
   private slabUsed = 0
 
+  /** The leaf that was last read because its filter did not exclude the key. */
+  private letThrough = 0 as PageId
+  /** Undefined where memory for them is too little to be worth it. */
+  readonly filters: LeafFilters | undefined
+
   constructor(pool: BufferPool, source: PageSource, root: PageId) {
     this.pool = pool
+    const filterBytes = Math.floor((pool.frames * pool.pageBytes) / filterShare)
+    this.filters = filterBytes < filterBytesMin ? undefined : new LeafFilters(pool.pageBytes, filterBytes)
+    pool.onEvict = this.filters === undefined ? undefined : (page, frame) => this.makeFilter(page, frame)
     this.source = source
     this.pages = new Pages(pool.arena, pool.pageBytes)
     this.chains = new Chains(pool, source)
+    this.found = new TreeRow(this.pages, this)
     this.snapshots = new TreeSnapshots(page => {
       this.chains.forget(page)
+      this.filters?.forget(page)
       pool.discard(page)
       source.free(page)
     })
@@ -44,6 +63,44 @@ export class TreeCore implements RestOrder {
     const kind = this.pages.kind(frame * this.pool.pageBytes)
     if (kind !== kindLeaf && kind !== kindBranch) throw corrupt(page)
     return frame
+  }
+
+  /** As a filter knows a key: by what stands of it in the page. */
+  hashOf(key: Uint8Array): number {
+    return finishHash(hashBytes(emptyHash, key, 0, Math.min(key.length, this.pages.keyInlineMax)))
+  }
+
+  /** The leaf that holds the key does not have it, as far as that can be told without reading the leaf. */
+  excludes(leaf: PageId, key: Uint8Array): boolean {
+    const { filters, pool } = this
+    if (filters === undefined || pool.find(leaf) >= 0 || !filters.has(leaf)) return false
+    if (filters.excludes(leaf, this.hashOf(key))) return true
+    this.letThrough = leaf
+    return false
+  }
+
+  /** The leaf at `base` does not have a key that was looked for there. */
+  notFound(base: number): void {
+    if (this.letThrough === 0) return
+    if (this.pool.find(this.letThrough) * this.pages.pageBytes === base) this.filters?.wasWrong()
+    this.letThrough = 0 as PageId
+  }
+
+  private makeFilter(page: PageId, frame: number): void {
+    const { pages, filters } = this
+    const base = frame * pages.pageBytes
+    if (filters === undefined || pages.kind(base) !== kindLeaf || filters.has(page)) return
+    const slot = filters.begin(page)
+    const { bytes } = pages
+    const prefixEnd = base + pages.pageBytes
+    const prefix = hashBytes(emptyHash, bytes, prefixEnd - pages.prefixBytes(base), prefixEnd)
+    const count = pages.count(base)
+    for (let i = 0; i < count; i++) {
+      const cell = pages.cell(base, i)
+      const from = cell + 2 + pages.fixedBytes(base, pages.isLong(cell))
+      const to = from + pages.localBytes(base, cell) - pages.prefixBytes(base)
+      filters.add(slot, finishHash(hashBytes(prefix, bytes, from, to)))
+    }
   }
 
   compareRest(
@@ -108,19 +165,6 @@ export class TreeCore implements RestOrder {
     if (length < 128) for (let i = 0; i < length; i++) slab[to + i] = bytes[at + i]!
     else slab.set(bytes.subarray(at, at + length), to)
     return slab.subarray(to, to + length)
-  }
-
-  /** The key in a slot whose cell is not long, in bytes that stay. */
-  copyKey(base: number, cell: number): Uint8Array {
-    const length = this.pages.localBytes(base, cell)
-    if (length > slabShareMax) {
-      const copy = new Uint8Array(length)
-      this.pages.copyLocal(base, cell, copy, 0)
-      return copy
-    }
-    const to = this.take(length)
-    this.pages.copyLocal(base, cell, this.slab, to)
-    return this.slab.subarray(to, to + length)
   }
 
   unlink(first: PageId, total: number): void {

@@ -43,6 +43,7 @@ export class HeldPages {
       pool.bytes(pool.create(copy)).set(pool.bytes(frame))
       snapshots.copied(page, copy)
     }
+    this.core.filters?.forget(page)
     pool.beginWrite(frame)
     this.writing.push(frame)
   }

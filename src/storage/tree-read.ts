@@ -1,11 +1,30 @@
-/** Gets and scans, of the tree as it is or as a snapshot saw it. Bytes handed out are copies. All verbs throw the pool's `PageMiss`. */
+/** Gets and scans, of the tree as it is or as a snapshot saw it. All verbs throw the pool's `PageMiss`. */
+import type { Row, Visit } from './engine.ts'
 import { corrupt } from './overflow.ts'
 import { kindLeaf } from './page.ts'
 import type { PageId } from './page-source.ts'
 import { levelsMax, type TreeCore } from './tree-core.ts'
+import { TreeRow } from './tree-row.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
-export type Visit = (key: Uint8Array, value: Uint8Array) => boolean
+const absent = -1
+/** Leaves that a scan which had to wait before will want, after the first. */
+const leavesAhead = 4
+
+/** As `leafFor`, for a key; -1 where the leaf need not be read: it does not have it. */
+function leafOf(core: TreeCore, root: PageId, snapshot: TreeSnapshot | undefined, key: Uint8Array): number {
+  const { pages } = core
+  let page = root
+  for (let level = 0; level < levelsMax; level++) {
+    const base = core.node(snapshot === undefined ? page : snapshot.resolve(page)) * pages.pageBytes
+    if (pages.kind(base) === kindLeaf) return base
+    page = pages.child(base, pages.childPosition(base, key, core))
+    if (pages.level(base) === 1 && core.excludes(snapshot === undefined ? page : snapshot.resolve(page), key)) {
+      return absent
+    }
+  }
+  throw corrupt(root)
+}
 
 /** Offset in the arena of the leaf where the key belongs; without a key the first or the last leaf. */
 function leafFor(
@@ -20,10 +39,30 @@ function leafFor(
   for (let level = 0; level < levelsMax; level++) {
     const base = core.node(snapshot === undefined ? page : snapshot.resolve(page)) * pages.pageBytes
     if (pages.kind(base) === kindLeaf) return base
-    if (key !== undefined) page = pages.child(base, pages.childPosition(base, key, core))
-    else page = pages.child(base, last ? pages.count(base) - 1 : -1)
+    const position = key !== undefined ? pages.childPosition(base, key, core) : last ? pages.count(base) - 1 : -1
+    page = pages.child(base, position)
+    if (pages.level(base) === 1) readAhead(core, snapshot, base, position, last)
   }
   throw corrupt(root)
+}
+
+/** An operation that had to wait before will want the leaves that follow, too: they are brought in at the same time. */
+function readAhead(
+  core: TreeCore,
+  snapshot: TreeSnapshot | undefined,
+  base: number,
+  position: number,
+  reverse: boolean,
+): void {
+  const { pages, pool, chains } = core
+  if (!pool.waits || chains.memo === undefined) return
+  const count = pages.count(base)
+  for (let i = 1; i <= leavesAhead; i++) {
+    const next = reverse ? position - i : position + i
+    if (next < -1 || next >= count) return
+    const page = pages.child(base, next)
+    pool.prefetch(snapshot === undefined ? page : snapshot.resolve(page))
+  }
 }
 
 export function readKey(
@@ -32,9 +71,27 @@ export function readKey(
   snapshot: TreeSnapshot | undefined,
   key: Uint8Array,
 ): Uint8Array | undefined {
-  const base = leafFor(core, root, snapshot, key, false)
+  const base = leafOf(core, root, snapshot, key)
+  if (base === absent) return undefined
   const slot = core.pages.search(base, key, core)
-  return slot < 0 ? undefined : core.valueAt(base, slot)
+  if (slot >= 0) return core.valueAt(base, slot)
+  core.notFound(base)
+  return undefined
+}
+
+/** As `View.find` (`engine.ts`). */
+export function findRow(
+  core: TreeCore,
+  root: PageId,
+  snapshot: TreeSnapshot | undefined,
+  key: Uint8Array,
+): Row | undefined {
+  const base = leafOf(core, root, snapshot, key)
+  if (base === absent) return undefined
+  const slot = core.pages.search(base, key, core)
+  if (slot >= 0) return core.found.found(base, slot, key)
+  core.notFound(base)
+  return undefined
 }
 
 /** As `View.scan` (`engine.ts`). */
@@ -45,6 +102,25 @@ export function readRange(
   from: Uint8Array | undefined,
   to: Uint8Array | undefined,
   reverse: boolean,
+  visit: Visit,
+): void {
+  // Scans may go on within scans: each has a row of its own.
+  const row = core.rows.pop() ?? new TreeRow(core.pages, core)
+  try {
+    visitRange(core, root, snapshot, from, to, reverse, row, visit)
+  } finally {
+    core.rows.push(row)
+  }
+}
+
+function visitRange(
+  core: TreeCore,
+  root: PageId,
+  snapshot: TreeSnapshot | undefined,
+  from: Uint8Array | undefined,
+  to: Uint8Array | undefined,
+  reverse: boolean,
+  row: TreeRow,
   visit: Visit,
 ): void {
   const { pages, pool } = core
@@ -67,12 +143,13 @@ export function readRange(
       const near = begun || nearBound === undefined ? (reverse ? count : 0) : lowerBound(base, nearBound)
       const far = farBound === undefined ? (reverse ? 0 : count) : lowerBound(base, farBound)
       begun = true
+      row.enter(base)
       if (reverse) {
-        for (let slot = near - 1; slot >= far; slot--) if (!visitSlot(core, base, slot, visit)) return
+        for (let slot = near - 1; slot >= far; slot--) if (!visit(row.at(slot))) return
         if (far > 0) return
         next = pages.left(base)
       } else {
-        for (let slot = near; slot < far; slot++) if (!visitSlot(core, base, slot, visit)) return
+        for (let slot = near; slot < far; slot++) if (!visit(row.at(slot))) return
         if (far < count) return
         next = pages.right(base)
       }
@@ -83,12 +160,4 @@ export function readRange(
     base = core.node(snapshot === undefined ? next : snapshot.resolve(next)) * pages.pageBytes
     if (pages.kind(base) !== kindLeaf) throw corrupt(next)
   }
-}
-
-function visitSlot(core: TreeCore, base: number, slot: number, visit: Visit): boolean {
-  const { pages } = core
-  const cell = pages.cell(base, slot)
-  if (pages.isLong(cell)) return visit(core.keyAt(base, slot), core.valueAt(base, slot))
-  const key = core.copyKey(base, cell)
-  return visit(key, core.copyOut(pages.inlineValue(cell), pages.valueBytes(cell)))
 }

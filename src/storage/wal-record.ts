@@ -114,16 +114,16 @@ export function checksumHolds(bytes: Uint8Array, at: number, length: number): bo
 
 /**
  * The payload of the record in bytes[at, at + length), sealed or not; undefined if it makes no sense. Variable bytes are
- * copies: a record that is kept does not keep what it was read from.
+ * copies: a record that is kept does not keep what it was read from. `passing`: an entry's are a view, for who keeps nothing.
  */
-export function decodeRecord(bytes: Uint8Array, at: number, length: number): WalRecord | undefined {
+export function decodeRecord(bytes: Uint8Array, at: number, length: number, passing = false): WalRecord | undefined {
   if (length < recordHeaderBytes || at + length > bytes.length) return undefined
   const reader = new ByteReader(bytes, at + 24, at + length)
-  const record = decodePayload(reader)
+  const record = decodePayload(reader, passing)
   return reader.done() ? record : undefined
 }
 
-function decodePayload(reader: ByteReader): WalRecord | undefined {
+function decodePayload(reader: ByteReader, passing: boolean): WalRecord | undefined {
   const type = reader.u8()
   const group = groupId(reader.varint())
   switch (type) {
@@ -131,7 +131,8 @@ function decodePayload(reader: ByteReader): WalRecord | undefined {
       const at = index(reader.varint())
       const of = term(reader.varint())
       const kind = reader.u8()
-      return { type: 'entry', group, index: at, term: of, kind, data: copyBytes(reader.rest()) }
+      const data = reader.rest()
+      return { type: 'entry', group, index: at, term: of, kind, data: passing ? data : copyBytes(data) }
     }
     case 2: {
       const of = term(reader.varint())

@@ -12,6 +12,7 @@
  * would be proof have their checksum computed. Caveat: durable records after which nothing was ever written, and beyond
  * the mark, cannot be told from a torn tail; the owner learns of every cut (hard case 6 of the architecture).
  */
+import { firstNonZero } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type Lsn, lsn } from '../base/ids.ts'
 import type { Completion, LogFile } from '../platform.ts'
@@ -34,6 +35,7 @@ const remedy = 'Restore this store from a backup, or delete it and let the peer 
 
 export interface ReplayOptions {
   readonly durableMark: Lsn
+  /** An entry's data are a view, which holds during the visit only. */
   readonly visit: (record: WalRecord, position: Position) => void
 }
 
@@ -154,7 +156,7 @@ class Replay {
       if (!this.have(this.at, length)) return
       const offset = this.at - this.window.from
       if (!checksumHolds(this.window.bytes, offset, length)) return this.search()
-      const record = decodeRecord(this.window.bytes, offset, length)
+      const record = decodeRecord(this.window.bytes, offset, length, true)
       if (record === undefined) {
         const message = `the record at byte ${this.at} of the write-ahead log is whole but unknown: another version or program wrote it`
         return this.fail(new HarmonyError('CORRUPT', message))
@@ -183,6 +185,14 @@ class Replay {
       const { from, bytes } = this.window
       const offset = place - from
       if (bytes[offset] !== 0) this.nonZeroEnd = place + 1
+      else {
+        // A record has its place, which is not zero, within its header: none begins further before the next byte that is not zero.
+        const skipped = firstNonZero(bytes, offset, bytes.length) - recordHeaderBytes - offset
+        if (skipped > 0) {
+          this.searchAt += skipped
+          continue
+        }
+      }
       // The low byte of the place first: it spares most of the other comparisons.
       if (left >= recordHeaderBytes && bytes[offset + 8] === place % 256 && this.couldProve(bytes, offset, place)) {
         const length = claimedLength(bytes, offset)

@@ -2,43 +2,93 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Line } from './lines.ts'
 import { table } from './report.ts'
-import { endRunning, type Line, runStorage } from './storage.ts'
-import { type CaseName, caseNames } from './storage-cases.ts'
+import { endRunning, runStorage } from './storage.ts'
+import { browserCaseNames, browserEngineNames, endBrowser, runStorageBrowser } from './storage-browser.ts'
+import { caseNames } from './storage-cases.ts'
 import { engineNames } from './storage-child.ts'
+import type { Outcome, SuiteOptions } from './suite-options.ts'
 
-const help = `npm run bench -- storage [options]
+interface Suite {
+  readonly caseNames: readonly string[]
+  readonly engineNames: readonly string[]
+  readonly records: number
+  readonly seconds: number
+  /** Of HarmonyDB, in the checkout. */
+  readonly modulePath: string
+  run(options: SuiteOptions): Promise<Outcome>
+  end(): void
+}
 
-Compares HarmonyDB (the build in dist/) with other embedded stores in Node, each through its public interface, all with durable writes.
+const suites: Readonly<Record<string, Suite>> = {
+  storage: {
+    caseNames,
+    engineNames,
+    records: 100_000,
+    seconds: 1,
+    modulePath: 'dist/node/index.js',
+    run: runStorage,
+    end: endRunning,
+  },
+  'storage-browser': {
+    caseNames: browserCaseNames,
+    engineNames: browserEngineNames,
+    records: 10_000,
+    seconds: 0.3,
+    modulePath: 'dist/browser/index.js',
+    run: runStorageBrowser,
+    end: endBrowser,
+  },
+}
+
+const help = `npm run bench -- SUITE [options]
+
+  storage           HarmonyDB (the build in dist/) and other embedded stores in Node
+  storage-browser   the same in Chromium, each on an on-disk profile of its own
+Each through its public interface, all with durable writes.
 
   --json            one JSON line for each case and engine: suite, case, engine, opsPerSecond, p50Ms, p99Ms, and more
-  --records N       records in the store (default 100000; may be given again)
+  --records N       records in the store (default ${suites.storage!.records}, in Chromium ${suites['storage-browser']!.records}; may be given again)
   --all             100000 and 1000000 records
-  --case NAME       only this case (may be given again)
-  --engine NAME     only this engine (may be given again)
+  --case NAME       only this case (may be given again; --cases NAME,NAME too)
+  --engine NAME     only this engine (may be given again; --engines NAME,NAME too)
   --rounds N        rounds; figures are medians over them (default 3)
-  --seconds N       how long each case is measured in a round (default 1), after a quarter of that to warm up
+  --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}), after a quarter of that to warm up
   --dir DIR         where the data goes (default: a folder in node_modules/.cache; not a RAM disk, or durable writes cost nothing)
-  --module FILE     the HarmonyDB to measure (default: dist/node/index.js)
+  --module FILE     the HarmonyDB to measure (default: dist/node/index.js, dist/browser/index.js)
   --help            this
 
-Engines: ${engineNames.join(', ')}
-  Those that are not installed are left out. better-sqlite3: npm ci --prefix test/bench/peers (fetches a binary, or compiles one).
-  better-sqlite3-transaction: 64 callers' puts in a hand-made transaction. raw: write + fdatasync into a file that is already there.
+storage
+  Engines: ${engineNames.join(', ')}
+    Those that are not installed are left out. better-sqlite3: npm ci --prefix test/bench/peers (fetches a binary, or compiles one).
+    better-sqlite3-transaction: 64 callers' puts in a hand-made transaction. raw: write + fdatasync into a file that is already there.
+  Cases: ${caseNames.join(', ')}
 
-Cases: ${caseNames.join(', ')}
+storage-browser
+  Engines: ${browserEngineNames.join(', ')}
+    All but the first two: npm ci --prefix test/bench/browser-peers. Those that are not installed are left out.
+    sqlite-wasm-transaction, indexeddb-transaction: 64 callers' puts in a hand-made transaction.
+  Cases: as above without disk, and with start: from opening to the first answered get, in a new page.
+    They are measured from the page; with -in-worker behind their name, in the worker that the engine runs in:
+    get-in-worker, put-64-in-worker and so on (not start and crash-start).
+  Chromium: CHROMIUM_PATH, or where systems put it.
+
+Cases
   put-1, put-64     durable puts of new records, from 1 caller and from 64
   bulk-load         all records in batches of 1000, eight under way; each is durable
   get, get-absent   one caller, uniform keys that are there, and that are not
   scan-100          the 100 records from a key on, materialised
   ycsb-a … ycsb-f   64 callers, Zipf keys (0.99), durable writes
-  crash-start       kill -9 while 64 callers write; from opening to the first answered get
+  get-8x            as get, with a cache of an eighth of the data (lmdb cannot be told: it maps the whole file)
+  crash-start       kill -9 (of the browser) while 64 callers write; from opening to the first answered get
   disk              bytes that the files take after loading and closing (the times are those of closing)
-  Not there yet: a data set eight times the cache. HarmonyDB has no cacheBytes to set.
 
 Keys have 16 bytes, values 100 that compress to about half. Every value that is read is checked.`
 
-const suites: readonly string[] = ['storage']
+/** A browser that is being killed may still write. */
+const removing = { recursive: true, force: true, maxRetries: 10 } as const
+
 const recordsMax = 10_000_000
 
 export interface Surroundings {
@@ -56,33 +106,33 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
     console.error(`${parsed}\nnpm run bench -- --help tells more`)
     return 2
   }
-  const { values } = parsed
-  if (values.help === true) {
+  if (parsed === undefined) {
     console.log(help)
     return 0
   }
+  const { values, suite } = parsed
   const progress = (text: string): void => console.error(text)
-  const modulePath = resolve(root, values.module ?? 'dist/node/index.js')
+  const modulePath = resolve(root, values.module ?? suite.modulePath)
   if (values.module === undefined) warnIfStale(root, modulePath, progress)
   const dir = values.dir === undefined ? join(scratchDir, 'data') : join(resolve(values.dir), 'harmonydb-bench')
   const onSignal = (): never => {
-    endRunning()
-    rmSync(dir, { recursive: true, force: true })
-    rmSync(scratchDir, { recursive: true, force: true })
+    suite.end()
+    rmSync(dir, removing)
+    rmSync(scratchDir, removing)
     process.exit(1)
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal)
   let failures = 0
   const all: Line[] = []
   for (const records of parsed.records) {
-    const outcome = await runStorage({
+    const outcome = await suite.run({
       root,
       childScript,
       modulePath,
       dir,
-      engines: values.engine ?? engineNames,
-      isChosen: values.engine !== undefined,
-      cases: (values.case as CaseName[] | undefined) ?? caseNames,
+      engines: parsed.engines ?? suite.engineNames,
+      isChosen: parsed.engines !== undefined,
+      cases: parsed.cases ?? suite.caseNames,
       records,
       rounds: parsed.rounds,
       seconds: parsed.seconds,
@@ -96,11 +146,12 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
       console.log(table(outcome.lines))
     }
   }
-  rmSync(dir, { recursive: true, force: true })
+  rmSync(dir, removing)
   if (all.length === 0) progress('nothing was measured')
   return failures === 0 && all.length > 0 ? 0 : 1
 }
 
+/** @returns What is wrong, or undefined for help. */
 function parse(args: readonly string[]) {
   try {
     const { values, positionals } = parseArgs({
@@ -112,37 +163,47 @@ function parse(args: readonly string[]) {
         all: { type: 'boolean' },
         records: { type: 'string', multiple: true },
         case: { type: 'string', multiple: true },
+        cases: { type: 'string', multiple: true },
         engine: { type: 'string', multiple: true },
+        engines: { type: 'string', multiple: true },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
         dir: { type: 'string' },
         module: { type: 'string' },
       },
     })
-    if (values.help !== true) {
-      if (positionals.length !== 1) return `name one suite: ${suites.join(', ')}`
-      if (!suites.includes(positionals[0]!))
-        return `there is no suite ${positionals[0]}; there is: ${suites.join(', ')}`
+    if (values.help === true) return undefined
+    const [suiteName] = positionals
+    if (suiteName === undefined || positionals.length !== 1) return `name one suite: ${Object.keys(suites).join(', ')}`
+    const suite = Object.hasOwn(suites, suiteName) ? suites[suiteName] : undefined
+    if (suite === undefined) return `there is no suite ${suiteName}; there is: ${Object.keys(suites).join(', ')}`
+    const cases = listed(values.case, values.cases)
+    for (const name of cases ?? []) {
+      if (!suite.caseNames.includes(name)) return `there is no case ${name}; there are: ${suite.caseNames.join(', ')}`
     }
-    for (const name of values.case ?? []) {
-      if (!(caseNames as readonly string[]).includes(name))
-        return `there is no case ${name}; there are: ${caseNames.join(', ')}`
+    const engines = listed(values.engine, values.engines)
+    for (const name of engines ?? []) {
+      if (!suite.engineNames.includes(name))
+        return `there is no engine ${name}; there are: ${suite.engineNames.join(', ')}`
     }
-    for (const name of values.engine ?? []) {
-      if (!engineNames.includes(name)) return `there is no engine ${name}; there are: ${engineNames.join(', ')}`
-    }
-    const records = (values.all === true ? ['100000', '1000000'] : (values.records ?? ['100000'])).map(Number)
+    const records = values.all === true ? [100_000, 1_000_000] : (values.records?.map(Number) ?? [suite.records])
     const rounds = Number(values.rounds ?? 3)
-    const seconds = Number(values.seconds ?? 1)
+    const seconds = Number(values.seconds ?? suite.seconds)
     if (!records.every(n => Number.isInteger(n) && n >= 100 && n <= recordsMax)) {
       return `--records takes whole numbers from 100 to ${recordsMax}`
     }
     if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) return '--rounds takes a whole number from 1 to 100'
     if (!(seconds >= 0.01 && seconds <= 3600)) return '--seconds takes a number from 0.01 to 3600'
-    return { values, records, rounds, seconds }
+    return { values, suite, cases, engines, records, rounds, seconds }
   } catch (error) {
     return error instanceof Error ? error.message : String(error)
   }
+}
+
+/** `--case a --case b` and `--cases a,b`; undefined for none given. */
+function listed(one: readonly string[] | undefined, many: readonly string[] | undefined): string[] | undefined {
+  if (one === undefined && many === undefined) return undefined
+  return [...(one ?? []), ...(many ?? []).flatMap(list => list.split(','))]
 }
 
 /** A build of yesterday's source measures yesterday's code. */

@@ -1,5 +1,4 @@
-/** Runs operations from a number of callers for some time, and tells how many there were and how long each took. */
-import { performance } from 'node:perf_hooks'
+/** Runs operations from a number of callers for some time, and tells how many there were and how long each took. In Node and in browsers. */
 
 export interface Work {
   /** Operation `n`; a promise is awaited, anything else is taken as it is: synchronous engines pay for no promises. */
@@ -14,6 +13,9 @@ export interface Measured {
   readonly p50Ms: number
   readonly p99Ms: number
 }
+
+/** Once: in Node the global is a getter. */
+const { performance } = globalThis
 
 const samplesMax = 4_000_000
 const samples = new Float32Array(samplesMax)

@@ -12,46 +12,67 @@ const numbers = 1e12
 /** The golden section of `numbers`, without a divisor in common. */
 const step = 618_033_988_749
 const templateCount = 1024
+const prefix = Uint8Array.of(0x75, 0x73, 0x65, 0x72)
+const zero = 0x30
 
-export class Records {
+/** How a realm makes bytes: Node's engines want Buffers, a browser has none. */
+export interface BytesOf<B extends Uint8Array> {
+  /** Zeros. */
+  allocate(length: number): B
+  copy(bytes: B): B
+}
+
+export const buffers: BytesOf<Buffer> = { allocate: length => Buffer.alloc(length), copy: bytes => Buffer.from(bytes) }
+export const byteArrays: BytesOf<Uint8Array> = {
+  allocate: length => new Uint8Array(length),
+  copy: bytes => bytes.slice(),
+}
+
+export class Records<B extends Uint8Array = Buffer> {
   /** Loaded before anything is measured: 0 … count - 1. */
   readonly count: number
   /** Put while measuring: count … count + spare - 1. The numbers behind them, as many as `absentCount`, never get a record. */
   readonly spare: number
   readonly absentCount: number
-  private readonly keys: Buffer
-  private readonly templates: readonly Buffer[]
+  private readonly bytesOf: BytesOf<B>
+  private readonly keys: B
+  private readonly templates: readonly B[]
 
-  constructor(count: number) {
+  constructor(count: number, bytesOf: BytesOf<B>) {
+    this.bytesOf = bytesOf
     this.count = count
     this.spare = Math.min(400_000, Math.max(2000, 4 * count))
     this.absentCount = Math.min(65_536, Math.max(1000, count))
     const all = count + this.spare + this.absentCount
-    this.keys = Buffer.allocUnsafe(all * keyBytes)
+    this.keys = bytesOf.allocate(all * keyBytes)
     for (let i = 0, number = 0; i < all; i++, number = (number + step) % numbers) {
-      this.keys.write(`user${String(number).padStart(12, '0')}`, i * keyBytes, 'latin1')
+      const at = i * keyBytes
+      this.keys.set(prefix, at)
+      writeDigits(this.keys, at + 4, Math.floor(number / 1e6))
+      writeDigits(this.keys, at + 10, number % 1e6)
     }
     const random = randomOf(1)
     this.templates = Array.from({ length: templateCount }, () => {
-      const value = Buffer.alloc(valueBytes)
+      const value = bytesOf.allocate(valueBytes)
       for (let at = 8; at < 54; at++) value[at] = 32 + (random() % 95)
       value.copyWithin(54, 8, 54)
       return value
     })
   }
 
-  key(record: number): Buffer {
-    return this.keys.subarray(record * keyBytes, (record + 1) * keyBytes)
+  /** A view into the bytes of all keys. */
+  key(record: number): B {
+    return this.keys.subarray(record * keyBytes, (record + 1) * keyBytes) as B
   }
 
-  absentKey(n: number): Buffer {
+  absentKey(n: number): B {
     return this.key(this.count + this.spare + (n % this.absentCount))
   }
 
-  value(record: number, version: number): Buffer {
-    const value = Buffer.from(this.templates[record % templateCount]!)
-    value.writeUInt32LE(record, 0)
-    value.writeUInt32LE(version >>> 0, 4)
+  value(record: number, version: number): B {
+    const value = this.bytesOf.copy(this.templates[record % templateCount]!)
+    write32(value, 0, record)
+    write32(value, 4, version)
     return value
   }
 
@@ -70,9 +91,29 @@ export class Records {
 
   /** What a scan from this record's key must find, where that can be told: behind it lie evenly spread keys. */
   scanned(record: number, limit: number): number | undefined {
-    const number = Number(this.key(record).toString('latin1', 4))
+    let number = 0
+    for (const digit of this.key(record).subarray(4)) number = number * 10 + digit - zero
     return number < numbers - (2 * limit * numbers) / this.count ? limit : undefined
   }
+}
+
+function writeDigits(bytes: Uint8Array, at: number, six: number): void {
+  for (let i = 5, rest = six; i >= 0; i--, rest = Math.floor(rest / 10)) bytes[at + i] = zero + (rest % 10)
+}
+
+function write32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+}
+
+/** Negative where `a` comes first. */
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
+  for (let at = 0; at < a.length && at < b.length; at++) {
+    if (a[at] !== b[at]) return a[at]! - b[at]!
+  }
+  return a.length - b.length
 }
 
 export const recordOf = (value: Uint8Array): number =>

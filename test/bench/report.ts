@@ -1,5 +1,5 @@
 /** The results for people: one row a case, one column an engine, each peer with the ratio of HarmonyDB to it (above 1: HarmonyDB is better). */
-import type { Line } from './storage.ts'
+import { isStart, type Line } from './lines.ts'
 
 export function table(lines: readonly Line[]): string {
   const engines = [...new Set(lines.map(line => line.engine))]
@@ -29,7 +29,7 @@ function cell(line: Line | undefined, ours: Line | undefined): string {
 
 function figureOf({ case: name, opsPerSecond, p50Ms, bytes }: Line): string {
   if (bytes !== undefined) return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
-  if (name === 'crash-start') return `${p50Ms >= 100 ? Math.round(p50Ms) : p50Ms.toPrecision(2)} ms`
+  if (isStart(name)) return `${p50Ms >= 100 ? Math.round(p50Ms) : p50Ms.toPrecision(2)} ms`
   if (opsPerSecond >= 1e6) return `${(opsPerSecond / 1e6).toFixed(2)}M/s`
   return opsPerSecond >= 1000 ? `${(opsPerSecond / 1000).toFixed(1)}k/s` : `${Math.round(opsPerSecond)}/s`
 }

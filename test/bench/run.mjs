@@ -13,7 +13,8 @@ const args = process.argv.slice(2)
 
 const isForHelp = args.includes('--help') || args.includes('-h')
 if (!existsSync(join(root, 'node_modules/esbuild'))) installPackages()
-if (!existsSync(join(root, 'dist/node/index.js')) && !args.includes('--module') && !isForHelp) {
+const isBuilt = ['node', 'browser'].every(name => existsSync(join(root, 'dist', name, 'index.js')))
+if (!isBuilt && !args.includes('--module') && !isForHelp) {
   console.error('building HarmonyDB (tsup)')
   const tsup = join(root, 'node_modules/tsup/dist/cli-default.js')
   const { status } = spawnSync(process.execPath, [tsup], { cwd: root, stdio: ['ignore', 2, 2] })

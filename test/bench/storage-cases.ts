@@ -1,6 +1,6 @@
 /** The cases of the suite `storage` that are measured on a loaded store, as work on one. */
 import type { Work } from './measure.ts'
-import { picks, type Records, randomOf, uniform, zipf } from './records.ts'
+import { compareBytes, picks, type Records, randomOf, recordOf, uniform, zipf } from './records.ts'
 import type { Store } from './stores/store.ts'
 
 /** In the order of the report; what is read is measured before what is written (`measureOrder`). */
@@ -17,6 +17,7 @@ export const caseNames = [
   'ycsb-d',
   'ycsb-e',
   'ycsb-f',
+  'get-8x',
   'crash-start',
   'disk',
 ] as const
@@ -42,13 +43,13 @@ export const callersOf = (name: MeasuredCase): number => (name === 'put-64' || n
 
 /** Shared by the cases of one store: which of the spare records are there. */
 export class Inserted {
-  private readonly records: Records
+  private readonly records: Pick<Records, 'count' | 'spare'>
   private begun = 0
   private readonly done: Uint8Array
   /** All below are there, acknowledged. */
   private through = 0
 
-  constructor(records: Records) {
+  constructor(records: Pick<Records, 'count' | 'spare'>) {
     this.records = records
     this.done = new Uint8Array(records.spare)
   }
@@ -71,9 +72,9 @@ export class Inserted {
   }
 }
 
-export interface Stage {
-  readonly store: Store
-  readonly records: Records
+export interface Stage<B extends Uint8Array> {
+  readonly store: Store<B>
+  readonly records: Records<B>
   readonly inserted: Inserted
   /** Of this round: the same for all engines. */
   readonly seed: number
@@ -90,7 +91,7 @@ const mixes = {
 } as const
 
 /** @param put Of one caller, or of many together. */
-export function workOf(name: MeasuredCase, stage: Stage, put: Store['put']): Work {
+export function workOf<B extends Uint8Array>(name: MeasuredCase, stage: Stage<B>, put: Store<B>['put']): Work {
   switch (name) {
     case 'get':
       return gets(stage)
@@ -109,7 +110,7 @@ export function workOf(name: MeasuredCase, stage: Stage, put: Store['put']): Wor
 /** Every byte of one result in sixteen is compared; length and record's number of all. */
 const isWhole = (n: number): boolean => (n & 15) === 0
 
-function gets({ store, records, seed }: Stage): Work {
+function gets<B extends Uint8Array>({ store, records, seed }: Stage<B>): Work {
   const pick = picks(uniform(randomOf(seed), records.count))
   return {
     operate: n => store.get(records.key(pick(n))),
@@ -117,7 +118,7 @@ function gets({ store, records, seed }: Stage): Work {
   }
 }
 
-function absentGets({ store, records, seed }: Stage): Work {
+function absentGets<B extends Uint8Array>({ store, records, seed }: Stage<B>): Work {
   const pick = picks(uniform(randomOf(seed), records.absentCount))
   return {
     operate: n => store.get(records.absentKey(pick(n))),
@@ -127,7 +128,7 @@ function absentGets({ store, records, seed }: Stage): Work {
   }
 }
 
-function scans({ store, records, seed }: Stage): Work {
+function scans<B extends Uint8Array>({ store, records, seed }: Stage<B>): Work {
   const pick = picks(uniform(randomOf(seed), records.count))
   return {
     operate: n => store.scan(records.key(pick(n)), 100),
@@ -135,8 +136,8 @@ function scans({ store, records, seed }: Stage): Work {
   }
 }
 
-function checkScan(
-  { store, records }: Pick<Stage, 'store' | 'records'>,
+function checkScan<B extends Uint8Array>(
+  { store, records }: Pick<Stage<B>, 'store' | 'records'>,
   start: number,
   limit: number,
   rows: readonly unknown[],
@@ -148,20 +149,19 @@ function checkScan(
   }
   records.check(start, store.row(rows[0]).value, whole)
   if (!whole) return
-  let before: Buffer | undefined
+  let before: Uint8Array | undefined
   for (const scanned of rows) {
     const { key, value } = store.row(scanned)
-    const [keyCopy, valueCopy] = [Buffer.from(key), Buffer.from(value)]
-    if (before !== undefined && Buffer.compare(before, keyCopy) >= 0) throw new Error('a scan came out of order')
-    const record = valueCopy.readUInt32LE(0)
-    if (!keyCopy.equals(records.key(record)))
+    if (before !== undefined && compareBytes(before, key) >= 0) throw new Error('a scan came out of order')
+    const record = recordOf(value)
+    if (compareBytes(key, records.key(record)) !== 0)
       throw new Error(`a scan gave the value of record ${record} to another key`)
-    records.check(record, valueCopy, true)
-    before = keyCopy
+    records.check(record, value, true)
+    before = key
   }
 }
 
-function puts({ records, inserted }: Stage, put: Store['put']): Work {
+function puts<B extends Uint8Array>({ records, inserted }: Stage<B>, put: Store<B>['put']): Work {
   return {
     operate: n => {
       const record = inserted.next()
@@ -171,7 +171,7 @@ function puts({ records, inserted }: Stage, put: Store['put']): Work {
   }
 }
 
-function ycsb(name: keyof typeof mixes, stage: Stage, put: Store['put']): Work {
+function ycsb<B extends Uint8Array>(name: keyof typeof mixes, stage: Stage<B>, put: Store<B>['put']): Work {
   const { store, records, inserted, seed } = stage
   const { percent, other } = mixes[name]
   const random = randomOf(seed)
@@ -193,7 +193,7 @@ function ycsb(name: keyof typeof mixes, stage: Stage, put: Store['put']): Work {
       checkScan(stage, rank(n), limitOf(n), them, isWhole(n) && limitOf(n) < 20)
     return rows instanceof Promise ? rows.then(check) : check(rows)
   }
-  function verified(n: number, record: number, value: ReturnType<Store['get']>): unknown {
+  function verified(n: number, record: number, value: ReturnType<Store<B>['get']>): unknown {
     if (value instanceof Promise) return value.then(it => records.check(record, it, isWhole(n)))
     return records.check(record, value, isWhole(n))
   }

@@ -5,9 +5,11 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
+import type { More } from './lines.ts'
 import { type Measured, measure, summary } from './measure.ts'
-import { Records, randomOf, uniform } from './records.ts'
-import { type CaseName, callersOf, Inserted, measureOrder, workOf } from './storage-cases.ts'
+import { buffers, Records, randomOf, uniform } from './records.ts'
+import { type CaseName, Inserted, workOf } from './storage-cases.ts'
+import { load, measureCases, writersOfCrash } from './storage-run.ts'
 import { openHarmony } from './stores/harmonydb.ts'
 import { openLevel, openLmdb, openRaw, openSqlite } from './stores/peers.ts'
 import { NotInstalled, type OpenedFrom, type Store } from './stores/store.ts'
@@ -40,15 +42,10 @@ export type Report =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly message: string; readonly notInstalled: boolean }
 
-export interface More {
-  /** Of `disk`: what the files take, and how long they are. */
-  readonly bytes?: number
-  readonly fileBytes?: number
-}
-
-const batchRows = 1000
-const batchesAtOnce = 8
-const writersOfCrash = 64
+/** Of a key and a value. */
+const recordBytes = 116
+/** The least that HarmonyDB takes. */
+const cacheBytesMin = 1024 * 1024
 
 const tell = (report: Report): Promise<void> => new Promise(resolve => process.send!(report, () => resolve()))
 
@@ -77,15 +74,15 @@ async function probe(task: Task): Promise<void> {
 
 async function measureAll(task: Task): Promise<void> {
   const wanted = (name: CaseName): boolean => task.cases.includes(name)
-  const records = new Records(task.records)
+  const records = new Records(task.records, buffers)
   const isRaw = task.engine === 'raw'
   if (!isRaw) {
     const scratch = join(task.dir, 'scratch')
     if (wanted('bulk-load')) {
-      await (await load(task, scratch, records, Math.min(10_000, records.count))).store.close()
+      await (await loadIn(task, scratch, records, Math.min(10_000, records.count))).store.close()
       rmSync(scratch, { recursive: true, force: true })
     }
-    const loaded = await load(task, join(task.dir, 'store'), records, records.count)
+    const loaded = await loadIn(task, join(task.dir, 'store'), records, records.count)
     if (wanted('bulk-load')) await measured('bulk-load', task.engine, loaded.measured)
     const closingMs = performance.now()
     await loaded.store.close()
@@ -96,59 +93,35 @@ async function measureAll(task: Task): Promise<void> {
     }
   }
   const store = await openIn(task, join(task.dir, 'store'))
-  const inserted = new Inserted(records)
-  if (!isRaw && measureOrder.some(wanted)) {
-    // Caches fill, and what an engine puts off until after loading gets a moment.
-    await measure(workOf('get', { store, records, inserted, seed: task.round }, store.put), 1, task.seconds)
-  }
-  for (const [i, name] of measureOrder.entries()) {
-    if (!wanted(name)) continue
-    const stage = { store, records, inserted, seed: task.round * 1000 + i }
-    const { putTogether } = store
-    const together = name === 'put-64' ? putTogether : undefined
-    if (!isRaw || together === undefined) {
-      const work = workOf(name, stage, store.put)
-      await measured(name, task.engine, await measure(work, callersOf(name), task.seconds))
-    }
-    if (together !== undefined) {
-      const work = workOf(name, stage, together)
-      const engine = isRaw ? 'raw' : `${task.engine}-transaction`
-      await measured(name, engine, await measure(work, callersOf(name), task.seconds))
-    }
-  }
+  await measureCases({
+    store,
+    records,
+    round: task.round,
+    seconds: task.seconds,
+    wanted,
+    isRaw,
+    onMeasured: (name, result, isTogether) =>
+      measured(name, isTogether && !isRaw ? `${task.engine}-transaction` : task.engine, result),
+  })
+  await store.close()
+  if (!isRaw && wanted('get-8x')) await measureWithSmallCache(task, records)
+}
+
+/** Gets from a store that may keep an eighth of its data in memory. The system's own cache is as large as it likes for all. */
+async function measureWithSmallCache(task: Task, records: Records): Promise<void> {
+  const cacheBytes = Math.max(cacheBytesMin, Math.floor((records.count * recordBytes) / 8))
+  const store = await opens[task.engine]!({ ...task, dir: join(task.dir, 'store'), cacheBytes })
+  const work = workOf('get', { store, records, inserted: new Inserted(records), seed: task.round }, store.put)
+  await measured('get-8x', task.engine, await measure(work, 1, task.seconds))
   await store.close()
 }
 
 const measured = (name: CaseName, engine: string, result: Measured & More): Promise<void> =>
   tell({ type: 'measured', case: name, engine, measured: result })
 
-/** Batches, several under way at once where the engine does not block; all durable in the end. */
-async function load(
-  task: Task,
-  dir: string,
-  records: Records,
-  count: number,
-): Promise<{ store: Store; measured: Measured }> {
+async function loadIn(task: Task, dir: string, records: Records, count: number) {
   const store = await openIn(task, dir)
-  const durations: number[] = []
-  let next = 0
-  const begunMs = performance.now()
-  const loader = async (): Promise<void> => {
-    while (next < count) {
-      const from = next
-      next = Math.min(count, next + batchRows)
-      const rows = Array.from({ length: next - from }, (_, i) => ({
-        key: records.key(from + i),
-        value: records.value(from + i, 0),
-      }))
-      const startMs = performance.now()
-      await store.batch(rows)
-      durations.push(performance.now() - startMs)
-    }
-  }
-  await Promise.all(Array.from({ length: batchesAtOnce }, loader))
-  const seconds = (performance.now() - begunMs) / 1000
-  return { store, measured: summary(Float32Array.from(durations), seconds, count) }
+  return { store, measured: await load(store, records, count) }
 }
 
 function sizeOf(folder: string): { bytes: number; fileBytes: number } {
@@ -164,8 +137,8 @@ function sizeOf(folder: string): { bytes: number; fileBytes: number } {
 }
 
 async function writeUntilKilled(task: Task): Promise<void> {
-  const records = new Records(task.records)
-  const { store } = await load(task, task.dir, records, records.count)
+  const records = new Records(task.records, buffers)
+  const { store } = await loadIn(task, task.dir, records, records.count)
   const pick = uniform(randomOf(task.round), records.count)
   const endMs = performance.now() + 300
   let isTold = false
@@ -184,7 +157,7 @@ async function writeUntilKilled(task: Task): Promise<void> {
 }
 
 async function reopen(task: Task): Promise<void> {
-  const records = new Records(task.records)
+  const records = new Records(task.records, buffers)
   // Its code is in memory before the clock runs, as in the program that crashed.
   const other = await openIn(task, join(task.dir, '..', `${task.engine}-warm`))
   await other.close()

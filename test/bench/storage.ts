@@ -5,50 +5,12 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { median } from './measure.ts'
-import type { CaseName } from './storage-cases.ts'
-import { caseNames } from './storage-cases.ts'
-import { type More, type Report, rawCases, type Task } from './storage-child.ts'
-
-export interface Options {
-  readonly root: string
-  /** The bundle that a child runs. */
-  readonly childScript: string
-  readonly modulePath: string
-  /** For the data; emptied afterwards. */
-  readonly dir: string
-  readonly engines: readonly string[]
-  /** Engines that were asked for by name: it is an error if they are missing. */
-  readonly isChosen: boolean
-  readonly cases: readonly CaseName[]
-  readonly records: number
-  readonly rounds: number
-  readonly seconds: number
-  progress(text: string): void
-}
-
-/** One line of `--json`. */
-export interface Line extends More {
-  readonly suite: 'storage'
-  readonly case: CaseName
-  readonly engine: string
-  readonly opsPerSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly records: number
-  readonly rounds: number
-  /** Of the fastest and the slowest round. */
-  readonly opsPerSecondMin: number
-  readonly opsPerSecondMax: number
-}
+import { linesOf } from './lines.ts'
+import { type CaseName, caseNames } from './storage-cases.ts'
+import { type Report, rawCases, type Task } from './storage-child.ts'
+import { type Outcome, type SuiteOptions, turnOf } from './suite-options.ts'
 
 type Measurement = Extract<Report, { type: 'measured' }>
-
-export interface Outcome {
-  readonly lines: readonly Line[]
-  /** Each said on stderr already. */
-  readonly failures: number
-}
 
 /** The process under way: ended with this one. */
 let running: ChildProcess | undefined
@@ -56,7 +18,7 @@ export const endRunning = (): void => void running?.kill('SIGKILL')
 
 const childMsMax = 30 * 60_000
 
-export async function runStorage(options: Options): Promise<Outcome> {
+export async function runStorage(options: SuiteOptions): Promise<Outcome> {
   const { progress, records, rounds } = options
   const results: Measurement[] = []
   let failures = 0
@@ -70,10 +32,8 @@ export async function runStorage(options: Options): Promise<Outcome> {
     }
   }
   for (let round = 1; round <= rounds; round++) {
-    // Another one begins each time.
-    const turn = engines.map((_, i) => engines[(i + round - 1) % engines.length]!)
-    for (const engine of turn) {
-      const cases = options.cases.filter(name => engine !== 'raw' || rawCases.includes(name))
+    for (const engine of turnOf(engines, round)) {
+      const cases = (options.cases as readonly CaseName[]).filter(name => engine !== 'raw' || rawCases.includes(name))
       if (cases.length === 0) continue
       progress(`round ${round} of ${rounds}, ${records} records: ${engine}`)
       const report = await runRound(options, engine, cases, round, results)
@@ -82,13 +42,13 @@ export async function runStorage(options: Options): Promise<Outcome> {
       progress(`${engine} failed: ${report.message}`)
     }
   }
-  return { lines: linesOf(options, results), failures }
+  return { lines: linesOf({ suite: 'storage', records, caseNames }, results), failures }
 }
 
 type Ending = Extract<Report, { type: 'ready' | 'failed' }>
 
 async function runRound(
-  options: Options,
+  options: SuiteOptions,
   engine: string,
   cases: readonly CaseName[],
   round: number,
@@ -112,7 +72,7 @@ async function runRound(
 
 /** Resolves when the process is gone. One that is ready to be killed is. */
 function run(
-  options: Options,
+  options: SuiteOptions,
   task: Pick<Task, 'engine' | 'kind' | 'cases' | 'round'>,
   onMeasured?: (measurement: Measurement) => void,
 ): Promise<Ending> {
@@ -141,35 +101,3 @@ function run(
     })
   })
 }
-
-function linesOf({ records }: Options, results: readonly Measurement[]): Line[] {
-  const lines: Line[] = []
-  for (const name of caseNames) {
-    const ofCase = results.filter(result => result.case === name)
-    for (const engine of new Set(ofCase.map(result => result.engine))) {
-      const rounds = ofCase.filter(result => result.engine === engine).map(result => result.measured)
-      const rates = rounds.map(({ opsPerSecond }) => opsPerSecond)
-      const isOnce = name === 'crash-start' || name === 'disk'
-      const bytes = rounds.flatMap(one => one.bytes ?? [])
-      const fileBytes = rounds.flatMap(one => one.fileBytes ?? [])
-      lines.push({
-        suite: 'storage',
-        case: name,
-        engine,
-        opsPerSecond: rounded(median(rates)),
-        p50Ms: rounded(median(rounds.map(({ p50Ms }) => p50Ms))),
-        // One figure a round: the worst round stands for the worst in a hundred.
-        p99Ms: rounded(isOnce ? Math.max(...rounds.map(one => one.p99Ms)) : median(rounds.map(one => one.p99Ms))),
-        records,
-        rounds: rounds.length,
-        opsPerSecondMin: rounded(Math.min(...rates)),
-        opsPerSecondMax: rounded(Math.max(...rates)),
-        ...(bytes.length > 0 && { bytes: median(bytes), fileBytes: median(fileBytes) }),
-      })
-    }
-  }
-  return lines
-}
-
-/** Four digits are more than a benchmark knows. */
-const rounded = (value: number): number => (value >= 1000 ? Math.round(value) : Number(value.toPrecision(4)))

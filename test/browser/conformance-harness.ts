@@ -1,6 +1,7 @@
 /** IndexedDB and a browser's clock under the conformance suites, in a worker or on a page. */
 import { browserClock, browserRandom } from '../../platform/browser/worker/host.ts'
 import { openDirectory } from '../../platform/browser/worker/storage/directory.ts'
+import { openOpfsDirectory } from '../../platform/browser/worker/storage/opfs-directory.ts'
 import type { Directory, Result } from '../../src/platform.ts'
 import { type ClockHarness, clockRules } from '../conformance/clock-suite.ts'
 import { directoryRules } from '../conformance/directory-suite.ts'
@@ -11,8 +12,12 @@ import { type StorageHarness, success } from '../conformance/storage-harness.ts'
 
 const waiting = { until: pollUntil, dispose: async () => {} }
 
-export const openStorage = (name: string): Promise<Result<Directory>> =>
-  answer(waiting, 'open directory', done => openDirectory(name, done))
+export type StorageKind = 'indexeddb' | 'opfs'
+
+export const openStorage = (name: string, kind: StorageKind = 'indexeddb'): Promise<Result<Directory>> =>
+  answer(waiting, 'open directory', done =>
+    kind === 'opfs' ? openOpfsDirectory(name.split('/'), done) : openDirectory(name, done),
+  )
 
 const closing = (directory: Directory): Promise<void> => new Promise(done => directory.close(() => done()))
 
@@ -46,14 +51,26 @@ function abortNextWrite(): void {
   }
 }
 
+/** The next flush of a file fails. */
+function failNextFlush(): void {
+  // Workers have it, and what this is compiled for does not.
+  const { prototype } = (globalThis as unknown as { FileSystemSyncAccessHandle: { prototype: { flush(): void } } })
+    .FileSystemSyncAccessHandle
+  const { flush } = prototype
+  prototype.flush = () => {
+    prototype.flush = flush
+    throw new DOMException('the disk is gone', 'InvalidStateError')
+  }
+}
+
 let names = 0
 
 /** @param full The origin has little space from the start, and `lift` ends that. */
-async function storage(full?: { lift(): Promise<void> }): Promise<StorageHarness> {
+async function storage(kind: StorageKind, full?: { lift(): Promise<void> }): Promise<StorageHarness> {
   const name = `conformance/${names++}`
   let current: Directory | undefined
   const open = async () => {
-    current = await success(openStorage(name))
+    current = await success(openStorage(name, kind))
     return current
   }
   return {
@@ -63,13 +80,18 @@ async function storage(full?: { lift(): Promise<void> }): Promise<StorageHarness
       await full?.lift()
       return open()
     },
-    failNextSync: abortNextWrite,
+    failNextSync: kind === 'opfs' ? failNextFlush : abortNextWrite,
     // A quota that falls is noticed after half a minute only: so it is small from the start.
     ...(full === undefined ? {} : { fillUp: () => {} }),
     until: pollUntil,
     async dispose() {
       if (current !== undefined) await closing(current)
-      indexedDB.deleteDatabase(name)
+      if (kind === 'indexeddb') indexedDB.deleteDatabase(name)
+      else {
+        // Not there where a rule was left out.
+        const root = await navigator.storage.getDirectory()
+        await root.removeEntry('conformance', { recursive: true }).catch(() => {})
+      }
     },
   }
 }
@@ -92,12 +114,12 @@ async function clocks(): Promise<ClockHarness> {
 
 const storageRules = [...logFileRules, ...pageFileRules, ...directoryRules]
 
-export async function runAll(): Promise<RuleOutcome[]> {
-  return [...(await runRules(storageRules, () => storage())), ...(await runRules(clockRules, clocks))]
+export async function runAll(kind: StorageKind): Promise<RuleOutcome[]> {
+  return [...(await runRules(storageRules, () => storage(kind))), ...(await runRules(clockRules, clocks))]
 }
 
 /** Those about a full disk, on an origin that has next to no space until `lift`. */
 export function runFull(id: string, lift: () => Promise<void>): Promise<RuleOutcome[]> {
   const rules = storageRules.filter(rule => rule.id === id && rule.needs?.includes('fillUp'))
-  return runRules(rules, () => storage({ lift }))
+  return runRules(rules, () => storage('indexeddb', { lift }))
 }

@@ -2,7 +2,7 @@
 
 import { check, checkEqual, pollUntil, type RuleOutcome } from '../conformance/rule.ts'
 import { openLog, openPages, pattern, read, success } from '../conformance/storage-harness.ts'
-import { openStorage, runAll, runFull } from './conformance-harness.ts'
+import { openStorage, runAll, runFull, type StorageKind } from './conformance-harness.ts'
 
 const waiting = { until: pollUntil, dispose: async () => {} }
 
@@ -12,14 +12,14 @@ declare global {
 }
 
 export function inPage(): Promise<RuleOutcome[]> {
-  return runAll()
+  return runAll('indexeddb')
 }
 
 export function whenFull(id: string): Promise<RuleOutcome[]> {
   return runFull(id, () => globalThis.liftQuota())
 }
 
-export function inWorker(): Promise<RuleOutcome[]> {
+export function inWorker(kind: StorageKind): Promise<RuleOutcome[]> {
   const worker = new Worker(new URL('./conformance-worker.ts', import.meta.url), { type: 'module' })
   return new Promise((resolve, reject) => {
     worker.onerror = event => reject(new Error(event.message))
@@ -27,6 +27,7 @@ export function inWorker(): Promise<RuleOutcome[]> {
       if (data.outcomes !== undefined) resolve(data.outcomes)
       else reject(new Error(data.error))
     }
+    worker.postMessage(kind)
   })
 }
 

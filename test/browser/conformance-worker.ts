@@ -1,7 +1,9 @@
 /** Runs the rules of storage and clock in a dedicated worker. */
-import { runAll } from './conformance-harness.ts'
+import { runAll, type StorageKind } from './conformance-harness.ts'
 
-runAll().then(
-  outcomes => postMessage({ outcomes }),
-  error => postMessage({ error: String(error) }),
-)
+addEventListener('message', ({ data }) => {
+  runAll(data as StorageKind).then(
+    outcomes => postMessage({ outcomes }),
+    error => postMessage({ error: String(error) }),
+  )
+})

@@ -28,22 +28,26 @@ async function call<Name extends keyof Here>(page: Page, name: Name, ...args: un
 
 const rules = [...logFileRules, ...pageFileRules, ...directoryRules, ...clockRules]
 
-for (const where of ['inWorker', 'inPage'] as const) {
-  test.describe(`IndexedDB and the browser's clock, ${where === 'inWorker' ? 'in a worker' : 'on a page'}`, () => {
+for (const [where, kind, title] of [
+  ['inWorker', 'indexeddb', "IndexedDB and the browser's clock, in a worker"],
+  ['inPage', 'indexeddb', "IndexedDB and the browser's clock, on a page"],
+  ['inWorker', 'opfs', 'the origin private file system, in a worker'],
+] as const) {
+  test.describe(title, () => {
     let outcomes: RuleOutcome[] = []
 
     test.beforeAll(async ({ browser }) => {
       test.setTimeout(120_000)
       const page = await browser.newPage()
       await page.goto(server.url)
-      outcomes = (await call(page, where)) as RuleOutcome[]
+      outcomes = (await call(page, where, kind)) as RuleOutcome[]
       await page.close()
     })
 
-    for (const [i, { id, title }] of rules.entries()) {
-      test(`${id}: ${title}`, () => {
+    for (const [i, { id, title: rule }] of rules.entries()) {
+      test(`${id}: ${rule}`, () => {
         const outcome = outcomes[i]
-        expect(outcome?.title).toBe(title)
+        expect(outcome?.title).toBe(rule)
         test.skip(outcome?.state === 'skipped', 'the harness cannot do what it takes')
         expect(outcome?.state === 'failed' ? outcome.reason : undefined).toBeUndefined()
       })

@@ -15,13 +15,26 @@ const ownWorker = () => {
   return worker
 }
 
-export type Choice = 'auto' | 'page' | 'own' | 'missing' | 'nothing' | 'silent'
+/** As in a browser that has the file system without synchronous access to it. */
+const olderWorker = () => {
+  const entry = new URL('../../platform/browser/worker/entry.ts', import.meta.url).href
+  const source = `delete FileSystemFileHandle.prototype.createSyncAccessHandle\nawait import(${JSON.stringify(entry)})`
+  // What comes before the import is done is not lost: the page's first message waits in a queue that the entry opens.
+  const early = `const early = []; const keep = e => early.push(e); addEventListener('message', keep)\n`
+  const late = `\nremoveEventListener('message', keep); for (const { data, ports } of early) dispatchEvent(new MessageEvent('message', { data, ports: [...ports] }))`
+  return new Worker(URL.createObjectURL(new Blob([early + source + late], { type: 'text/javascript' })), {
+    type: 'module',
+  })
+}
+
+export type Choice = 'auto' | 'page' | 'own' | 'older' | 'missing' | 'nothing' | 'silent'
 
 export async function start(options: Omit<OpenOptions, 'worker'>, choice: Choice = 'auto'): Promise<string> {
   const worker = {
     auto: 'auto' as const,
     page: false as const,
     own: ownWorker,
+    older: olderWorker,
     missing: () => new Worker(new URL('/no-such-worker.js', location.href), { type: 'module' }),
     nothing: () => undefined,
     silent: () => new Worker(URL.createObjectURL(new Blob([''], { type: 'text/javascript' }))),
@@ -47,6 +60,63 @@ export const put = async (key: string, value: unknown, at?: number) => void (awa
 export const get = (key: string, at?: number) => database(at).get(key)
 export const close = (at?: number) => database(at).close()
 export const slots = (name: string) => JSON.parse(sessionStorage.getItem(`harmonydb/${name}/slots`) ?? '[]') as number[]
+
+export const kind = (at?: number) => database(at).status().storage.kind
+export const checkpoints = (at?: number) => database(at).status().storage.checkpoints
+export const databaseNames = async () => (await indexedDB.databases()).map(({ name }) => name)
+
+/** Enough for a checkpoint when it is closed. */
+export async function fill(count: number): Promise<void> {
+  for (let from = 0; from < count; from += 100) {
+    const ops = Array.from({ length: Math.min(100, count - from) }, (_, i) => ({
+      type: 'put' as const,
+      key: ['row', from + i],
+      value: { n: from + i, text: 'x'.repeat(1000) },
+    }))
+    await database(-1).batch(ops)
+  }
+}
+
+export async function filled(): Promise<number> {
+  const rows = await database(-1).scan<{ n: number; text: string }>({ prefix: 'row' }).toArray()
+  for (const [i, { value }] of rows.entries()) {
+    if (value.n !== i || value.text.length !== 1000) throw new Error(`row ${i} is another one`)
+  }
+  return rows.length
+}
+
+/** Begins to open, and ends the worker after a while, whatever it is doing. */
+export async function startAndKill(options: Omit<OpenOptions, 'worker'>, afterMs: number): Promise<void> {
+  // Nobody tells the page that the worker is gone as long as it has not said its first word: that takes half a minute.
+  open({ ...options, worker: ownWorker }).then(
+    db => db.close(),
+    () => {},
+  )
+  await new Promise(resolve => setTimeout(resolve, afterMs))
+  workers.pop()?.terminate()
+}
+
+/** Writes until the worker is ended; how many writes were acknowledged. */
+export async function putUntilKilled(afterMs: number): Promise<number> {
+  const db = database(-1)
+  let acknowledged = 0
+  let alive = true
+  const writer = (async () => {
+    while (alive) {
+      try {
+        await db.put(['row', acknowledged], { n: acknowledged, text: 'x'.repeat(1000) })
+      } catch {
+        return
+      }
+      acknowledged++
+    }
+  })()
+  await new Promise(resolve => setTimeout(resolve, afterMs))
+  workers.pop()?.terminate()
+  await writer
+  alive = false
+  return acknowledged
+}
 
 /** An application's own way to introduce peers: here, another BroadcastChannel. */
 const ownSignaling: Signaling = {
@@ -122,7 +192,7 @@ export const locksHeld = async () =>
 let suites = 0
 const bundledWorker = () => new Worker('/bundled-worker.js', { type: 'module' })
 
-export function suite(storage: 'memory' | 'indexeddb', where: 'worker' | 'page'): Promise<Outcome[]> {
+export function suite(storage: 'memory' | 'indexeddb' | 'opfs', where: 'worker' | 'page'): Promise<Outcome[]> {
   const worker = where === 'worker' ? bundledWorker : false
   databaseSuite(`${storage}, in the ${where}`, () => open({ name: `suite ${suites++}`, storage, worker }))
   return runAll()

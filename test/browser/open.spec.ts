@@ -28,7 +28,7 @@ async function tab(context: BrowserContext): Promise<Page> {
   return page
 }
 
-const durable = { name: 'shop', storage: 'indexeddb' }
+const durable = { name: 'shop', storage: 'auto' }
 const fleeting = { name: 'shop', storage: 'memory' }
 
 test.describe('storage slots', () => {
@@ -201,6 +201,7 @@ for (const [storage, where] of [
   ['memory', 'worker'],
   ['memory', 'page'],
   ['indexeddb', 'worker'],
+  ['opfs', 'worker'],
 ] as const) {
   test(`the database keeps its rules: ${storage}, in the ${where}`, async ({ context }) => {
     const page = await tab(context)

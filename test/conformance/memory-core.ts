@@ -6,7 +6,6 @@ import { compareBytes } from '../../src/base/bytes.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import type {
   Core,
-  CoreEntry,
   CoreJoin,
   CoreMirror,
   CorePage,
@@ -14,9 +13,28 @@ import type {
   CoreScan,
   CoreWrite,
 } from '../../src/database/core.ts'
+import { EntryPacker, type PackedEntries } from '../../src/database/entries.ts'
 import type { DatabaseEvent } from '../../src/database/types.ts'
 
 const statesKept = 16
+
+interface CoreEntry {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly version: string
+}
+
+function packed(entries: readonly (CoreEntry | undefined)[]): PackedEntries {
+  const packer = new EntryPacker()
+  for (const entry of entries) {
+    if (entry === undefined) packer.absent()
+    else {
+      const { key, value, version } = entry
+      packer.add(key, key.length, Number.parseInt(version, 16), value, 0, value.length)
+    }
+  }
+  return packer.finish()
+}
 
 export class MemoryCore implements Core {
   /** What arrived, for tests that look at what the API layer sends. */
@@ -35,10 +53,10 @@ export class MemoryCore implements Core {
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
 
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<PackedEntries> {
     return this.run(() => {
       this.reads.push(options)
-      return keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0))
+      return packed(keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0)))
     })
   }
 
@@ -59,7 +77,7 @@ export class MemoryCore implements Core {
       })
       if (reverse) all.reverse()
       const entries = all.slice(0, limit).map(entry => (keysOnly ? { ...entry, value: new Uint8Array(0) } : entry))
-      return { entries, snapshot, done: all.length <= limit }
+      return { entries: packed(entries), snapshot, done: all.length <= limit }
     })
   }
 
@@ -105,6 +123,10 @@ export class MemoryCore implements Core {
     return this.run(() => {
       this.transfers.push(to)
     })
+  }
+
+  compact(): Promise<{ readonly bytesBefore: number; readonly bytesAfter: number }> {
+    return this.run(() => ({ bytesBefore: 0, bytesAfter: 0 }))
   }
 
   partition(cut: boolean): void {
@@ -153,7 +175,18 @@ export class MemoryCore implements Core {
           checkpoints: 0,
           durability: 'relaxed',
         },
-        cache: { bytesMax: 0, bytes: 0, dirtyBytes: 0, hits: 0, misses: 0, evictions: 0, writeBacks: 0 },
+        cache: {
+          bytesMax: 0,
+          bytes: 0,
+          dirtyBytes: 0,
+          hits: 0,
+          misses: 0,
+          evictions: 0,
+          writeBacks: 0,
+          filterBytes: 0,
+          readsSpared: 0,
+          falsePositives: 0,
+        },
         log: { lastIndex: this.version, cachedBytes: 0, syncs: 0, records: 0 },
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
         frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },

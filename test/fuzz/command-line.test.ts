@@ -22,6 +22,7 @@ import {
   valueToText,
 } from '../../platform/node/cli/tagged-json.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { EntryPacker } from '../../src/database/entries.ts'
 
 const numRuns = process.env.DEEP === '1' ? 20_000 : 500
 const deep = { numRuns }
@@ -263,13 +264,20 @@ describe('the control endpoint', () => {
   })
 
   it('answers and failures come back from their frames', () => {
-    const entry = { key: Uint8Array.of(1), value: Uint8Array.of(2, 3), version: '0a' }
+    const packed = (absent: boolean) => {
+      const packer = new EntryPacker()
+      packer.add(Uint8Array.of(1), 1, 2 ** 40 + 10, Uint8Array.of(2, 3), 0, 2)
+      if (absent) packer.absent()
+      return packer.finish()
+    }
     const answers = [
-      { verb: 'read', entries: [entry, undefined] },
-      { verb: 'scan', page: { entries: [entry], snapshot: 's', done: true } },
+      { verb: 'read', entries: packed(true) },
+      { verb: 'scan', page: { entries: packed(false), snapshot: 's', done: true } },
       { verb: 'write', version: '0b' },
     ] as const
     for (const answer of answers) expect(decodeResponse(answer.verb, encodeAnswer(answer))).toEqual(answer)
+    const holed = { verb: 'scan', page: { entries: packed(true), snapshot: 's', done: true } } as const
+    expect(decodeResponse('scan', encodeAnswer(holed))).toBeUndefined()
     const failure = decodeResponse('write', encodeFailure(new HarmonyError('COMMIT_UNKNOWN', 'who knows')))
     expect(failure).toMatchObject({
       code: 'COMMIT_UNKNOWN',

@@ -23,6 +23,7 @@ import { decodeServeFile } from '../../platform/node/cli/serve-file.ts'
 import { keyToText, parseKey, parseValue, valueToText } from '../../platform/node/cli/tagged-json.ts'
 import { webFiles } from '../../platform/node/cli/web-files.ts'
 import { errorCodes, HarmonyError } from '../../src/base/errors.ts'
+import { EntryPacker } from '../../src/database/entries.ts'
 import { type TemporaryFolder, temporaryFolder } from './cli-kit.ts'
 
 const bytes = fc.uint8Array({ maxLength: 40 })
@@ -222,7 +223,16 @@ describe('control frames', () => {
     timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
   })
   const text = fc.string()
-  const entry = fc.record({ key: bytes, value: bytes, version: text })
+  const entry = fc.record({ key: bytes, value: bytes, version: fc.nat({ max: Number.MAX_SAFE_INTEGER }) })
+  const packed = (entries: fc.Arbitrary<{ key: Uint8Array; value: Uint8Array; version: number } | undefined>) =>
+    fc.array(entries).map(list => {
+      const packer = new EntryPacker()
+      for (const one of list) {
+        if (one === undefined) packer.absent()
+        else packer.add(one.key, one.key.length, one.version, one.value, 0, one.value.length)
+      }
+      return packer.finish()
+    })
   const requests: fc.Arbitrary<Request> = fc.oneof(
     fc.record({ verb: fc.constant('read'), keys: fc.array(bytes), options }),
     fc.record({
@@ -258,10 +268,10 @@ describe('control frames', () => {
     fc.record({ verb: fc.constant('mirror') }),
   ) as fc.Arbitrary<Request>
   const answers: fc.Arbitrary<Answer> = fc.oneof(
-    fc.record({ verb: fc.constant('read'), entries: fc.array(fc.option(entry, { nil: undefined })) }),
+    fc.record({ verb: fc.constant('read'), entries: packed(fc.option(entry, { nil: undefined })) }),
     fc.record({
       verb: fc.constant('scan'),
-      page: fc.record({ snapshot: text, done: fc.boolean(), entries: fc.array(entry) }),
+      page: fc.record({ snapshot: text, done: fc.boolean(), entries: packed(entry) }),
     }),
     fc.record({ verb: fc.constant('write'), version: text }),
   ) as fc.Arbitrary<Answer>

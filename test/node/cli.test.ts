@@ -47,7 +47,7 @@ async function filled(fill: (db: Database) => Promise<unknown>): Promise<string>
 }
 
 describe('help and usage', () => {
-  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'verify']
+  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'compact', 'verify']
 
   test('--help names every command, how keys and values are written, and every exit status', async () => {
     const { status, out, err } = await harmonydb(['--help'])
@@ -275,6 +275,24 @@ describe('status', () => {
     const text = await harmonydb(['status', '--dir', dir])
     expect(text.out).toContain(shown.cluster.self)
     expect(text.out).toContain('no peer runs on it')
+  })
+})
+
+describe('compact', () => {
+  test('gives back what was deleted, and says how much', async () => {
+    const dir = await filled(async db => {
+      await db.batch(
+        Array.from({ length: 1000 }, (_, i) => ({ type: 'put', key: i, value: Math.sin(i).toString().repeat(40) })),
+      )
+      await db.compact()
+      await db.batch(Array.from({ length: 990 }, (_, i) => ({ type: 'delete', key: i })))
+    })
+    const { status, out } = await harmonydb(['compact', '--dir', dir, '--json'])
+    expect(status).toBe(0)
+    const { bytesBefore, bytesAfter } = JSON.parse(out)
+    expect(bytesAfter).toBeLessThan(bytesBefore / 2)
+    expect((await harmonydb(['compact', '--dir', dir])).out).toMatch(/^\d+ bytes, \d+ less than before\n$/)
+    expect((await harmonydb(['verify', dir])).out).toMatch(/\nwhole\n$/)
   })
 })
 

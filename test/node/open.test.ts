@@ -239,6 +239,46 @@ describe('pitfall 44: files that are not as they should be', () => {
   }
 })
 
+describe('space', () => {
+  test('what was deleted is used again; compact gives it back, beside writes', async () => {
+    const db = await openIn('db')
+    const fill = async (): Promise<void> => {
+      for (let from = 0; from < 4000; from += 500) {
+        const value = (i: number): string => Math.sin(i).toString().repeat(50)
+        await db.batch(Array.from({ length: 500 }, (_, i) => ({ type: 'put', key: from + i, value: value(from + i) })))
+      }
+      await db.compact()
+    }
+    const clear = async (): Promise<void> => {
+      for (let from = 0; from < 4000; from += 500) {
+        await db.batch(Array.from({ length: 500 }, (_, i) => ({ type: 'delete', key: from + i })))
+      }
+    }
+    await fill()
+    const full = db.status().storage
+    expect(full.fileBytes).toBeGreaterThan(1_000_000)
+    for (let round = 0; round < 4; round++) {
+      await clear()
+      await fill()
+    }
+    // The last checkpoint's pages stay until the next one stands: two of everything at most.
+    expect(db.status().storage.fileBytes).toBeLessThan(2.2 * full.fileBytes)
+    await clear()
+    await db.put('last', 1)
+    const writing = (async () => {
+      for (let i = 0; i < 50; i++) await db.put(['beside', i], i)
+    })()
+    const { bytesBefore, bytesAfter } = await db.compact()
+    await writing
+    expect(bytesBefore).toBeGreaterThan(1_000_000)
+    expect(bytesAfter).toBeLessThan(200_000)
+    await db.close()
+    const again = await openIn('db')
+    expect(await again.scan({ prefix: 'beside' }).toArray()).toHaveLength(50)
+    expect(await again.get('last')).toBe(1)
+  })
+})
+
 describe('options', () => {
   test('storage for browsers is refused with VALIDATION', async () => {
     const { code, message } = await refusal(open({ name: 'test', storage: 'indexeddb' }))

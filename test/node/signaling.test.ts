@@ -306,7 +306,7 @@ describe('mounted in another server', () => {
 describe('decoders are total', () => {
   it('take any text, and give back what was encoded', () => {
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json(), fc.jsonValue().map(String)), text => {
+      fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.json()), text => {
         for (const decode of [decodeClientFrame, decodeServerFrame, decodeJoin]) decode(text)
       }),
       { numRuns: 500 },

@@ -208,8 +208,10 @@ describe('in a Vite app', () => {
           const title = await tab.title()
           return title.startsWith('{') ? JSON.parse(title) : title
         }
-        expect(await visit()).toEqual({ before: null, after: 1, refused: true, storage: 'indexeddb' })
-        expect(await visit()).toEqual({ before: 1, after: 2, refused: true, storage: 'indexeddb' })
+        // Only workers have the file system.
+        const storage = name === 'no worker' ? 'indexeddb' : 'opfs'
+        expect(await visit()).toEqual({ before: null, after: 1, refused: true, storage })
+        expect(await visit()).toEqual({ before: 1, after: 2, refused: true, storage })
         expect(problems).toEqual([])
       } finally {
         await context.close()

@@ -199,8 +199,8 @@ export class CrashRun {
 
 function firstFrom(view: View, from: Uint8Array | undefined): { key: Uint8Array; value: Uint8Array } | 'none' {
   let first: { key: Uint8Array; value: Uint8Array } | 'none' = 'none'
-  view.scan(from, undefined, false, (key, value) => {
-    first = { key, value }
+  view.scan(from, undefined, false, ({ key, keyBytes, value, valueFrom, valueTo }) => {
+    first = { key: key.slice(0, keyBytes), value: value.slice(valueFrom, valueTo) }
     return false
   })
   return first

@@ -41,7 +41,8 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
   }
   const options = openOptions(nameOrOptions)
   const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', onEvent, cluster } = options
-  if (typeof storage === 'object') throw invalid('storage: { dir } is for Node; browsers have "indexeddb" and "memory"')
+  if (typeof storage === 'object')
+    throw invalid('storage: { dir } is for Node; browsers have "opfs", "indexeddb" and "memory"')
   if (worker !== 'auto' && worker !== false && typeof worker !== 'function') {
     throw invalid('worker must be "auto", false, or a function that makes a Worker')
   }
@@ -58,7 +59,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
   try {
     const request: BrowserRequest = {
       name,
-      storage: storage === 'memory' ? 'memory' : 'indexeddb',
+      storage,
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability,
       ownSlots: rememberedSlots(name).filter(slot => !inUse.has(slot)),

@@ -2,9 +2,11 @@
 import {
   type CoreJoin,
   createMemoryDirectory,
+  type DatabaseEvent,
   type OpenedCore,
   openLocalCore,
   rendezvousOf,
+  storeFiles,
 } from '../../../src/index.ts'
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
@@ -14,11 +16,11 @@ import { createBroadcastRendezvous } from './signaling/broadcast.ts'
 import { createFoundingLock } from './signaling/founding-lock.ts'
 import { createWebSocketRendezvous } from './signaling/web-socket.ts'
 import { claimSlot, type Slot } from './slot.ts'
-import { openDirectory } from './storage/directory.ts'
+import { openPlace, opfsPathOf } from './storage/store-place.ts'
 
 export interface BrowserRequest {
   readonly name: string
-  readonly storage: 'indexeddb' | 'memory'
+  readonly storage: 'auto' | 'opfs' | 'indexeddb' | 'memory'
   readonly cacheBytes?: number
   readonly durability: 'strict' | 'relaxed'
   /** Slots that this tab had before, best first. */
@@ -41,9 +43,9 @@ export async function openBrowserCore(
   request: BrowserRequest,
   lend?: RtcTransportOptions['lend'],
 ): Promise<OpenedCore & { readonly about: BrowserAbout }> {
-  const slot = request.storage === 'indexeddb' ? await claimSlot(request.name, request.ownSlots) : undefined
+  const slot = request.storage === 'memory' ? undefined : await claimSlot(request.name, request.ownSlots)
   const lock = slot ?? (await holdLock())
-  const directory = await openStorage(slot, () => lock?.release())
+  const { kind, directory, events } = await openStorage(request, slot, () => lock?.release())
   const transport = createRtcTransport(request.rtcPort, {
     clock: browserClock,
     ...(lend === undefined ? {} : { lend }),
@@ -59,7 +61,8 @@ export async function openBrowserCore(
   const core = await openLocalCore({
     platform,
     directory,
-    storageKind: request.storage,
+    storageKind: kind,
+    events,
     ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
     durability: slot === undefined ? 'relaxed' : request.durability,
     rendezvous: join => {
@@ -70,15 +73,32 @@ export async function openBrowserCore(
   return { core, about: { slot: slot?.index, lockName: lock?.storeName } }
 }
 
-function openStorage(slot: Slot | undefined, release: () => void): Promise<Directory> {
-  if (slot === undefined) return Promise.resolve(releasing(createMemoryDirectory(), release))
-  return new Promise((resolve, reject) => {
-    openDirectory(slot.storeName, result => {
-      if (result.ok) return resolve(releasing(result.value, release))
-      release()
-      reject(result.error)
-    })
-  })
+interface Opened {
+  readonly kind: string
+  readonly directory: Directory
+  /** What there is to tell of it. */
+  readonly events: readonly DatabaseEvent[]
+}
+
+async function openStorage(
+  { name, storage }: BrowserRequest,
+  slot: Slot | undefined,
+  release: () => void,
+): Promise<Opened> {
+  if (slot === undefined || storage === 'memory') {
+    return { kind: 'memory', directory: releasing(createMemoryDirectory(), release), events: [] }
+  }
+  try {
+    const path = [...opfsPathOf(name), String(slot.index)]
+    const { kind, directory, movedFrom, notMoved } = await openPlace(slot.storeName, path, storage, storeFiles)
+    const events: DatabaseEvent[] = []
+    if (movedFrom !== undefined) events.push({ type: 'moved', from: movedFrom, to: kind })
+    if (notMoved !== undefined) events.push({ type: 'error', error: notMoved })
+    return { kind, directory: releasing(directory, release), events }
+  } catch (error) {
+    release()
+    throw error
+  }
 }
 
 /** The directory, whose closing also lets go of the lock (D4). */

@@ -1,18 +1,19 @@
 /**
  * Storage slots: which of the peers that live in this profile this realm is. A peer is its storage, so no two realms may run one slot.
  *
- * A slot n of the database `name` is the IndexedDB database `harmonydb/<name>/<n>`, and the right to touch it is the Web Lock of
- * the same name.
+ * A slot n of the database `name` is the IndexedDB database `harmonydb/<name>/<n>`, or the directory of that name in the origin private file system
+ * (`storage/store-place.ts`), and the right to touch it is the Web Lock of the same name.
  *
  *  T1  The lock is held by the realm that does the reading and writing, from before it reads a byte until it has closed. It dies with that
  *      realm and not before, so whoever gets the lock finds nobody writing any more.
  *  T2  A reloaded tab gets its own slot back: it names the slots that it had, and waits a moment for the realm of its former document
  *      to go. A duplicated tab names the same ones, waits in vain and gets another.
- *  T3  Otherwise: the lowest free slot that has a database, else the lowest that nobody holds.
+ *  T3  Otherwise: the lowest free slot that has a store, else the lowest that nobody holds.
  *
  * Caveats: a frozen tab keeps its lock. Without `indexedDB.databases` (old Firefox) T3 is the lowest free number.
  */
 import { HarmonyError } from '../../../src/base/errors.ts'
+import { databaseNames, namesAt, opfsPathOf } from './storage/store-place.ts'
 
 const ownSlotWaitMs = 500
 const slotsMax = 256
@@ -68,11 +69,8 @@ function take(name: string, index: number, waitMs: number): Promise<Slot | undef
 
 async function candidates(name: string): Promise<number[]> {
   const prefix = storeNameOf(name, 0).slice(0, -1)
-  const databases = (await indexedDB.databases?.()) ?? []
-  const known = databases
-    .map(({ name: storeName = '' }) =>
-      storeName.startsWith(prefix) ? Number(storeName.slice(prefix.length)) : Number.NaN,
-    )
+  const stores = (await databaseNames()).flatMap(one => (one.startsWith(prefix) ? [one.slice(prefix.length)] : []))
+  const known = [...new Set([...stores, ...(await namesAt(opfsPathOf(name)))].map(Number))]
     .filter(index => Number.isInteger(index) && index >= 0 && index < slotsMax)
     .sort((a, b) => a - b)
   const others = Array.from({ length: slotsMax }, (_, index) => index).filter(index => !known.includes(index))

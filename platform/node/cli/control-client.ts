@@ -5,10 +5,11 @@
  * of it. After the first failure of that kind it is closed for good.
  */
 import { WebSocket } from 'ws'
-import { type Core, HarmonyError } from '../../../src/index.ts'
+import { type Core, HarmonyError, type PackedEntries } from '../../../src/index.ts'
 import {
   type Answer,
   type CoreMirror,
+  type CorePage,
   decodeResponse,
   encodeRequest,
   frameBytesMax,
@@ -87,11 +88,11 @@ class ControlClient implements ControlledCore {
     })
   }
 
-  async getMany(...[keys, options]: Parameters<Core['getMany']>): ReturnType<Core['getMany']> {
+  async getMany(...[keys, options]: Parameters<Core['getMany']>): Promise<PackedEntries> {
     return (await this.ask({ verb: 'read', keys, options }, options.timeoutMs)).entries
   }
 
-  async scan(...[scan]: Parameters<Core['scan']>): ReturnType<Core['scan']> {
+  async scan(...[scan]: Parameters<Core['scan']>): Promise<CorePage> {
     return (await this.ask({ verb: 'scan', scan }, scan.timeoutMs)).page
   }
 
@@ -124,6 +125,8 @@ class ControlClient implements ControlledCore {
   adopt = refused
   transferLeadership = refused
   partition(): void {}
+  compact = (): Promise<never> =>
+    Promise.reject(new HarmonyError('VALIDATION', 'a peer runs on this directory: stop it, then compact'))
 
   close(): Promise<void> {
     this.end(new HarmonyError('CLOSED', 'the connection was closed'))

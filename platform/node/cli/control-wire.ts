@@ -12,8 +12,8 @@
  *     options = u8 consistency | varint staleness in ms | varint timeout in ms;  bound = bool present, [bytes]
  *
  *   response  u8 0, then the answer:
- *     1 read    varint count, that many: bool present, [entry];  entry = bytes key | bytes value | text version
- *     2 scan    text snapshot | bool done | varint count, that many: entry
+ *     1 read    entries = varint count | bytes packed (`src/database/entries.ts`)
+ *     2 scan    text snapshot | bool done | entries
  *     3 write   text version
  *     4 mirror  text JSON
  *             or u8 1, then: text code | text message | bool retryable | bool maybeCommitted
@@ -22,13 +22,12 @@
  */
 import { ByteReader, ByteWriter } from '../../../src/base/bytes.ts'
 import { errorCodes, HarmonyError } from '../../../src/base/errors.ts'
-import type { Consistency, Core } from '../../../src/index.ts'
+import { type Consistency, type Core, isPacked, type PackedEntries } from '../../../src/index.ts'
 
 export type CoreReadOptions = Parameters<Core['getMany']>[1]
 export type CoreScan = Parameters<Core['scan']>[0]
 export type CoreWrite = Parameters<Core['write']>[0]
 export type CorePage = Awaited<ReturnType<Core['scan']>>
-export type CoreEntry = CorePage['entries'][number]
 export type CoreMirror = ReturnType<Core['mirror']>
 
 /** Above the largest batch, and the largest page: one value of 16 MiB behind a MiB of others. */
@@ -41,7 +40,7 @@ export type Request =
   | { readonly verb: 'mirror' }
 
 export type Answer =
-  | { readonly verb: 'read'; readonly entries: readonly (CoreEntry | undefined)[] }
+  | { readonly verb: 'read'; readonly entries: PackedEntries }
   | { readonly verb: 'scan'; readonly page: CorePage }
   | { readonly verb: 'write'; readonly version: string }
   | { readonly verb: 'mirror'; readonly mirror: CoreMirror }
@@ -120,16 +119,11 @@ export function encodeAnswer(answer: Answer): Uint8Array {
   const writer = new ByteWriter(1024).u8(0)
   switch (answer.verb) {
     case 'read':
-      writer.varint(answer.entries.length)
-      for (const entry of answer.entries) {
-        writer.bool(entry !== undefined)
-        if (entry !== undefined) writeEntry(writer, entry)
-      }
+      writeEntries(writer, answer.entries)
       break
     case 'scan': {
       const { snapshot, done, entries } = answer.page
-      writer.text(snapshot).bool(done).varint(entries.length)
-      for (const entry of entries) writeEntry(writer, entry)
+      writeEntries(writer.text(snapshot).bool(done), entries)
       break
     }
     case 'write':
@@ -156,11 +150,11 @@ export function decodeResponse(verb: Verb, frame: Uint8Array): Answer | HarmonyE
 function readAnswer(verb: Verb, reader: ByteReader): Answer | undefined {
   switch (verb) {
     case 'read':
-      return { verb, entries: list(reader, () => (reader.bool() ? readEntry(reader) : undefined)) }
+      return { verb, entries: readEntries(reader, true) }
     case 'scan': {
       const snapshot = reader.text()
       const done = reader.bool()
-      return { verb, page: { snapshot, done, entries: list(reader, () => readEntry(reader)) } }
+      return { verb, page: { snapshot, done, entries: readEntries(reader, false) } }
     }
     case 'write':
       return { verb, version: reader.text() }
@@ -243,12 +237,14 @@ function readWrite(reader: ByteReader): CoreWrite {
   return { checks, ops, idempotencyKey, timeoutMs: readTimeout(reader) }
 }
 
-function writeEntry(writer: ByteWriter, { key, value, version }: CoreEntry): void {
-  writer.bytes(key).bytes(value).text(version)
+function writeEntries(writer: ByteWriter, { count, bytes }: PackedEntries): void {
+  writer.varint(count).bytes(bytes)
 }
 
-function readEntry(reader: ByteReader): CoreEntry {
-  return { key: reader.bytes(), value: reader.bytes(), version: reader.text() }
+function readEntries(reader: ByteReader, absent: boolean): PackedEntries {
+  const entries = { count: reader.varint(), bytes: reader.bytes() }
+  if (!isPacked(entries, absent)) reader.fail()
+  return entries
 }
 
 function list<T>(reader: ByteReader, read: () => T): T[] {

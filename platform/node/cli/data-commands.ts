@@ -153,6 +153,14 @@ export async function status(options: CommonOptions, output: Output): Promise<vo
   })
 }
 
+export async function compact(options: CommonOptions, output: Output): Promise<void> {
+  await withTarget(options, false, output, async (db, { dir }) => {
+    const { bytesBefore, bytesAfter } = await db.compact()
+    if (options.json) await output.line(JSON.stringify({ dir, bytesBefore, bytesAfter }))
+    else await output.line(`${bytesAfter} bytes, ${bytesBefore - bytesAfter} less than before`)
+  })
+}
+
 /** A peer that was opened a moment ago has yet to take up its role; one that cannot (its cluster is away) is shown as it is. */
 async function hasStarted(db: Database): Promise<void> {
   let unsubscribe = () => {}

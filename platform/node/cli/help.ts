@@ -53,6 +53,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   ],
   import: ['$ harmonydb import cities.jsonl', '$ harmonydb scan --json | harmonydb import - --dir ./copy'],
   status: ['$ harmonydb status --dir ./data', '$ harmonydb status --json'],
+  compact: ['$ harmonydb compact --dir ./data'],
   verify: ['$ harmonydb verify ./data', '$ harmonydb verify ./data --json'],
 }
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander'
 import type { Consistency } from '../../../src/index.ts'
 import { startSignalingServer } from '../signaling/server.ts'
-import { get, put, remove, scan, status } from './data-commands.ts'
+import { compact, get, put, remove, scan, status } from './data-commands.ts'
 import { systemFailure, usage } from './exit-status.ts'
 import { examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
@@ -96,6 +96,10 @@ export function createProgram(
   onData(program.command('status'))
     .description('print the state of the peer, its cluster and its storage')
     .action(options => status(options, output))
+
+  onData(program.command('compact'))
+    .description('give the space of deleted data back to the system; needs the directory for itself')
+    .action(options => compact(options, output))
 
   program
     .command('verify')

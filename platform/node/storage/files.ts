@@ -1,5 +1,5 @@
 /**
- * The file system as the storage adapter uses it: few calls, all of them synchronous but for `datasync`, which waits for the device in
+ * The file system as the storage adapter uses it: few calls, all of them synchronous but for `datasync`, which may wait for the device in
  * another thread. Tests put a file system that loses what was not synced in its place.
  *
  * Every call throws the system's error (with `code`); `storageError` makes a HarmonyError of it.
@@ -7,6 +7,7 @@
 import fs from 'node:fs'
 import { AssertionError } from '../../../src/base/assert.ts'
 import { HarmonyError } from '../../../src/base/errors.ts'
+import { SyncPace } from './sync-pace.ts'
 
 export interface Files {
   /** Throws where there is none, or where there is one already. */
@@ -19,8 +20,11 @@ export interface Files {
   /** Writes zeros to [from, to), not on this thread; errors go to the callback. */
   zero(file: number, from: number, to: number, done: (error: unknown) => void): void
   truncate(file: number, bytes: number): void
-  /** Content and length are on the device when it answers; errors go to the callback. Not on this thread. */
-  datasync(file: number, done: (error: unknown) => void): void
+  /**
+   * Content and length are on the device when it answers, never before it returns; errors go to the callback. Not on this thread, unless so few `bytes` are to be
+   * written that this is quicker (`sync-pace.ts`).
+   */
+  datasync(file: number, done: (error: unknown) => void, bytes?: number): void
   datasyncNow(file: number): void
   close(file: number): void
   rename(from: string, to: string): void
@@ -29,6 +33,9 @@ export interface Files {
   /** The names in it are on the device when it returns. */
   syncDirectory(directory: string): void
 }
+
+/** Of all files of this process: they are on one device as a rule. */
+const pace = new SyncPace()
 
 export const systemFiles: Files = {
   open: (path, mode) => fs.openSync(path, mode === 'new' ? 'wx+' : 'r+', 0o600),
@@ -48,7 +55,19 @@ export const systemFiles: Files = {
   },
   zero: writeZeros,
   truncate: (file, bytes) => fs.ftruncateSync(file, bytes),
-  datasync: (file, done) => fs.fdatasync(file, error => done(error ?? undefined)),
+  datasync(file, done, bytes = Number.POSITIVE_INFINITY) {
+    if (!pace.here(bytes)) return fs.fdatasync(file, error => done(error ?? undefined))
+    const beganMs = performance.now()
+    let failure: unknown
+    try {
+      fs.fdatasyncSync(file)
+    } catch (error) {
+      failure = error
+    }
+    pace.took(performance.now() - beganMs)
+    // What the system has ready comes first: it goes into the next one together.
+    setImmediate(done, failure)
+  },
   datasyncNow: file => fs.fdatasyncSync(file),
   close: file => fs.closeSync(file),
   rename: (from, to) => fs.renameSync(from, to),

@@ -1,5 +1,6 @@
 /**
- * A LogFile over segments of the file system (`segment.ts`): writes and reads are synchronous, `sync` is an fdatasync in another thread.
+ * A LogFile over segments of the file system (`segment.ts`): writes and reads are synchronous, `sync` is an fdatasync, here or in another
+ * thread (`sync-pace.ts`).
  * Reads complete before they return, also while a sync is under way.
  *
  * Invariants
@@ -79,6 +80,7 @@ class NodeLogFile implements LogFile {
   private readonly syncs: SyncQueue
   /** At first all: a process that died may have left writes in the system's cache. */
   private readonly dirty: Set<Segment>
+  private unsyncedBytes = 0
   private prepared: PreparedSegment | undefined
   private preparing = false
   /** Waits for the preparation that is under way. */
@@ -109,6 +111,7 @@ class NodeLogFile implements LogFile {
     const refusal = this.syncs.refusal()
     if (refusal?.code === 'CLOSED') return
     this.to += bytes.length
+    this.unsyncedBytes += bytes.length
     if (refusal !== undefined || bytes.length === 0) return
     this.guard('appending to', () => {
       while (segmentEnd(this.segments.at(-1)!) < this.to) this.grow()
@@ -260,12 +263,15 @@ class NodeLogFile implements LogFile {
       done(failure)
     }
     if (left === 0) return finished()
+    const bytes = this.unsyncedBytes
+    this.unsyncedBytes = 0
     for (const segment of dirty) {
-      this.place.files.datasync(segment.file, error => {
+      const done = (error: unknown): void => {
         if (error !== undefined) failure ??= storageError(error, `syncing ${segment.path}`)
         left--
         if (left === 0) finished()
-      })
+      }
+      this.place.files.datasync(segment.file, done, bytes)
     }
   }
 

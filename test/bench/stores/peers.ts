@@ -14,6 +14,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { ClassicLevel } from 'classic-level'
 import type { open as openLmdbDatabase } from 'lmdb'
+import { createRecords, getRecord, putRecord, scanRecords } from './sql.ts'
 import { NotInstalled, type OpenedFrom, type Row, type Store, together } from './store.ts'
 
 /** What is used of better-sqlite3. */
@@ -70,7 +71,7 @@ export function openLmdb({ dir, root }: OpenedFrom): Store {
   }
 }
 
-export function openSqlite({ dir, root }: OpenedFrom): Store {
+export function openSqlite({ dir, root, cacheBytes }: OpenedFrom): Store {
   const Database = load(root, 'better-sqlite3') as new (path: string) => Sqlite
   let db: Sqlite
   try {
@@ -84,16 +85,17 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   }
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
-  db.exec('CREATE TABLE IF NOT EXISTS records (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID')
-  const put = db.prepare('INSERT INTO records VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value')
-  const get = db.prepare('SELECT value FROM records WHERE key = ?')
-  const scan = db.prepare('SELECT key, value FROM records WHERE key >= ? ORDER BY key LIMIT ?')
+  if (cacheBytes !== undefined) db.pragma(`cache_size = -${Math.ceil(cacheBytes / 1024)}`)
+  db.exec(createRecords)
+  const put = db.prepare(putRecord)
+  const get = db.prepare(getRecord)
+  const scan = db.prepare(scanRecords)
   const batch = db.transaction((rows: readonly { key: Buffer; value: Buffer }[]) => {
     for (const { key, value } of rows) put.run(key, value)
   })
   return {
     put: (key, value) => put.run(key, value),
-    putTogether: together(batch),
+    putTogether: together(batch, setImmediate),
     get: key => (get.get(key) as Row | undefined)?.value,
     scan: (start, limit) => scan.all(start, limit),
     row: scanned => scanned as Row,
@@ -102,10 +104,10 @@ export function openSqlite({ dir, root }: OpenedFrom): Store {
   }
 }
 
-export async function openLevel({ dir, root }: OpenedFrom): Promise<Store> {
+export async function openLevel({ dir, root, cacheBytes }: OpenedFrom): Promise<Store> {
   const { ClassicLevel: Level } = load(root, 'classic-level') as { ClassicLevel: typeof ClassicLevel }
   const db = new Level<Buffer, Buffer>(dir, { keyEncoding: 'buffer', valueEncoding: 'buffer' })
-  await db.open()
+  await db.open(cacheBytes === undefined ? {} : { cacheSize: cacheBytes })
   const durably = { sync: true }
   return {
     put: (key, value) => db.put(key, value, durably),
@@ -149,7 +151,7 @@ export function openRaw({ dir }: OpenedFrom): Store {
   }
   return {
     put: (key, value) => write([{ key, value }]),
-    putTogether: together(write),
+    putTogether: together(write, setImmediate),
     get: none,
     scan: none,
     row: none,

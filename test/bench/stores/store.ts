@@ -5,18 +5,18 @@ export interface Row {
 }
 
 /** Synchronous engines answer at once, others by a promise. Keys and values may be kept: nobody changes them. */
-export interface Store {
+export interface Store<B extends Uint8Array = Buffer> {
   /** Done when it is durable: a power cut takes nothing away. */
-  put(key: Buffer, value: Buffer): unknown
+  put(key: B, value: B): unknown
   /** For many callers at once, where the engine has no way of its own to bring them together and a program would have to. */
-  readonly putTogether?: (key: Buffer, value: Buffer) => unknown
+  readonly putTogether?: (key: B, value: B) => unknown
   /** The caller's own copy. */
-  get(key: Buffer): Uint8Array | undefined | Promise<Uint8Array | undefined>
+  get(key: B): Uint8Array | undefined | Promise<Uint8Array | undefined>
   /** Keys and values, materialised, in whatever shape: `row` reads it. */
-  scan(start: Buffer, limit: number): readonly unknown[] | Promise<readonly unknown[]>
+  scan(start: B, limit: number): readonly unknown[] | Promise<readonly unknown[]>
   row(scanned: unknown): Row
   /** All in one, durable. */
-  batch(rows: readonly { readonly key: Buffer; readonly value: Buffer }[]): unknown
+  batch(rows: readonly { readonly key: B; readonly value: B }[]): unknown
   close(): unknown
 }
 
@@ -25,31 +25,44 @@ export interface OpenedFrom {
   readonly dir: string
   /** The checkout. */
   readonly root: string
+  /** The most that the engine may keep in memory of its data, where it can be told; else its default. */
+  readonly cacheBytes?: number
   /** Of HarmonyDB: what is imported. */
   readonly modulePath: string
 }
 
-/** What many callers put in one turn of the event loop goes to `write` together; all are done when it returns. */
-export function together(
-  write: (rows: readonly { key: Buffer; value: Buffer }[]) => void,
-): (key: Buffer, value: Buffer) => Promise<void> {
-  let rows: { key: Buffer; value: Buffer }[] = []
+type Rows<B> = readonly { readonly key: B; readonly value: B }[]
+
+/**
+ * What many callers put in one turn of the event loop, or while the write before is under way, goes to `write` together; they are done
+ * when it is.
+ * @param soon Calls in another turn.
+ */
+export function together<B extends Uint8Array>(
+  write: (rows: Rows<B>) => unknown,
+  soon: (run: () => void) => void,
+): (key: B, value: B) => Promise<void> {
+  let rows: { key: B; value: B }[] = []
   let waiting: { resolve: () => void; reject: (error: unknown) => void }[] = []
-  const flush = (): void => {
+  let isWriting = false
+  const flush = async (): Promise<void> => {
     const [written, done] = [rows, waiting]
     rows = []
     waiting = []
+    isWriting = true
     try {
-      write(written)
+      const result = write(written)
+      if (result instanceof Promise) await result
+      for (const { resolve } of done) resolve()
     } catch (error) {
       for (const { reject } of done) reject(error)
-      return
     }
-    for (const { resolve } of done) resolve()
+    isWriting = false
+    if (rows.length > 0) soon(flush)
   }
   return (key, value) =>
     new Promise((resolve, reject) => {
-      if (rows.length === 0) setImmediate(flush)
+      if (rows.length === 0 && !isWriting) soon(flush)
       rows.push({ key, value })
       waiting.push({ resolve, reject })
     })

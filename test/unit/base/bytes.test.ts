@@ -9,6 +9,7 @@ import {
   concatBytes,
   copyBytes,
   equalBytes,
+  firstNonZero,
   hexDecode,
   hexEncode,
 } from '../../../src/base/bytes.ts'
@@ -232,5 +233,25 @@ describe('bytes', () => {
     for (const given of ['A', 'AB', 'AAB', 'AA==', 'A+/A', 'AAAAA'])
       expect(base64UrlDecode(given), given).toBeUndefined()
     for (const given of ['a', 'AA', '0g', ' 0', '0x00']) expect(hexDecode(given), given).toBeUndefined()
+  })
+})
+
+describe('firstNonZero', () => {
+  it('finds what a loop finds, wherever the bytes begin in their buffer', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(0, 0, 0, 0, 0, 0, 0, 9), { maxLength: 60 }),
+        fc.nat(7),
+        fc.nat(60),
+        (list, shift, start) => {
+          const bytes = new Uint8Array(new ArrayBuffer(shift + list.length), shift)
+          bytes.set(list)
+          const from = Math.min(start, list.length)
+          const found = list.findIndex((byte, i) => i >= from && byte !== 0)
+          expect(firstNonZero(bytes, from, bytes.length)).toBe(found < 0 ? bytes.length : found)
+        },
+      ),
+      { numRuns: 2000 },
+    )
   })
 })

@@ -1,11 +1,11 @@
 /** The benchmark can be wrong in two ways that nobody sees: other data than it says, and answers that it does not look at. */
 import { describe, expect, test } from 'vitest'
 import { measure, median, summary } from '../../bench/measure.ts'
-import { keyBytes, Records, randomOf, valueBytes, zipf } from '../../bench/records.ts'
+import { buffers, byteArrays, keyBytes, Records, randomOf, valueBytes, zipf } from '../../bench/records.ts'
 import { callersOf, Inserted, type MeasuredCase, measureOrder, workOf } from '../../bench/storage-cases.ts'
-import type { Row, Store } from '../../bench/stores/store.ts'
+import { type Row, type Store, together } from '../../bench/stores/store.ts'
 
-const records = new Records(1000)
+const records = new Records(1000, buffers)
 
 /** Sorted rows in memory; `lie` changes what is read. */
 function memoryStore(lie: Partial<Pick<Store, 'get' | 'scan'>> = {}): Store {
@@ -46,6 +46,16 @@ describe('the records', () => {
     expect(value.length).toBe(valueBytes)
     expect(value.subarray(8, 54).equals(value.subarray(54))).toBe(true)
     expect(new Set(value.subarray(8, 54)).size).toBeGreaterThan(20)
+  })
+
+  test('are the same in Node and in a browser, and their keys are `user` and twelve digits', () => {
+    const plain = new Records(1000, byteArrays)
+    for (const record of [0, 1, 999, 4999]) {
+      expect(plain.key(record)).toEqual(new Uint8Array(records.key(record)))
+      expect(plain.value(record, 7)).toEqual(new Uint8Array(records.value(record, 7)))
+    }
+    expect(records.key(0).toString('latin1')).toBe('user000000000000')
+    expect(records.key(3).toString('latin1')).toBe(`user${(3 * 618_033_988_749) % 1e12}`)
   })
 
   test('a value with any byte changed, cut, of another record or missing is refused', () => {
@@ -135,4 +145,22 @@ test('64 callers are 64 operations under way, each after its own one before', as
   expect(most).toBe(64)
   expect(ops).toBeGreaterThan(64)
   expect(ops / opsPerSecond).toBeGreaterThan(0.04)
+})
+
+test('what is put while a write is under way is written together in the next one, and fails with it', async () => {
+  const written: number[] = []
+  const write = async (rows: readonly unknown[]): Promise<void> => {
+    written.push(rows.length)
+    await new Promise(setImmediate)
+    if (written.length === 3) throw new Error('full')
+  }
+  const put = together<Buffer>(write, setImmediate)
+  const putOne = () => put(records.key(0), records.value(0, 0))
+  const first = [putOne(), putOne()]
+  await new Promise(setImmediate)
+  await Promise.all([...first, putOne(), putOne(), putOne()])
+  expect(written).toEqual([2, 3])
+  await expect(putOne()).rejects.toThrow('full')
+  await putOne()
+  expect(written).toEqual([2, 3, 1, 1])
 })

@@ -7,7 +7,7 @@ import { createDatabase } from '../../../src/database/database.ts'
 import type { DatabaseEvent, Signaling } from '../../../src/database/types.ts'
 import { connectCore } from '../../../src/rpc/connect.ts'
 import { exposeCore } from '../../../src/rpc/expose.ts'
-import type { RpcPort } from '../../../src/rpc/protocol.ts'
+import { protocolVersion, type RpcPort } from '../../../src/rpc/protocol.ts'
 import { MemoryCore } from '../../conformance/memory-core.ts'
 
 const cleanups: (() => unknown)[] = []
@@ -42,8 +42,8 @@ async function connected(core: Core = new MemoryCore()) {
   return { remote, near, far, lost: (reason: string) => lost(reason) }
 }
 
-const codeOf = (promise: Promise<unknown>) =>
-  promise.then(
+const codeOf = (promise: unknown) =>
+  Promise.resolve(promise).then(
     () => 'resolved',
     error => (isHarmonyError(error) ? `${error.code}${error.maybeCommitted ? ' maybe' : ''}` : `? ${error}`),
   )
@@ -228,7 +228,7 @@ describe('R2 pushed state', () => {
     exposeCore(asPort(far), async () => ({ core, about: 'hello' }))
     const { wrap } = await import('comlink')
     // Opens and never acknowledges.
-    await wrap<{ open(protocol: number, request: unknown): Promise<unknown> }>(near).open(1, {})
+    await wrap<{ open(protocol: number, request: unknown): Promise<unknown> }>(near).open(protocolVersion, {})
     const counts: number[] = []
     near.addEventListener('message', ({ data }) => {
       if (data.harmonydb === 'push') counts.push(data.events.length)

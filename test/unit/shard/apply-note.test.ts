@@ -7,7 +7,7 @@ import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
 import { decodeNote, encodeNote, type Note } from '../../../src/shard/apply-note.ts'
 import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
 import type { Outcome } from '../../../src/shard/sessions.ts'
-import type { Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
+import type { Compacted, Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 
 const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 })
@@ -82,6 +82,9 @@ class Reopened implements Engine {
   }
   snapshot(done: Completion<EngineSnapshot>): void {
     this.inner.snapshot(done)
+  }
+  compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void {
+    this.inner.compact(checkpoint, done)
   }
   whenIdle(run: () => void): void {
     run()

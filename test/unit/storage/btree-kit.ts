@@ -7,6 +7,7 @@ import { BufferPool } from '../../../src/storage/buffer-pool.ts'
 import type { Change } from '../../../src/storage/engine.ts'
 import type { PageId, PageSource } from '../../../src/storage/page-source.ts'
 import type { PolicyName } from '../../../src/storage/replacement.ts'
+import { entryOf } from './engine-kit.ts'
 
 export class MemorySource implements PageSource {
   readonly pageBytes: number
@@ -141,7 +142,8 @@ export function entriesOf(
   reverse = false,
 ): [string, string][] {
   const entries: [string, string][] = []
-  reader.scan(from, to, reverse, (key, value) => {
+  reader.scan(from, to, reverse, row => {
+    const [key, value] = entryOf(row)
     entries.push([hex(key), hex(value)])
     return true
   })

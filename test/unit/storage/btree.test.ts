@@ -8,6 +8,7 @@ import type { Change } from '../../../src/storage/engine.ts'
 import type { PageId } from '../../../src/storage/page-source.ts'
 import type { PolicyName } from '../../../src/storage/replacement.ts'
 import { apply, drive, entriesOf, hex, MemorySource, poolOf, unhex } from './btree-kit.ts'
+import { entryOf } from './engine-kit.ts'
 
 type Model = Map<string, string>
 
@@ -67,7 +68,8 @@ function scans({ source, pool, tree, model }: World, random: SeededRandom, style
   if (reverse) expected.reverse()
   const found = drive(tree, pool, source, () => {
     const entries: [string, string][] = []
-    tree.scan(from, to, reverse, (key, value) => {
+    tree.scan(from, to, reverse, row => {
+      const [key, value] = entryOf(row)
       entries.push([hex(key), hex(value)])
       return entries.length < most
     })

@@ -4,7 +4,7 @@ import { hexEncode } from '../../../src/base/bytes.ts'
 import type { Index } from '../../../src/base/ids.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Result } from '../../../src/platform.ts'
-import type { Change, Engine, EngineSnapshot, View } from '../../../src/storage/engine.ts'
+import type { Change, Engine, EngineSnapshot, Row, View } from '../../../src/storage/engine.ts'
 
 /** Hex of keys to hex of values; hex sorts as the bytes do. */
 export type Model = Map<string, string>
@@ -42,7 +42,8 @@ export function scan(
 ): string[] {
   return run(from, view => {
     const seen: string[] = []
-    view.scan(low, high, reverse, (key, value) => {
+    view.scan(low, high, reverse, row => {
+      const [key, value] = entryOf(row)
       seen.push(`${hexEncode(key)}=${hexEncode(value)}`)
       return seen.length < limit
     })
@@ -82,6 +83,11 @@ export function compare(engine: Readable, model: Model, random: SeededRandom, ke
     const probe = key()
     const value = run(engine, view => view.get(probe))
     expect(value && hexEncode(value)).toBe(model.get(hexEncode(probe)))
+    const found = run(engine, view => {
+      const row = view.find(probe)
+      return row && entryOf(row)[1]
+    })
+    expect(found && hexEncode(found)).toBe(model.get(hexEncode(probe)))
     const [low, high] = [random.chance(0.3) ? undefined : key(), random.chance(0.3) ? undefined : key()]
     const [reverse, limit] = [random.chance(0.5), random.chance(0.5) ? 1 + random.below(10) : undefined]
     expect(scan(engine, low, high, reverse, limit)).toEqual(expected(model, low, high, reverse, limit))
@@ -102,4 +108,9 @@ export function snapshotOf(engine: Engine): EngineSnapshot {
   })
   expect(taken).toHaveLength(1)
   return taken[0]!
+}
+
+/** Copies of what a row shows. */
+export function entryOf({ key, keyBytes, value, valueFrom, valueTo }: Row): readonly [Uint8Array, Uint8Array] {
+  return [key.slice(0, keyBytes), value.slice(valueFrom, valueTo)]
 }

@@ -6,11 +6,11 @@
  */
 import { assert } from '../../../../src/base/assert.ts'
 import { HarmonyError } from '../../../../src/base/errors.ts'
-import { OrderedCompletions } from '../../../../src/base/ordered-completions.ts'
-import type { Completion, Directory, Done, LogFile, PageFile, Result } from '../../../../src/platform.ts'
+import type { Completion, Directory, Done, LogFile, PageFile } from '../../../../src/platform.ts'
 import { Connection, fireAndForget } from './connection.ts'
 import { openLogFile } from './log-file.ts'
 import { IndexedDbPageFile } from './page-file.ts'
+import { SerialCalls } from './serial-calls.ts'
 
 const nameForm = /^[a-z0-9-]{1,32}$/
 
@@ -37,9 +37,10 @@ class IndexedDbDirectory implements Directory {
   private readonly connection: Connection
   private readonly names: Set<string>
   private readonly openFiles = new Map<string, LogFile | PageFile>()
-  private readonly calls = new OrderedCompletions()
-  /** Each call begins when the one before has ended: two openings of one name see each other. */
-  private turn: Promise<void> = Promise.resolve()
+  private readonly calls = new SerialCalls(() => {
+    if (this.closed) return new HarmonyError('CLOSED', `the storage ${this.connection.name} was closed`)
+    return this.connection.lost
+  })
   private closed = false
 
   constructor(connection: Connection, names: readonly string[]) {
@@ -118,23 +119,7 @@ class IndexedDbDirectory implements Directory {
   }
 
   private call<T>(done: Completion<T>, run: () => Promise<T>): void {
-    let result: Result<T>
-    const ready = this.calls.add(() => done(result))
-    this.turn = this.turn
-      .then(() => {
-        if (this.closed) throw new HarmonyError('CLOSED', `the storage ${this.connection.name} was closed`)
-        return this.connection.lost === undefined ? run() : Promise.reject(this.connection.lost)
-      })
-      .then(
-        value => {
-          result = { ok: true, value }
-        },
-        (error: HarmonyError) => {
-          result = { ok: false, error }
-        },
-      )
-      // Not within the chain: what the callback throws is its own affair, and the next call goes on.
-      .finally(() => queueMicrotask(ready))
+    this.calls.call(done, run)
   }
 }
 

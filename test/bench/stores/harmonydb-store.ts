@@ -1,0 +1,15 @@
+/** HarmonyDB's public interface as a store of the benchmark, in Node and in browsers. */
+import type { Database, Entry } from '../../../src/database/types.ts'
+import type { Row, Store } from './store.ts'
+
+export const harmonyStore = (db: Database): Store<Uint8Array> => ({
+  put: (key, value) => db.put(key, value),
+  get: key => db.get<Uint8Array>(key),
+  scan: (start, limit) => db.scan<Uint8Array>({ start }, { limit }).toArray(),
+  row: scanned => {
+    const { key, value } = scanned as Entry<Uint8Array>
+    return { key: key[0] as Uint8Array, value } satisfies Row
+  },
+  batch: rows => db.batch(rows.map(({ key, value }) => ({ type: 'put', key, value }))),
+  close: () => db.close(),
+})
