@@ -32,6 +32,8 @@ export class CrashRun {
   /** The store was there once: from then on it is whole, whatever happens. */
   everOpened = false
   private readonly checkpointBytes: number
+  /** By seed: the file is made shorter now and then. */
+  private readonly compacting: boolean
   private engine: Engine | undefined
   private peer: Peer | undefined
 
@@ -39,6 +41,7 @@ export class CrashRun {
     this.world = new World(seed)
     this.process = this.world.process('p')
     this.script = script
+    this.compacting = seed % 2 === 0
     this.checkpointBytes = checkpointBytes[seed % checkpointBytes.length] as number
   }
 
@@ -99,6 +102,7 @@ export class CrashRun {
           if ('error' in result) this.refuse(result.error)
           else if (result.outcome.type !== 'committed') throw new Error(`write ${n}: ${result.outcome.type}`)
           else this.acknowledged = Math.max(this.acknowledged, n + 1)
+          if (this.compacting && n % 12 === 11) this.compact(peer)
           more()
         })
       }
@@ -176,6 +180,14 @@ export class CrashRun {
       from = new Uint8Array(entry.key.length + 1)
       from.set(entry.key)
     }
+  }
+
+  /** Beside the writes; what stops it stops them too. */
+  private compact(peer: Peer): void {
+    peer.clients.compact(compacted => {
+      if (this.powerLost || this.peer !== peer || !(compacted instanceof HarmonyError)) return
+      if (compacted.code !== 'CLOSED') this.refuse(compacted)
+    })
   }
 
   private refuse(error: HarmonyError): void {
