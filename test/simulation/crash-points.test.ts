@@ -65,7 +65,7 @@ function goOn(run: CrashRun): void {
 describe('a power failure at every write and sync of a peer', () => {
   for (const seed of seeds) {
     it(
-      `seed ${seed}: loses nothing acknowledged, leaves no half of a batch, no damage and no leak`,
+      `pitfall 10, 12: seed ${seed}: loses nothing acknowledged, leaves no half of a batch, no damage and no leak`,
       () => {
         const script = makeScript(seed)
         const operations = operationsOf(seed, script)
@@ -85,7 +85,7 @@ describe('a power failure at every write and sync of a peer', () => {
 
   for (const seed of seeds.slice(0, 3)) {
     it(
-      `seed ${seed}: and again at every write and sync of the recovery from it`,
+      `pitfall 10, 12: seed ${seed}: and again at every write and sync of the recovery from it`,
       () => {
         const script = makeScript(seed)
         const operations = operationsOf(seed, script)
