@@ -1,4 +1,4 @@
-/** Where each entry of one group's log stands in the write-ahead log: sixteen bytes an entry, no object per entry. */
+/** Where each entry of one group's log stands in the write-ahead log: twelve bytes an entry, in arrays that double; no object per entry. */
 import { assert } from '../base/assert.ts'
 import { type Index, type Lsn, lsn } from '../base/ids.ts'
 import type { Position } from '../storage/wal-types.ts'

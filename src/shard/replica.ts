@@ -377,11 +377,11 @@ export class Replica {
    */
   close(done: () => void): void {
     const { engine } = this.host
-    const worth = !this.stopped && !this.applying && engine.uncheckpointedBytes >= checkpointBytesAtClose
+    const between = !this.stopped && !this.applying
     this.writeHardState()
     this.stop()
     engine.whenIdle(() => {
-      if (worth) this.writeCheckpoint(() => done())
+      if (between && engine.uncheckpointedBytes >= checkpointBytesAtClose) this.writeCheckpoint(() => done())
       else done()
     })
   }

@@ -73,6 +73,8 @@ export class PagedEngine implements Engine {
   private deferred: ((go: boolean) => void) | undefined
   /** Who waits for the end of the checkpoint under way; undefined: there is none. */
   private idle: (() => void)[] | undefined
+  /** Of a checkpoint: there will be no other one. */
+  private failure: HarmonyError | undefined
   /** Written since the last checkpoint. */
   private bytesSince = 0
 
@@ -186,6 +188,7 @@ export class PagedEngine implements Engine {
   }
 
   checkpoint(note: Uint8Array, logDurable: (done: Done) => void, done: Done): void {
+    if (this.failure !== undefined) return done(this.failure)
     assert(!this.updating && !this.checkpointing, 'a checkpoint in the middle of an update, or of another one')
     this.writingNote = true
     this.idle = []
@@ -193,6 +196,8 @@ export class PagedEngine implements Engine {
     const batch = this.tree.batch([{ key: noteKey, value: note }])
     this.batch = batch
     const end: Done = error => {
+      // Of a state that was given up nobody needs a checkpoint: no failure of the file.
+      if (error !== givenUp.error) this.failure ??= error
       const { idle } = this
       this.idle = undefined
       done(error)

@@ -13,6 +13,7 @@ import { type Files, systemFiles } from '../../platform/node/storage/files.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
 
 const grainBytes = 512
+const gone = (): Error => new Error('the process is gone')
 
 interface Undo {
   readonly at: number
@@ -37,12 +38,18 @@ export class CrashFiles implements Files {
   private readonly random: SeededRandom
   /** The process is gone: its late calls reach nothing. */
   private dead = false
+  /** That change something, and ends of syncs. */
+  operations = 0
+  /** Just before that operation. */
+  strike: { readonly at: number; readonly kind: 'powerLoss' | 'full' } | undefined
 
   constructor(random: SeededRandom) {
     this.random = random
   }
 
   open(path: string, mode: 'existing' | 'new'): number {
+    if (mode === 'new') this.step()
+    this.needLife()
     if (mode === 'new') this.needSpace()
     const file = systemFiles.open(path, mode)
     this.known.set(file, { path, undo: [], sizes: [] })
@@ -51,15 +58,17 @@ export class CrashFiles implements Files {
   }
 
   size(file: number): number {
+    this.needLife()
     return systemFiles.size(file)
   }
 
   read(file: number, bytes: Uint8Array, position: number): number {
+    this.needLife()
     return systemFiles.read(file, bytes, position)
   }
 
   write(file: number, bytes: Uint8Array, position: number): void {
-    if (this.dead) return
+    if (this.dead || !this.step()) return
     const known = this.known.get(file)!
     const size = systemFiles.size(file)
     if (position + bytes.length > size) {
@@ -82,11 +91,12 @@ export class CrashFiles implements Files {
       } catch (error) {
         return done(error)
       }
-      done(this.dead ? new Error('the process is gone') : undefined)
+      done(this.dead ? gone() : undefined)
     })
   }
 
   truncate(file: number, bytes: number): void {
+    if (this.dead || !this.step()) return
     const known = this.known.get(file)!
     const size = systemFiles.size(file)
     known.sizes.push(size)
@@ -99,7 +109,7 @@ export class CrashFiles implements Files {
   }
 
   datasync(file: number, done: (error: unknown) => void): void {
-    if (this.dead) return void setImmediate(() => done(new Error('the process is gone')))
+    if (this.dead || !this.step()) return void setImmediate(() => done(gone()))
     const { undo, sizes } = this.known.get(file)!
     const [covered, coveredSizes] = [undo.length, sizes.length]
     if (this.syncFailures > 0) {
@@ -108,6 +118,8 @@ export class CrashFiles implements Files {
       return
     }
     systemFiles.datasync(file, error => {
+      // The process went while it waited.
+      if (this.dead || !this.step()) return done(gone())
       if (error === undefined) {
         undo.splice(0, covered)
         sizes.splice(0, coveredSizes)
@@ -117,6 +129,7 @@ export class CrashFiles implements Files {
   }
 
   datasyncNow(file: number): void {
+    if (this.dead || !this.step()) throw gone()
     const known = this.known.get(file)!
     known.undo.length = 0
     known.sizes = []
@@ -128,7 +141,7 @@ export class CrashFiles implements Files {
   }
 
   rename(from: string, to: string): void {
-    if (this.dead) return
+    if (this.dead || !this.step()) return
     systemFiles.rename(from, to)
     this.names = this.names.filter(name => name.path !== from)
     for (const known of this.known.values()) if (known.path === from) known.path = to
@@ -136,7 +149,7 @@ export class CrashFiles implements Files {
   }
 
   remove(path: string): void {
-    if (this.dead) return
+    if (this.dead || !this.step()) return
     systemFiles.remove(path)
     this.names = this.names.filter(name => name.path !== path)
   }
@@ -146,7 +159,12 @@ export class CrashFiles implements Files {
   }
 
   syncDirectory(directory: string): void {
+    if (this.dead || !this.step()) throw gone()
     this.names = this.names.filter(name => dirname(name.path) !== directory)
+  }
+
+  get crashed(): boolean {
+    return this.dead
   }
 
   /** The power goes: what is on the disk now is what the next process will find. */
@@ -174,6 +192,20 @@ export class CrashFiles implements Files {
     for (const file of this.known.keys()) systemFiles.close(file)
     this.known.clear()
     this.names = []
+  }
+
+  /** One more operation. False: the power went before it. */
+  private step(): boolean {
+    this.operations++
+    if (this.operations === this.strike?.at) {
+      if (this.strike.kind === 'full') this.full = true
+      else this.crash()
+    }
+    return !this.dead
+  }
+
+  private needLife(): void {
+    if (this.dead) throw gone()
   }
 
   private needSpace(): void {

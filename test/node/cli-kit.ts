@@ -19,6 +19,10 @@ export interface Bundle {
   readonly index: string
   /** `child-puts.ts`, see there. */
   readonly childPuts: string
+  /** `child-script.ts`, see there. */
+  readonly childScript: string
+  /** `child-memory.ts`, see there. */
+  readonly childMemory: string
   remove(): void
 }
 
@@ -33,6 +37,8 @@ export async function bundle(): Promise<Bundle> {
       cli: 'platform/node/cli/main.ts',
       index: 'platform/node/entry.ts',
       childPuts: 'test/node/child-puts.ts',
+      childScript: 'test/node/child-script.ts',
+      childMemory: 'test/node/child-memory.ts',
     },
     bundle: true,
     splitting: true,
@@ -47,6 +53,8 @@ export async function bundle(): Promise<Bundle> {
     cli: join(outdir, 'cli.mjs'),
     index: join(outdir, 'index.mjs'),
     childPuts: join(outdir, 'childPuts.mjs'),
+    childScript: join(outdir, 'childScript.mjs'),
+    childMemory: join(outdir, 'childMemory.mjs'),
     remove: () => rmSync(outdir, { recursive: true, force: true }),
   }
 }

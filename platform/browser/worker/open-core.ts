@@ -22,6 +22,8 @@ export interface BrowserRequest {
   readonly name: string
   readonly storage: 'auto' | 'opfs' | 'indexeddb' | 'memory'
   readonly cacheBytes?: number
+  /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
+  readonly checkpointBytes?: number
   readonly durability: 'strict' | 'relaxed'
   /** Slots that this tab had before, best first. */
   readonly ownSlots: readonly number[]
@@ -64,6 +66,7 @@ export async function openBrowserCore(
     storageKind: kind,
     events,
     ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
+    ...(request.checkpointBytes === undefined ? {} : { checkpointBytes: request.checkpointBytes }),
     durability: slot === undefined ? 'relaxed' : request.durability,
     rendezvous: join => {
       transport.configure(join.rtc)

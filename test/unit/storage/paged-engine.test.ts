@@ -5,10 +5,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { hexEncode } from '../../../src/base/bytes.ts'
-import type { HarmonyError } from '../../../src/base/errors.ts'
+import { HarmonyError } from '../../../src/base/errors.ts'
 import { index } from '../../../src/base/ids.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
-import type { Completion, Result } from '../../../src/platform.ts'
+import type { Completion, Done, Result } from '../../../src/platform.ts'
 import type { Change, EngineSnapshot, View } from '../../../src/storage/engine.ts'
 import { decodeMeta, PagedEngine } from '../../../src/storage/paged-engine.ts'
 import type { PolicyName } from '../../../src/storage/replacement.ts'
@@ -317,6 +317,49 @@ describe('paged engine', () => {
     }
     expect(found.size).toBe(2)
   }, 60_000)
+
+  it('pitfall 10: a checkpoint is not in force before the log is durable as far as it reaches', () => {
+    for (const logged of [false, true]) {
+      const world = new World({ seed: 11, later: false, cachePages: 64, keySpace: 60, policy: 'clock' })
+      for (let i = 0; i < 20; i++) world.update(false)
+      const { applied } = world
+      let logDurable: Done | undefined
+      let ended = false
+      world.engine.checkpoint(
+        Uint8Array.of(applied),
+        done => {
+          logDurable = done
+        },
+        () => {
+          ended = true
+        },
+      )
+      world.settle()
+      if (logged) logDurable?.(undefined)
+      world.settle()
+      expect(ended).toBe(logged)
+      world.durable.push({ model: new Map(world.model), applied })
+      world.crash()
+      expect(world.applied).toBe(logged ? applied : 0)
+    }
+  })
+
+  it('pitfall 18: after a checkpoint that failed, whoever waited for its end and asks for another one hears the same error', () => {
+    const world = new World({ seed: 5, later: false, cachePages: 64, keySpace: 60, policy: 'clock' })
+    for (let i = 0; i < 20; i++) world.update(false)
+    world.pages.failSync = new HarmonyError('QUOTA', 'full')
+    const heard: (string | undefined)[] = []
+    const checkpoint = (): void =>
+      world.engine.checkpoint(
+        Uint8Array.of(1),
+        durable => durable(undefined),
+        error => heard.push(error?.code),
+      )
+    checkpoint()
+    world.engine.whenIdle(checkpoint)
+    world.settle()
+    expect(heard).toEqual(['QUOTA', 'QUOTA'])
+  })
 
   it('reads of a snapshot end with SNAPSHOT_TOO_OLD once the state was emptied, and its release harms nothing', () => {
     const world = new World({ seed: 1, later: true, cachePages: 64, keySpace: 60, policy: 'clock' })

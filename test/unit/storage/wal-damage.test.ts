@@ -80,7 +80,7 @@ describe('damage to the write-ahead log', () => {
     expect(codeOf(image, image.length + 1)).toBe('CORRUPT')
   })
 
-  it('a stretch of zeros over any record is damage or a cut, never a silently shorter log', () => {
+  it('pitfall 16: a stretch of zeros over any record is damage or a cut, never a silently shorter log', () => {
     for (const [i, { lsn, bytes: length }] of positions.entries()) {
       const bytes = image.slice()
       bytes.fill(0, lsn, lsn + length)
