@@ -230,6 +230,7 @@ function found(
 
 /** Writes the mark through which the log must be whole, then closes everything in order. */
 export function closeStore(store: Store, done: Done): void {
+  store.engine.close()
   store.wal.flush(flushed => {
     const superblock = {
       identitySeed: store.identity.seed,

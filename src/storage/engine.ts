@@ -11,6 +11,7 @@
  */
 import type { Index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
+import type { SharedPool } from './pool-memory.ts'
 
 export interface View {
   get(key: Uint8Array): Uint8Array | undefined
@@ -77,6 +78,10 @@ export interface Engine {
   /** What the state machine handed to the checkpoint that this engine was opened from; undefined where there was none. */
   readonly note: Uint8Array | undefined
   read<T>(operation: (view: View) => T, done: Completion<T>): void
+  /** At once, from what is in memory: undefined where something is not, or where an update is half done. */
+  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined
+  /** Where other threads find the pages that are in memory (`shared-reader.ts`); undefined where they cannot. */
+  readonly shared: SharedPool | undefined
   snapshot(done: Completion<EngineSnapshot>): void
   /**
    * Runs `operation` over the state so far; then all its changes and the new applied index take effect in one step. `applied` only
@@ -98,5 +103,7 @@ export interface Engine {
    * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).
    */
   reset(): void
+  /** The owner is done: readers in other threads find nothing any more. */
+  close(): void
   status(): EngineStatus
 }
