@@ -33,6 +33,8 @@ import {
   rootWord,
   type SharedPool,
   sequenceWord,
+  slotsInUseWord,
+  slotWords,
   tableSequenceWord,
   versionWord,
   headerWords as words,
@@ -79,6 +81,7 @@ export class BufferPool {
   readonly shared: SharedPool | undefined
   private readonly header: Int32Array
   private readonly control: Int32Array
+  private readonly slots: Int32Array
   private readonly table: PageTable
   private readonly source: PageSource
   private readonly replacement: Replacement
@@ -101,7 +104,7 @@ export class BufferPool {
     this.source = source
     this.pageBytes = source.pageBytes
     this.frames = frames
-    const { arena, header, used, control, memory, tableOffset } = poolMemory(
+    const { arena, header, used, control, slots, memory, tableOffset } = poolMemory(
       frames,
       source.pageBytes,
       shared ? 'shared' : 'own',
@@ -109,6 +112,7 @@ export class BufferPool {
     this.arena = arena
     this.header = header
     this.control = control
+    this.slots = slots
     this.shared = shared ? { memory: memory as SharedArrayBuffer, frames, pageBytes: source.pageBytes } : undefined
     this.table = new PageTable(frames, memory, tableOffset)
     this.replacement = createReplacement(policy, used)
@@ -246,6 +250,7 @@ export class BufferPool {
     if (this.shared === undefined || this.changing) return
     this.changing = true
     Atomics.add(this.control, sequenceWord, 1)
+    this.tellReaders()
   }
 
   /** The tree is as it should be after `applied` (undefined: as before). Without `beginChange` there was nothing but these two to change. */
@@ -347,11 +352,23 @@ export class BufferPool {
     const page = this.pageIn(frame)
     // Odd until the frame is the next page's: who looked it up before must not believe what is there from now on.
     Atomics.add(this.header, frame * words + versionWord, 1)
-    this.header[frame * words + pageWord] = 0
-    if (this.shared !== undefined) Atomics.add(this.control, tableSequenceWord, 1)
-    this.table.delete(page)
-    if (this.shared !== undefined) Atomics.add(this.control, tableSequenceWord, 1)
+    if (this.shared === undefined) {
+      this.header[frame * words + pageWord] = 0
+      this.table.delete(page)
+    } else {
+      this.tellReaders()
+      this.header[frame * words + pageWord] = 0
+      Atomics.add(this.control, tableSequenceWord, 1)
+      this.table.delete(page)
+      Atomics.add(this.control, tableSequenceWord, 1)
+    }
     this.replacement.removed(frame, page)
+  }
+
+  /** After the sequence or a version says so, and before anything is changed that a reader may have begun to read. */
+  private tellReaders(): void {
+    const count = Atomics.load(this.control, slotsInUseWord)
+    for (let slot = 0; slot < count; slot++) Atomics.add(this.slots, slot * slotWords, 1)
   }
 
   private pageIn(frame: number): PageId {

@@ -7,6 +7,7 @@
  *   table     the page table (`page-table.ts`)
  *   used      frames × u8: 1 where a frame was used since the clock's hand came by
  *   control   16 i32, below
+ *   slots     `slotsMax` × 64 bytes: an i32 each that the owner changes before it changes what readers may be reading
  *   slack     in shared memory: whatever 16-bit offsets and counts of a torn page say lies inside of the memory
  *
  * The version of a frame is odd while its content is not a page's: somebody writes in it, it is being filled, or it is free. Bytes read
@@ -14,7 +15,8 @@
  * in one step (`shared-reader.ts`).
  *
  * Control words: u32 sequence: odd while a batch of changes is in the tree half done | u32 root page | u32, u32 applied index, low and high half:
- * these three change only while the sequence is odd | u32 sequence of the page table: odd while entries move in it | i32 1 when closed.
+ * these three change only while the sequence is odd | u32 sequence of the page table: odd while entries move in it | i32 1 when closed |
+ * i32 slots in use.
  */
 import { PageTable } from './page-table.ts'
 
@@ -37,7 +39,12 @@ export const appliedLowWord = 2
 export const appliedHighWord = 3
 export const tableSequenceWord = 4
 export const closedWord = 5
+export const slotsInUseWord = 6
 const controlWords = 16
+
+/** Readers that have a slot of their own do not slow each other down; others may share. */
+export const slotsMax = 32
+export const slotWords = 16
 
 /** Count of slots × bytes of a slot, the farthest that a torn page points. */
 const slackBytes = 0x10000 * 6 + 0x10000
@@ -47,6 +54,7 @@ export interface PoolMemory {
   readonly header: Int32Array
   readonly used: Uint8Array
   readonly control: Int32Array
+  readonly slots: Int32Array
   readonly memory: ArrayBufferLike
   readonly tableOffset: number
 }
@@ -56,12 +64,13 @@ function layoutOf(frames: number, pageBytes: number) {
   const table = header + frames * headerWords * 4
   const used = table + PageTable.bytesFor(frames)
   const control = used + Math.ceil(frames / 64) * 64
-  return { header, table, used, control, end: control + controlWords * 4 }
+  const slots = control + controlWords * 4
+  return { header, table, used, control, slots, end: slots + slotsMax * slotWords * 4 }
 }
 
 /** New memory for a pool, or that of a pool made elsewhere. */
 export function poolMemory(frames: number, pageBytes: number, from: 'own' | 'shared' | SharedArrayBuffer): PoolMemory {
-  const { header, table, used, control, end } = layoutOf(frames, pageBytes)
+  const { header, table, used, control, slots, end } = layoutOf(frames, pageBytes)
   const memory =
     from === 'own' ? new ArrayBuffer(end) : from === 'shared' ? new SharedArrayBuffer(end + slackBytes) : from
   return {
@@ -69,6 +78,7 @@ export function poolMemory(frames: number, pageBytes: number, from: 'own' | 'sha
     header: new Int32Array(memory, header, frames * headerWords),
     used: new Uint8Array(memory, used, frames),
     control: new Int32Array(memory, control, controlWords),
+    slots: new Int32Array(memory, slots, slotsMax * slotWords),
     memory,
     tableOffset: table,
   }

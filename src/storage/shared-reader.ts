@@ -10,6 +10,10 @@
  *   3  the sequence must still be what it was in 1.
  * So at the moment of 1 all of these pages were as they were read, between two batches: the operation saw one state, that after `applied`.
  *
+ * That look costs more the more threads look at the same frames: each takes the word away from the others. So there is a shorter way: the reader
+ * has a slot, a word that the owner changes after it has made the sequence or a version odd and before it changes anything. A slot that still is, read and
+ * written in one step, what it was before the sequence was found even: nothing that was read has begun to change.
+ *
  * Until then bytes may be rubbish, half of one page and half of another. What is taken from them is used as follows:
  *  - Offsets, lengths and counts have 16 bits; wherever they lead lies inside of the memory (`slackBytes` in `pool-memory.ts`). Loops end: a search
  *    halves at most 65,536 slots, the way down has `levelsMax` levels, a scan looks at the version before each entry.
@@ -19,6 +23,7 @@
  *
  * A page that is not in memory is the owner's to bring: `miss`. After so many attempts in vain: `busy`.
  */
+import { assert } from '../base/assert.ts'
 import type { View } from './engine.ts'
 import { firstKey } from './note-key.ts'
 import { corrupt, kindData, kindIndex } from './overflow.ts'
@@ -34,6 +39,9 @@ import {
   rootWord,
   type SharedPool,
   sequenceWord,
+  slotsInUseWord,
+  slotsMax,
+  slotWords,
   tableSequenceWord,
   versionWord,
   headerWords as words,
@@ -51,6 +59,8 @@ export interface SharedReaderOptions {
   readonly attemptsMax: number
   /** This thread may sleep for a moment between attempts: never the one of a page. */
   readonly maySleep: boolean
+  /** Below `slotsMax`; best one of its own. Default: 0. */
+  readonly slot?: number
 }
 
 export interface SharedReaderCounts {
@@ -76,6 +86,9 @@ export class SharedTreeReader implements View, RestOrder {
   private readonly pages: Pages
   private readonly header: Int32Array
   private readonly control: Int32Array
+  private readonly slots: Int32Array
+  private readonly slotAt: number
+  private slotBefore = 0
   private readonly used: Uint8Array
   private readonly table: PageTable
   private readonly frames: number
@@ -93,7 +106,7 @@ export class SharedTreeReader implements View, RestOrder {
   private slabUsed = 0
 
   constructor({ memory, frames, pageBytes }: SharedPool, options: SharedReaderOptions) {
-    const { header, control, used, tableOffset } = poolMemory(frames, pageBytes, memory)
+    const { header, control, slots, used, tableOffset } = poolMemory(frames, pageBytes, memory)
     // Over all of the memory: offsets of a torn page lead behind the arena.
     this.pages = new Pages(new Uint8Array(memory), pageBytes)
     this.header = header
@@ -106,6 +119,11 @@ export class SharedTreeReader implements View, RestOrder {
     this.seenIn = new Int32Array(frames)
     this.seen = new Int32Array(frames)
     this.readSet = new Int32Array(frames)
+    const { slot = 0 } = options
+    assert(slot < slotsMax, 'no such slot')
+    this.slots = slots
+    this.slotAt = slot * slotWords
+    for (let used = 0; used <= slot; ) used = Atomics.compareExchange(control, slotsInUseWord, used, slot + 1)
   }
 
   /**
@@ -199,6 +217,7 @@ export class SharedTreeReader implements View, RestOrder {
   /** False: changes are under way. */
   private begin(): boolean {
     const { control } = this
+    this.slotBefore = Atomics.load(this.slots, this.slotAt)
     for (let looks = 0; (Atomics.load(control, sequenceWord) & 1) !== 0; looks++) if (looks === looksMax) return false
     if (this.attempt === 0x7fff_ffff) {
       this.attempt = 0
@@ -206,17 +225,25 @@ export class SharedTreeReader implements View, RestOrder {
     }
     this.attempt++
     this.readCount = 0
-    this.root = Atomics.load(control, rootWord) >>> 0
+    this.readState()
     return true
+  }
+
+  private readState(): void {
+    const { control } = this
+    this.root = Atomics.load(control, rootWord) >>> 0
+    const low = Atomics.load(control, appliedLowWord) >>> 0
+    this.applied = (Atomics.load(control, appliedHighWord) >>> 0) * 2 ** 32 + low
   }
 
   /** Did what was read belong to one state? Then `applied` says which. */
   private isOneState(): boolean {
-    const { control, header, readSet, seen } = this
+    const { control, header, readSet, seen, root } = this
+    if (Atomics.add(this.slots, this.slotAt, 0) === this.slotBefore) return true
     const sequence = Atomics.load(control, sequenceWord)
-    if ((sequence & 1) !== 0 || Atomics.load(control, rootWord) >>> 0 !== this.root) return false
-    const low = Atomics.load(control, appliedLowWord) >>> 0
-    this.applied = (Atomics.load(control, appliedHighWord) >>> 0) * 2 ** 32 + low
+    if ((sequence & 1) !== 0) return false
+    this.readState()
+    if (this.root !== root) return false
     for (let i = 0; i < this.readCount; i++) {
       const frame = readSet[i]!
       if (Atomics.add(header, frame * words + versionWord, 0) !== seen[frame]) return false

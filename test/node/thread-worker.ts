@@ -19,6 +19,7 @@ export interface OwnerOrder {
 
 export interface ReaderOrder {
   readonly role: 'reader'
+  readonly slot: number
   readonly seed: number
   readonly pool: SharedPool
   readonly stop: SharedArrayBuffer
@@ -52,9 +53,10 @@ function own({ seed, frames, pageBytes, longMax }: OwnerOrder): void {
   let batches = 1
   while (!stopped()) {
     tree.batch(oracle.next(), ++batches).run()
-    // What the owner reads pushes out what others read.
-    if (random.chance(0.2))
+    // What the owner reads pushes out what others read; at times it does nothing else for a while.
+    for (let i = random.chance(0.2) ? random.pick([1, 1, 200]) : 0; i > 0; i--) {
       tree.get(random.chance(0.5) ? pairKey(random.below(pairs), 'x') : comingKey(random.below(1500)))
+    }
     // Readers also need a moment of peace now and then.
     if (batches % 16 === 0) Atomics.wait(stop, 0, 0, random.below(3) * 0.5)
   }
@@ -62,9 +64,9 @@ function own({ seed, frames, pageBytes, longMax }: OwnerOrder): void {
   parentPort?.postMessage({ batches, evictions: pool.status().evictions } satisfies OwnerReport)
 }
 
-function read({ seed, pool }: ReaderOrder): void {
+function read({ seed, slot, pool }: ReaderOrder): void {
   const random = seededRandom(seed)
-  const reader = new SharedTreeReader(pool, { attemptsMax: 12, maySleep: true })
+  const reader = new SharedTreeReader(pool, { attemptsMax: 12, maySleep: true, slot })
   const failures: string[] = []
   let newestApplied = 0
   while (!stopped() && failures.length === 0) {

@@ -23,6 +23,8 @@ interface Mutation {
   readonly edits: readonly (readonly [from: string, to: string])[]
   /** Where it shows. */
   readonly shape?: Shape
+  /** Found after 10 to 15 seconds, not within one: only where there is time. */
+  readonly rare?: boolean
 }
 
 const scripts: string[] = []
@@ -108,7 +110,7 @@ async function run(script: string, shape: Shape, ms: number, seed: number): Prom
     const owner = started<SharedPool | OwnerReport>({ role: 'owner', seed, stop, ...shape })
     const pool = (await owner.next()) as SharedPool
     const reading = Array.from({ length: readers }, (_, i) =>
-      started<ReaderReport>({ role: 'reader', seed: seed + 1 + i, pool, stop }),
+      started<ReaderReport>({ role: 'reader', slot: i, seed: seed + 1 + i, pool, stop }),
     )
     const reports = await Promise.all(
       reading.map(async reader => {
@@ -166,7 +168,7 @@ describe('without one of the precautions the oracle finds it out', () => {
     'no look at the sequence': {
       file: reader,
       edits: [
-        ['if ((sequence & 1) !== 0 || Atomics.load(control, rootWord)', 'if (Atomics.load(control, rootWord)'],
+        ['    if ((sequence & 1) !== 0) return false\n    this.readState()', '    this.readState()'],
         ['if (looks === looksMax) return false', 'if (looks === 0) break'],
       ],
     },
@@ -176,6 +178,16 @@ describe('without one of the precautions the oracle finds it out', () => {
         ['    this.changing = true\n    Atomics.add(this.control, sequenceWord, 1)\n', '    this.changing = true\n'],
         ['    this.changing = false\n    Atomics.add(this.control, sequenceWord, 1)\n', '    this.changing = false\n'],
       ],
+    },
+    'an owner that tells no reader before it changes a page': {
+      file: pool,
+      edits: [['    this.tellReaders()\n  }\n\n  /** The tree is as', '  }\n\n  /** The tree is as']],
+    },
+    'an owner that tells no reader before it gives a frame away': {
+      file: pool,
+      edits: [['      this.tellReaders()\n', '']],
+      shape: evicting,
+      rare: true,
     },
     'a writer without a latch': {
       file: pool,
@@ -188,8 +200,8 @@ describe('without one of the precautions the oracle finds it out', () => {
       file: pool,
       edits: [
         [
-          `    ${bump}    this.header[frame * words + pageWord] = 0\n`,
-          '    this.header[frame * words + pageWord] = 0\n',
+          `    ${bump}    if (this.shared === undefined) {\n      this`,
+          '    if (this.shared === undefined) {\n      this',
         ],
         [`    ${bump}    this.table.insert`, '    this.table.insert'],
         ['header[at] = 1', 'header[at] = 0'],
@@ -198,7 +210,7 @@ describe('without one of the precautions the oracle finds it out', () => {
     },
   }
   for (const [title, mutation] of Object.entries(mutations)) {
-    test(title, { timeout: foundMsMax + 30_000 }, async () => {
+    test.skipIf(mutation.rare === true && !deep)(title, { timeout: foundMsMax + 30_000 }, async () => {
       const begun = performance.now()
       const script = await bundle(mutation)
       const { failures } = await run(script, mutation.shape ?? resident, foundMsMax, 1)
