@@ -27,6 +27,7 @@ import {
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
 import { KeepAlive } from './keep-alive.ts'
+import { loadReaders } from './readers.ts'
 import { asAdoptable } from './rtc/adoptable.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
@@ -50,11 +51,11 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 }
 
 export interface NodeOpenOptions
-  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'onEvent'> {}
+  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'onEvent'> {}
 
 /** The core under `open`: for the command line, which also serves it to others. */
 export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
-  const { storage = 'auto', cacheBytes, durability = 'strict', onEvent } = options
+  const { storage = 'auto', cacheBytes, durability = 'strict', readers = 0, onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
   const keepAlive = new KeepAlive()
@@ -66,6 +67,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     transport,
     foundingLock: undefined,
   }
+  const startReaders = readers > 0 ? await loadReaders(readers) : undefined
   // On failure the directory is closed by whoever failed.
   const core = await keepAlive.during(() =>
     openLocalCore({
@@ -74,6 +76,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       storageKind: dir ?? 'memory',
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability: storage === 'memory' ? 'relaxed' : durability,
+      ...(startReaders === undefined ? {} : { shared: true, readThreads: startReaders }),
       rendezvous: join => {
         transport.configure(join.rtc)
         return rendezvousFor(join)
@@ -172,6 +175,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
   return {
     getMany: (keys, options) => keepAlive.during(() => core.getMany(keys, options)),
     scan: request => keepAlive.during(() => core.scan(request)),
+    peek: key => core.peek(key),
     write: request => keepAlive.during(() => core.write(request)),
     join: options =>
       keepAlive.during(async () => {

@@ -73,6 +73,11 @@ export interface CoreMirror {
 export interface Core {
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]>
   scan(request: CoreScan): Promise<CorePage>
+  /**
+   * At once, from what is in memory here, at the level `local`: null where the key is absent, undefined where that cannot be told without a wait.
+   * @throws HarmonyError CLOSED, and what reading a page that is in memory may find.
+   */
+  peek(key: Uint8Array): CoreEntry | null | undefined
   write(request: CoreWrite): Promise<{ readonly version: string }>
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>

@@ -182,6 +182,16 @@ class CoreDatabase implements Database {
     return this.write(encodedOps, checks, given)
   }
 
+  /**
+   * What this replica has, synchronously: the entry, `null` where there is none, `undefined` where that cannot be told at once.
+   * @throws INVALID_KEY, CLOSED, CORRUPT.
+   */
+  peek<V = unknown>(key: Key): Entry<V> | null | undefined {
+    this.assertOpen()
+    const entry = this.core.peek(encodeKey(key))
+    return entry === null || entry === undefined ? entry : decodeEntry<V>(entry)
+  }
+
   /** This peer's storage, log and queues in numbers, as last reported. @throws CLOSED. */
   status(): Status {
     this.assertOpen()

@@ -8,11 +8,14 @@ import { isId128, peerId, timestamp } from '../base/ids.ts'
 import { Peer } from '../cluster/peer.ts'
 import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store } from '../cluster/store.ts'
-import { parseVersion, payloadOf, timestampOf, versionOf } from '../mvcc/versioned.ts'
+import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
 import type { EngineSnapshot, View } from '../storage/engine.ts'
+import type { SharedPool } from '../storage/pool-memory.ts'
 import type { Core, CoreEntry, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import { pageOf, toEntry } from './page-read.ts'
+import { type ReadThreads, ReadThreadsUse, type StartReadThreads } from './read-threads.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
 
 export interface LocalCoreOptions {
@@ -25,6 +28,10 @@ export interface LocalCoreOptions {
   readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
   /** Memory for pages, in bytes. Default: 64 MiB. */
   readonly cacheBytes?: number
+  /** Pages in memory that other threads can map; only where the host has such memory. */
+  readonly shared?: boolean
+  /** Starts threads that read beside this one; needs `shared`. */
+  readonly readThreads?: StartReadThreads
   readonly checkpointBytes?: number
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
@@ -34,15 +41,17 @@ export interface LocalCoreOptions {
 const cacheBytesDefault = 64 * 1024 * 1024
 const snapshotsMax = 64
 const snapshotKeptMs = 60_000
-const pageBytesMax = 1024 * 1024
+/** Below it a message to a thread and back costs more than the reading. */
+const threadKeysMin = 200
+const threadEntriesMin = 200
 
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   return new Promise((resolve, reject) => {
-    const { directory, platform, cacheBytes = cacheBytesDefault } = options
+    const { directory, platform, cacheBytes = cacheBytesDefault, shared = false } = options
     // The lock must not outlive a failed opening.
     const fail = (error: unknown): void => directory.close(() => reject(error))
-    openStore({ directory, platform, cacheBytes }, store => {
+    openStore({ directory, platform, cacheBytes, shared }, store => {
       if (!store.ok) return fail(store.error)
       try {
         resolve(new LocalCore(options, store.value))
@@ -52,6 +61,8 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
     })
   })
 }
+
+const noReads = { answered: 0, declined: 0 }
 
 interface HeldSnapshot {
   readonly snapshot: EngineSnapshot
@@ -65,6 +76,8 @@ export class LocalCore implements Core {
   readonly peer: Peer
   private readonly options: LocalCoreOptions
   private readonly store: Store
+  private readonly readThreads: ReadThreads | undefined
+  private readonly threadsUse = new ReadThreadsUse()
   private readonly snapshots = new Map<string, HeldSnapshot>()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -87,30 +100,48 @@ export class LocalCore implements Core {
       onChange: () => this.onChange(),
       onEvent: event => this.onPeerEvent(event),
     })
+    const { shared } = store.engine
+    this.readThreads = shared === undefined ? undefined : options.readThreads?.(shared)
+    store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emit({ type: 'opened', storage: options.storageKind })
     for (const message of store.repairs) this.emit({ type: 'repaired', message })
   }
 
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
-    const operation = (view: View): (CoreEntry | undefined)[] =>
+  /** What other threads need to read the pages that are in memory. */
+  get sharedPool(): SharedPool | undefined {
+    return this.store.engine.shared
+  }
+
+  async getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<readonly (CoreEntry | undefined)[]> {
+    const { readThreads } = this
+    if (readThreads !== undefined && keys.length >= threadKeysMin && this.threadsUse.worthwhile()) {
+      // Past the barrier, and not while an update is half done: what the threads find from here on is as new as it has to be.
+      const applied = await this.read(options, () => this.store.engine.applied)
+      const entries = await readThreads.getMany(keys, applied)
+      this.threadsUse.told(entries !== undefined)
+      if (entries !== undefined) return entries
+    }
+    return this.read(options, view =>
       keys.map(key => {
         const stored = view.get(key)
         return stored === undefined ? undefined : toEntry(key, stored, false)
-      })
-    return new Promise((resolve, reject) => {
-      this.peer.clients.read(levelOf(options), options.timeoutMs, operation, result => {
-        if (result instanceof HarmonyError) reject(result)
-        else resolve(result)
-      })
-    })
+      }),
+    )
+  }
+
+  peek(key: Uint8Array): CoreEntry | null | undefined {
+    return this.peer.clients.peek(view => {
+      const stored = view.get(key)
+      return stored === undefined ? null : toEntry(key, stored, false)
+    })?.value
   }
 
   async scan(request: CoreScan): Promise<CorePage> {
     const name = request.continuation?.snapshot
     const held = name === undefined ? await this.takeSnapshot(request) : this.heldSnapshot(name)
     held.held.usedMs = this.options.platform.clock.now()
-    const page = await readPage(held.held.snapshot, request)
+    const page = await this.readPage(held.held.snapshot, request)
     // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
     if (page.done && name === undefined && --held.held.scans === 0) this.release(held.name)
     return { ...page, snapshot: held.name }
@@ -193,9 +224,37 @@ export class LocalCore implements Core {
   close(): Promise<void> {
     this.closed ??= this.settle(done => {
       for (const name of [...this.snapshots.keys()]) this.release(name)
+      this.readThreads?.close()
       this.peer.close(done)
     })
     return this.closed
+  }
+
+  private read<T>(options: CoreReadOptions, operation: (view: View) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.peer.clients.read(levelOf(options), options.timeoutMs, operation, result => {
+        if (result instanceof HarmonyError) reject(result)
+        else resolve(result)
+      })
+    })
+  }
+
+  private async readPage(snapshot: EngineSnapshot, request: CoreScan): Promise<Omit<CorePage, 'snapshot'>> {
+    const { readThreads } = this
+    const { limit, keysOnly, from, to, reverse, continuation } = request
+    // The threads know the present state only.
+    if (
+      readThreads !== undefined &&
+      limit >= threadEntriesMin &&
+      snapshot.standing() === 'present' &&
+      this.threadsUse.worthwhile()
+    ) {
+      const page = await readThreads.page({ limit, keysOnly, from, to, reverse, continuation }, snapshot.applied)
+      this.threadsUse.told(page !== undefined)
+      // An index alone would not tell one history from another.
+      if (page !== undefined && snapshot.standing() !== 'gone') return page
+    }
+    return readPage(snapshot, request)
   }
 
   private settle(run: (done: (error: HarmonyError | undefined) => void) => void): Promise<void> {
@@ -241,6 +300,7 @@ export class LocalCore implements Core {
 
   private onChange(): void {
     const before = this.latest
+    this.store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emitDifferences(before, this.latest)
     this.expireSnapshots()
@@ -305,6 +365,7 @@ export class LocalCore implements Core {
         durability: this.options.durability,
       },
       cache,
+      readers: { threads: this.readThreads?.threads ?? 0, ...(this.readThreads?.counts ?? noReads) },
       log: {
         lastIndex: status.raft.lastIndex,
         cachedBytes: status.raft.cachedEntryBytes,
@@ -329,47 +390,16 @@ const levelOf = (options: CoreReadOptions): ReadLevel =>
     ? { consistency: 'bounded', maxStalenessMs: options.maxStalenessMs }
     : { consistency: options.consistency }
 
-const toEntry = (key: Uint8Array, stored: Uint8Array, keysOnly: boolean): CoreEntry => ({
-  // Copies: what the engine hands out is its own, and these bytes travel on (to a worker's port, to a caller).
-  key: key.slice(),
-  value: keysOnly ? new Uint8Array(0) : payloadOf(stored).slice(),
-  version: versionOf(timestampOf(stored)),
-})
-
 function readPage(snapshot: EngineSnapshot, request: CoreScan): Promise<Omit<CorePage, 'snapshot'>> {
-  const { reverse, keysOnly, continuation } = request
-  const after = continuation?.after
-  // Going on ascending: just behind the last key is that key with a zero byte after it. Descending: the end is exclusive anyway.
-  const from = after !== undefined && !reverse ? withZero(after) : request.from
-  const to = after !== undefined && reverse ? after : request.to
-  const operation = (view: View): Omit<CorePage, 'snapshot'> => {
-    const entries: CoreEntry[] = []
-    let bytes = 0
-    let more = false
-    view.scan(from, to, reverse, (key, stored) => {
-      if (entries.length >= request.limit || bytes >= pageBytesMax) {
-        more = true
-        return false
-      }
-      const entry = toEntry(key, stored, keysOnly)
-      entries.push(entry)
-      bytes += key.length + entry.value.length
-      return true
-    })
-    return { entries, done: !more }
-  }
   return new Promise((resolve, reject) => {
-    snapshot.read(operation, result => {
-      if (result.ok) resolve(result.value)
-      else reject(result.error)
-    })
+    snapshot.read(
+      view => pageOf(view, request),
+      result => {
+        if (result.ok) resolve(result.value)
+        else reject(result.error)
+      },
+    )
   })
-}
-
-function withZero(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }
 
 function clusterStatus(status: PeerStatus): ClusterStatus {

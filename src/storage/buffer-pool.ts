@@ -25,7 +25,6 @@ import { PageTable } from './page-table.ts'
 import {
   appliedHighWord,
   appliedLowWord,
-  closedWord,
   flagsWord,
   pageWord,
   pinsWord,
@@ -35,6 +34,10 @@ import {
   sequenceWord,
   slotsInUseWord,
   slotWords,
+  stateClosed,
+  stateReady,
+  stateUnready,
+  stateWord,
   tableSequenceWord,
   versionWord,
   headerWords as words,
@@ -266,9 +269,16 @@ export class BufferPool {
     Atomics.add(this.control, sequenceWord, 1)
   }
 
+  /** May readers in other threads show this to whoever asks for whatever there is? */
+  show(ready: boolean): void {
+    const state = ready ? stateReady : stateUnready
+    if (this.shared === undefined || this.control[stateWord] === stateClosed) return
+    if (this.control[stateWord] !== state) Atomics.store(this.control, stateWord, state)
+  }
+
   /** Readers in other threads hear that there is nothing to read any more. */
   close(): void {
-    Atomics.store(this.control, closedWord, 1)
+    Atomics.store(this.control, stateWord, stateClosed)
   }
 
   /** Makes sure that so many frames can be taken without a write-back, before a mutation begins. False: too few can ever be. */

@@ -30,6 +30,8 @@ export interface View {
 /** The state after one applied index, unchanging until released. Holding it costs space, never blocks writes. */
 export interface EngineSnapshot {
   readonly applied: Index
+  /** `present`: the engine's state is still this one. `gone`: reading it fails with SNAPSHOT_TOO_OLD. */
+  standing(): 'present' | 'past' | 'gone'
   read<T>(operation: (view: View) => T, done: Completion<T>): void
   release(): void
 }
@@ -103,6 +105,8 @@ export interface Engine {
    * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).
    */
   reset(): void
+  /** Tells readers in other threads whether what is here may be shown to whoever asks for whatever there is. At first, and after `reset`: no. */
+  show(ready: boolean): void
   /** The owner is done: readers in other threads find nothing any more. */
   close(): void
   status(): EngineStatus

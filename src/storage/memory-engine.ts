@@ -56,6 +56,7 @@ export class MemoryEngine implements Engine {
     let released = false
     return {
       applied,
+      standing: () => (root === this.root ? 'present' : 'past'),
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         done({ ok: true, value: operation(viewOf(root)) })
@@ -105,6 +106,8 @@ export class MemoryEngine implements Engine {
     this.keys = 0
     this.bytes = 0
   }
+
+  show(): void {}
 
   close(): void {}
 

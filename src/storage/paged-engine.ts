@@ -255,6 +255,7 @@ export class PagedEngine implements Engine {
     this.batch?.abandon()
     this.batch = undefined
     this.pool.beginChange()
+    this.pool.show(false)
     this.pool.clear()
     this.store.clear()
     this.tree = new BTree({ pool: this.pool, source: this.store, root: undefined })
@@ -263,6 +264,10 @@ export class PagedEngine implements Engine {
     this.keys = 0
     this.bytes = 0
     this.waits.restart(this.tree)
+  }
+
+  show(ready: boolean): void {
+    this.pool.show(ready)
   }
 
   close(): void {
@@ -297,8 +302,11 @@ export class PagedEngine implements Engine {
     const snapshot = this.tree.snapshot()
     const view = viewOf(snapshot)
     let released = false
+    const standing = (): ReturnType<EngineSnapshot['standing']> =>
+      generation !== this.generation ? 'gone' : applied === this.applied ? 'present' : 'past'
     return {
       applied,
+      standing,
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         this.waits.read(() => {

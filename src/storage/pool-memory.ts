@@ -15,8 +15,9 @@
  * in one step (`shared-reader.ts`).
  *
  * Control words: u32 sequence: odd while a batch of changes is in the tree half done | u32 root page | u32, u32 applied index, low and high half:
- * these three change only while the sequence is odd | u32 sequence of the page table: odd while entries move in it | i32 1 when closed |
+ * these three change only while the sequence is odd | u32 sequence of the page table: odd while entries move in it | i32 state |
  * i32 slots in use.
+ * State: 0 what is here is no answer yet for who asks for whatever there is (`peek`) | 1 it is | 2 closed.
  */
 import { PageTable } from './page-table.ts'
 
@@ -38,9 +39,13 @@ export const rootWord = 1
 export const appliedLowWord = 2
 export const appliedHighWord = 3
 export const tableSequenceWord = 4
-export const closedWord = 5
+export const stateWord = 5
 export const slotsInUseWord = 6
 const controlWords = 16
+
+export const stateUnready = 0
+export const stateReady = 1
+export const stateClosed = 2
 
 /** Readers that have a slot of their own do not slow each other down; others may share. */
 export const slotsMax = 32

@@ -33,7 +33,6 @@ import { PageTable } from './page-table.ts'
 import {
   appliedHighWord,
   appliedLowWord,
-  closedWord,
   pageWord,
   poolMemory,
   rootWord,
@@ -42,6 +41,9 @@ import {
   slotsInUseWord,
   slotsMax,
   slotWords,
+  stateClosed,
+  stateReady,
+  stateWord,
   tableSequenceWord,
   versionWord,
   headerWords as words,
@@ -51,14 +53,16 @@ import type { Visit } from './tree-read.ts'
 
 export type SharedAnswer<T> =
   | { readonly state: 'read'; readonly value: T; readonly applied: number }
-  /** `miss`: something is not in memory. `busy`: changes came in between again and again. */
-  | { readonly state: 'miss' | 'busy' | 'closed' }
+  /** `miss`: something is not in memory. `busy`: changes came in between again and again. `unready`: only where `readyOnly` is asked for. */
+  | { readonly state: 'miss' | 'busy' | 'unready' | 'closed' }
 
 export interface SharedReaderOptions {
   /** How often an operation is begun. */
   readonly attemptsMax: number
   /** This thread may sleep for a moment between attempts: never the one of a page. */
   readonly maySleep: boolean
+  /** Reads nothing that its owner would not answer a `local` read from. */
+  readonly readyOnly?: boolean
   /** Below `slotsMax`; best one of its own. Default: 0. */
   readonly slot?: number
 }
@@ -72,7 +76,12 @@ export interface SharedReaderCounts {
 
 const conflict = { conflict: true }
 const miss = { miss: true }
-const answers = { miss: { state: 'miss' }, busy: { state: 'busy' }, closed: { state: 'closed' } } as const
+const answers = {
+  miss: { state: 'miss' },
+  busy: { state: 'busy' },
+  unready: { state: 'unready' },
+  closed: { state: 'closed' },
+} as const
 
 /** At a sequence that is odd, before an attempt is given up. */
 const looksMax = 200
@@ -134,8 +143,10 @@ export class SharedTreeReader implements View, RestOrder {
     const { control, counts } = this
     for (let tried = 0; tried < this.options.attemptsMax; tried++) {
       if (tried > 0) this.pause(tried)
-      if (Atomics.load(control, closedWord) !== 0) return answers.closed
       if (!this.begin()) continue
+      const state = Atomics.load(control, stateWord)
+      if (state === stateClosed) return answers.closed
+      if (this.options.readyOnly === true && state !== stateReady) return answers.unready
       let value: T
       try {
         value = operation(this)

@@ -96,6 +96,7 @@ class Reopened implements Engine {
   reset(): void {
     this.inner.reset()
   }
+  show(): void {}
   close(): void {
     this.inner.close()
   }

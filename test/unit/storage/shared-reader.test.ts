@@ -48,7 +48,7 @@ const entries = (view: Pick<View, 'scan'>, from?: Uint8Array, to?: Uint8Array, r
 }
 
 describe('a reader over shared memory', () => {
-  it('sees what the tree sees', () => {
+  it('sees what the tree sees', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(fc.integer(), seed => {
         const random = seededRandom(seed)
@@ -141,7 +141,7 @@ describe('a reader over shared memory', () => {
     expect(reader.read(view => view.get(key(1)))).toEqual({ state: 'closed' })
   })
 
-  it('comes to an end over rubbish: an answer, or CORRUPT', () => {
+  it('comes to an end over rubbish: an answer, or CORRUPT', { timeout: 60_000 }, () => {
     fc.assert(
       fc.property(fc.integer(), seed => {
         const random = seededRandom(seed)
