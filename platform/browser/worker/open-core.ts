@@ -5,6 +5,7 @@ import {
   type OpenedCore,
   openLocalCore,
   rendezvousOf,
+  type SharedPool,
 } from '../../../src/index.ts'
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
@@ -21,6 +22,8 @@ export interface BrowserRequest {
   readonly storage: 'indexeddb' | 'memory'
   readonly cacheBytes?: number
   readonly durability: 'strict' | 'relaxed'
+  /** The page can map the pages in memory, to `peek` at them: it is cross-origin isolated. */
+  readonly shared: boolean
   /** Slots that this tab had before, best first. */
   readonly ownSlots: readonly number[]
   /** To the page's part of WebRTC (`network/rtc-host-wire.ts`). */
@@ -31,6 +34,8 @@ export interface BrowserAbout {
   readonly slot: number | undefined
   /** A Web Lock that this realm holds as long as the core is open: whoever gets it knows that it is not, any more. */
   readonly lockName: string | undefined
+  /** For `peek`, where memory is shared. */
+  readonly pool: SharedPool | undefined
 }
 
 /**
@@ -62,12 +67,13 @@ export async function openBrowserCore(
     storageKind: request.storage,
     ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
     durability: slot === undefined ? 'relaxed' : request.durability,
+    shared: request.shared && globalThis.crossOriginIsolated === true,
     rendezvous: join => {
       transport.configure(join.rtc)
       return rendezvousFor(join)
     },
   })
-  return { core, about: { slot: slot?.index, lockName: lock?.storeName } }
+  return { core, about: { slot: slot?.index, lockName: lock?.storeName, pool: core.sharedPool } }
 }
 
 function openStorage(slot: Slot | undefined, release: () => void): Promise<Directory> {

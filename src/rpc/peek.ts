@@ -1,0 +1,19 @@
+/** `Core.peek` for a page whose core is in a worker: reads the shared pages here, and never waits. The page loads it only where memory is shared. */
+import type { CoreEntry } from '../database/core.ts'
+import { toEntry } from '../database/page-read.ts'
+import type { SharedPool } from '../storage/pool-memory.ts'
+import { SharedTreeReader } from '../storage/shared-reader.ts'
+
+/** A few microseconds at most, while a writer works. */
+const attemptsMax = 16
+
+export function createPeek(pool: SharedPool): (key: Uint8Array) => CoreEntry | null | undefined {
+  const reader = new SharedTreeReader(pool, { attemptsMax, maySleep: false, readyOnly: true })
+  return key => {
+    const answer = reader.read(view => {
+      const stored = view.get(key)
+      return stored === undefined ? null : toEntry(key, stored, false)
+    })
+    return answer.state === 'read' ? answer.value : undefined
+  }
+}
