@@ -6,8 +6,8 @@
  *                                    works from any server, under any bundler and in an import map.
  *   dist/browser/worker.js           `harmonydb/worker`: one module with everything in it, for the same reason.
  *
- * `worker: 'auto'` starts a worker from a string: the module that does it in development is replaced here by one that holds the
- * worker's bundle (see its header).
+ * `worker: 'auto'` starts a worker from a string, and so do Node's reader threads: the modules that do it in development are replaced here by ones that
+ * hold the bundles (see their headers).
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { build, type Plugin } from 'esbuild'
@@ -15,6 +15,7 @@ import { defineConfig, type Options } from 'tsup'
 
 const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
 const browserTarget = 'es2022'
+const nodeTarget = 'node20.19'
 
 const inlinedWorker: Plugin = {
   name: 'inlined-worker',
@@ -45,6 +46,26 @@ const inlinedWorker: Plugin = {
   },
 }
 
+const readerSource: Plugin = {
+  name: 'reader-source',
+  setup({ onLoad }) {
+    onLoad({ filter: /platform[\\/]node[\\/]reader-source\.ts$/ }, async () => {
+      const { outputFiles, metafile } = await build({
+        entryPoints: ['platform/node/reader-thread.ts'],
+        bundle: true,
+        write: false,
+        minify: true,
+        format: 'cjs',
+        platform: 'node',
+        target: nodeTarget,
+        metafile: true,
+      })
+      const contents = `export const readerSource = async () => ${JSON.stringify(outputFiles[0]?.text)}`
+      return { contents, loader: 'js', watchFiles: Object.keys(metafile.inputs) }
+    })
+  },
+}
+
 /** The reference is for projects whose `lib` lacks AsyncDisposable. */
 const declarations = {
   banner: '/// <reference lib="esnext.disposable" />',
@@ -70,7 +91,8 @@ export default defineConfig([
     outDir: 'dist/node',
     tsconfig: 'platform/node/tsconfig.json',
     platform: 'node',
-    target: 'node20.19',
+    target: nodeTarget,
+    esbuildPlugins: [readerSource],
     skipNodeModulesBundle: true,
     define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
     dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },

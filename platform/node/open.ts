@@ -27,6 +27,7 @@ import {
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
 import { KeepAlive } from './keep-alive.ts'
+import { loadReaders } from './readers.ts'
 import { asAdoptable } from './rtc/adoptable.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
@@ -50,14 +51,14 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 }
 
 export interface NodeOpenOptions
-  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'onEvent'> {
+  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'onEvent'> {
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
   readonly checkpointBytes?: number
 }
 
 /** The core under `open`: for the command line, which also serves it to others. */
 export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
-  const { storage = 'auto', cacheBytes, checkpointBytes, durability = 'strict', onEvent } = options
+  const { storage = 'auto', cacheBytes, checkpointBytes, durability = 'strict', readers = 0, onEvent } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
   const keepAlive = new KeepAlive()
@@ -69,6 +70,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     transport,
     foundingLock: undefined,
   }
+  const startReaders = readers > 0 ? await loadReaders(readers) : undefined
   // On failure the directory is closed by whoever failed.
   const core = await keepAlive.during(() =>
     openLocalCore({
@@ -78,6 +80,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
       durability: storage === 'memory' ? 'relaxed' : durability,
+      ...(startReaders === undefined ? {} : { shared: true, readThreads: startReaders }),
       rendezvous: join => {
         transport.configure(join.rtc)
         return rendezvousFor(join)
@@ -177,6 +180,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     getMany: (keys, options) => keepAlive.whileWaiting(core.getMany(keys, options)),
     scan: request => keepAlive.whileWaiting(core.scan(request)),
     write: request => keepAlive.whileWaiting(core.write(request)),
+    peek: key => core.peek(key),
     join: options =>
       keepAlive.during(async () => {
         await load()

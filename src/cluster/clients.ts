@@ -59,6 +59,20 @@ export class Clients {
     })
   }
 
+  /** May this replica answer `local` reads, at once? */
+  get localReady(): boolean {
+    const from = this.host.localFrom()
+    const replica = this.host.replica()
+    return this.host.unusable() === undefined && from !== undefined && replica !== undefined && replica.applied >= from
+  }
+
+  /** At the level `local`, at once or not at all. @throws HarmonyError: what `unusable` says. */
+  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined {
+    const unusable = this.host.unusable()
+    if (unusable !== undefined) throw unusable
+    return this.localReady ? this.host.engine.peek(operation) : undefined
+  }
+
   /** The state at the level asked for, to be read for a while. The receiver releases it. */
   snapshot(level: ReadLevel, timeoutMs: number, done: (result: EngineSnapshot | HarmonyError) => void): void {
     this.barrier(level, timeoutMs, error => {

@@ -141,16 +141,21 @@ export interface StoreOptions {
   readonly platform: { readonly clock: Pick<Clock, 'now' | 'after'>; readonly random: Random }
   /** Memory for pages, in bytes. */
   readonly cacheBytes: number
+  /** Pages in memory that other threads can map. */
+  readonly shared?: boolean
 }
 
 /** Opens or creates. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
-export function openStore({ directory, platform, cacheBytes }: StoreOptions, done: Completion<Store>): void {
+export function openStore(
+  { directory, platform, cacheBytes, shared = false }: StoreOptions,
+  done: Completion<Store>,
+): void {
   openLog(directory, platform.random, opened => {
     if (!opened.ok) return done(opened)
     const { pages, superblock } = opened.value
     PageStore.open(pages, superblock, {}, store => {
       if (!store.ok) return done(store)
-      PagedEngine.open({ opened: store.value, cacheBytes, clock: platform.clock }, engine => {
+      PagedEngine.open({ opened: store.value, cacheBytes, shared, clock: platform.clock }, engine => {
         if (engine.ok) done({ ok: true, value: { ...opened.value, engine: engine.value } })
         else done(engine)
       })
@@ -244,6 +249,7 @@ function found(
 
 /** Writes the mark through which the log must be whole, then closes everything in order. */
 export function closeStore(store: Store, done: Done): void {
+  store.engine.close()
   store.wal.flush(flushed => {
     const superblock = {
       identitySeed: store.identity.seed,

@@ -6,9 +6,10 @@ import { decodeNote, type Note } from '../shard/apply-note.ts'
 import { BTree } from '../storage/btree.ts'
 import type { TreeReport } from '../storage/btree-verify.ts'
 import { BufferPool } from '../storage/buffer-pool.ts'
+import { noteKey } from '../storage/note-key.ts'
 import { PageStore } from '../storage/page-store.ts'
 import { PageWaits } from '../storage/page-waits.ts'
-import { decodeMeta, type Meta, noteKey } from '../storage/paged-engine.ts'
+import { decodeMeta, type Meta } from '../storage/paged-engine.ts'
 import { type Superblock, SuperblockStore } from '../storage/superblock.ts'
 
 export interface CheckpointReport {

@@ -70,6 +70,11 @@ export interface Core {
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries>
   /** As `getMany`. */
   scan(request: CoreScan): CorePage | Promise<CorePage>
+  /**
+   * At once, from what is in memory here, at the level `local`; undefined where the answer cannot be had without a wait.
+   * @throws HarmonyError CLOSED, and what reading a page that is in memory may find.
+   */
+  peek(key: Uint8Array): PackedEntries | undefined
   write(request: CoreWrite): Promise<{ readonly version: string }>
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>

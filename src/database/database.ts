@@ -190,6 +190,18 @@ class CoreDatabase implements Database {
     return this.write(encodedOps, checks, given)
   }
 
+  /**
+   * What this replica has, synchronously: the entry, `null` where there is none, `undefined` where that cannot be told at once.
+   * @throws INVALID_KEY, CLOSED, CORRUPT.
+   */
+  peek<V = unknown>(key: Key): Entry<V> | null | undefined {
+    this.assertOpen()
+    const entries = this.core.peek(encodeKey(key))
+    if (entries === undefined) return undefined
+    const reader = onlyOf(entries)
+    return reader === undefined ? null : decodeEntry<V>(reader)
+  }
+
   /** This peer's storage, log and queues in numbers, as last reported. @throws CLOSED. */
   status(): Status {
     this.assertOpen()

@@ -8,12 +8,15 @@ import { isId128, peerId, timestamp } from '../base/ids.ts'
 import { Peer } from '../cluster/peer.ts'
 import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store } from '../cluster/store.ts'
-import { headBytes, parseVersion, timestampOf, versionOf } from '../mvcc/versioned.ts'
+import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
+import type { SharedPool } from '../storage/pool-memory.ts'
 import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
+import { entriesOf, type Page, pageOf } from './page-read.ts'
+import { type ReadThreads, ReadThreadsUse, type StartReadThreads } from './read-threads.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
 
 export interface LocalCoreOptions {
@@ -28,6 +31,10 @@ export interface LocalCoreOptions {
   readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
   /** Memory for pages, in bytes. Default: 64 MiB. */
   readonly cacheBytes?: number
+  /** Pages in memory that other threads can map; only where the host has such memory. */
+  readonly shared?: boolean
+  /** Starts threads that read beside this one; needs `shared`. */
+  readonly readThreads?: StartReadThreads
   readonly checkpointBytes?: number
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
@@ -37,15 +44,17 @@ export interface LocalCoreOptions {
 const cacheBytesDefault = 64 * 1024 * 1024
 const snapshotsMax = 64
 const snapshotKeptMs = 60_000
-const pageBytesMax = 1024 * 1024
+/** Below it a message to a thread and back costs more than the reading. */
+const threadKeysMin = 200
+const threadEntriesMin = 200
 
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   return new Promise((resolve, reject) => {
-    const { directory, platform, cacheBytes = cacheBytesDefault } = options
+    const { directory, platform, cacheBytes = cacheBytesDefault, shared = false } = options
     // The lock must not outlive a failed opening.
     const fail = (error: unknown): void => directory.close(() => reject(error))
-    openStore({ directory, platform, cacheBytes }, store => {
+    openStore({ directory, platform, cacheBytes, shared }, store => {
       if (!store.ok) return fail(store.error)
       try {
         resolve(new LocalCore(options, store.value))
@@ -61,6 +70,8 @@ interface Taken {
   readonly held: HeldSnapshot
 }
 
+const noReads = { answered: 0, declined: 0 }
+
 interface HeldSnapshot {
   readonly snapshot: EngineSnapshot
   /** How many scans began on it. */
@@ -73,6 +84,8 @@ export class LocalCore implements Core {
   readonly peer: Peer
   private readonly options: LocalCoreOptions
   private readonly store: Store
+  private readonly readThreads: ReadThreads | undefined
+  private readonly threadsUse = new ReadThreadsUse()
   private readonly snapshots = new Map<string, HeldSnapshot>()
   private readonly packer = new EntryPacker()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
@@ -96,28 +109,42 @@ export class LocalCore implements Core {
       onChange: () => this.onChange(),
       onEvent: event => this.onPeerEvent(event),
     })
+    const { shared } = store.engine
+    this.readThreads = shared === undefined ? undefined : options.readThreads?.(shared)
+    store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emit({ type: 'opened', storage: options.storageKind })
     for (const event of options.events ?? []) this.emit(event)
     for (const message of store.repairs) this.emit({ type: 'repaired', message })
   }
 
+  /** What other threads need to read the pages that are in memory. */
+  get sharedPool(): SharedPool | undefined {
+    return this.store.engine.shared
+  }
+
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries> {
-    const { packer } = this
-    const operation = (view: View): PackedEntries => {
-      packer.reset()
-      for (const key of keys) {
-        const row = view.find(key)
-        if (row === undefined) packer.absent()
-        else {
-          const { value, valueFrom, valueTo } = row
-          const at = timestampOf(value, valueFrom, valueTo)
-          packer.add(key, key.length, at, value, valueFrom + headBytes, valueTo)
-        }
-      }
-      return packer.finish()
+    const { readThreads } = this
+    if (readThreads !== undefined && keys.length >= threadKeysMin && this.threadsUse.worthwhile()) {
+      return this.getManyBeside(readThreads, keys, options)
     }
-    return outcome(done => this.peer.clients.read(levelOf(options), options.timeoutMs, operation, done))
+    return this.read(options, entriesOf(this.packer, keys))
+  }
+
+  private async getManyBeside(
+    threads: ReadThreads,
+    keys: readonly Uint8Array[],
+    options: CoreReadOptions,
+  ): Promise<PackedEntries> {
+    // Past the barrier, and not while an update is half done: what the threads find from here on is as new as it has to be.
+    const applied = await this.read(options, () => this.store.engine.applied)
+    const entries = await threads.getMany(keys, applied)
+    this.threadsUse.told(entries !== undefined)
+    return entries ?? this.read(options, entriesOf(this.packer, keys))
+  }
+
+  peek(key: Uint8Array): PackedEntries | undefined {
+    return this.peer.clients.peek(entriesOf(this.packer, [key]))?.value
   }
 
   scan(request: CoreScan): CorePage | Promise<CorePage> {
@@ -131,15 +158,12 @@ export class LocalCore implements Core {
 
   private scanHeld(name: string, held: HeldSnapshot, request: CoreScan): CorePage | Promise<CorePage> {
     held.usedMs = this.options.platform.clock.now()
-    const finish = ({ entries, done }: Omit<CorePage, 'snapshot'>): CorePage => {
+    const finish = ({ entries, done }: Page): CorePage => {
       // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
       if (done && request.continuation === undefined && --held.scans === 0) this.release(name)
       return { entries, snapshot: name, done }
     }
-    const operation = pageOf(this.packer, request)
-    const page = outcome<Omit<CorePage, 'snapshot'>>(done =>
-      held.snapshot.read(operation, result => done(result.ok ? result.value : result.error)),
-    )
+    const page = this.readPage(held.snapshot, request)
     return page instanceof Promise ? page.then(finish) : finish(page)
   }
 
@@ -225,9 +249,39 @@ export class LocalCore implements Core {
   close(): Promise<void> {
     this.closed ??= this.settle(done => {
       for (const name of [...this.snapshots.keys()]) this.release(name)
+      this.readThreads?.close()
       this.peer.close(done)
     })
     return this.closed
+  }
+
+  private read<T>(options: CoreReadOptions, operation: (view: View) => T): T | Promise<T> {
+    return outcome(done => this.peer.clients.read(levelOf(options), options.timeoutMs, operation, done))
+  }
+
+  private readPage(snapshot: EngineSnapshot, request: CoreScan): Page | Promise<Page> {
+    const { readThreads } = this
+    // The threads know the present state only.
+    if (
+      readThreads !== undefined &&
+      request.limit >= threadEntriesMin &&
+      snapshot.standing() === 'present' &&
+      this.threadsUse.worthwhile()
+    ) {
+      return this.readPageBeside(readThreads, snapshot, request)
+    }
+    const operation = pageOf(this.packer, request)
+    return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
+  }
+
+  private async readPageBeside(threads: ReadThreads, snapshot: EngineSnapshot, request: CoreScan): Promise<Page> {
+    const { limit, keysOnly, from, to, reverse, continuation } = request
+    const page = await threads.page({ limit, keysOnly, from, to, reverse, continuation }, snapshot.applied)
+    this.threadsUse.told(page !== undefined)
+    // An index alone would not tell one history from another.
+    if (page !== undefined && snapshot.standing() !== 'gone') return page
+    const operation = pageOf(this.packer, request)
+    return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
   }
 
   private settle(run: (done: (error: HarmonyError | undefined) => void) => void): Promise<void> {
@@ -274,6 +328,7 @@ export class LocalCore implements Core {
 
   private onChange(): void {
     const before = this.latest
+    this.store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emitDifferences(before, this.latest)
     this.expireSnapshots()
@@ -338,6 +393,7 @@ export class LocalCore implements Core {
         durability: this.options.durability,
       },
       cache,
+      readers: { threads: this.readThreads?.threads ?? 0, ...(this.readThreads?.counts ?? noReads) },
       log: {
         lastIndex: status.raft.lastIndex,
         cachedBytes: status.raft.cachedEntryBytes,
@@ -381,35 +437,6 @@ function outcome<T>(start: (done: (result: T | HarmonyError) => void) => void): 
       else resolve(result)
     }
   })
-}
-
-/** One page, as an operation: it may be run again, and begins anew then. */
-function pageOf(packer: EntryPacker, request: CoreScan): (view: View) => Omit<CorePage, 'snapshot'> {
-  const { reverse, keysOnly, continuation, limit } = request
-  const after = continuation?.after
-  // Going on ascending: just behind the last key is that key with a zero byte after it. Descending: the end is exclusive anyway.
-  const from = after !== undefined && !reverse ? withZero(after) : request.from
-  const to = after !== undefined && reverse ? after : request.to
-  return view => {
-    packer.reset()
-    let more = false
-    view.scan(from, to, reverse, ({ key, keyBytes, value, valueFrom, valueTo }) => {
-      if (packer.count >= limit || packer.bytes >= pageBytesMax) {
-        more = true
-        return false
-      }
-      const at = timestampOf(value, valueFrom, valueTo)
-      packer.add(key, keyBytes, at, value, keysOnly ? valueTo : valueFrom + headBytes, valueTo)
-      return true
-    })
-    return { entries: packer.finish(), done: !more }
-  }
-}
-
-function withZero(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }
 
 function clusterStatus(status: PeerStatus): ClusterStatus {

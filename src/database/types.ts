@@ -93,6 +93,12 @@ export interface Database extends Reader, AsyncDisposable {
   delete(key: Key, options?: WriteOptions): Promise<Committed>
   /** All or nothing, in order. A failed check is `CONFLICT`. */
   batch(ops: readonly Op[], options?: WriteOptions & { check?: readonly Check[] }): Promise<Committed>
+  /**
+   * What this replica has, at once and without a message to the worker (as `local` reads: perhaps behind others). The entry, `null` where there is no such key,
+   * `undefined` where that cannot be told now: the page is not in memory, a write is under way just then, or memory is not shared
+   * (a browser's page that is not cross-origin isolated). Then `get` it.
+   */
+  peek<V = unknown>(key: Key): Entry<V> | null | undefined
   readonly cluster: Cluster
   status(): Status
   /**
@@ -212,6 +218,11 @@ export interface Status {
     readsSpared: number
     falsePositives: number
   }
+  /**
+   * Threads that read beside this one (`OpenOptions.readers`): what they answered, and what they left to this one because a page was not in
+   * memory, or writes came in between.
+   */
+  readers: { threads: number; answered: number; declined: number }
   log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
@@ -242,6 +253,11 @@ export interface OpenOptions {
   /** The most memory for pages, in bytes, 1 MiB or more. Default: 64 MiB. The data may be many times as large. */
   cacheBytes?: number
   durability?: 'strict' | 'relaxed'
+  /**
+   * Node.js: so many threads, 0 to 16, that read beside this one from the pages in memory: large `getMany`s and scans of several pages.
+   * Default: 0. Each takes a few megabytes; the pages are shared.
+   */
+  readers?: number
   cluster?: JoinOptions
   onEvent?: (event: DatabaseEvent) => void
 }

@@ -36,9 +36,13 @@ export interface ConnectOptions {
    * sent; what it is given may be called at any time, also more than once.
    */
   readonly watch?: (lost: (reason: string) => void) => void
+  /** What `peek` reads with, made of what the other side's `open` had to say; without it, or where it makes nothing, `peek` knows nothing. */
+  readonly peekWith?: (about: unknown) => Promise<Peek | undefined>
   /** Makes something that can cross of a connection that `adopt` was given. @throws HarmonyError VALIDATION */
   readonly lend?: (connection: unknown) => unknown
 }
+
+export type Peek = (key: Uint8Array) => PackedEntries | undefined
 
 export interface Connected {
   readonly core: Core
@@ -68,6 +72,7 @@ class RemoteCore implements Core {
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
   private readonly onMessage: (event: { readonly data?: unknown }) => void
   private latest: CoreMirror | undefined
+  private peekHere: Peek | undefined
   private early: DatabaseEvent[] = []
   private ended: string | undefined
   private closing: Promise<void> | undefined
@@ -88,11 +93,12 @@ class RemoteCore implements Core {
     options.watch?.(reason => this.end(reason))
   }
 
-  async open({ request, transfer: ports = [] }: ConnectOptions): Promise<unknown> {
+  async open({ request, transfer: ports = [], peekWith }: ConnectOptions): Promise<unknown> {
     try {
       const parcel = transfer(request, [...ports] as never)
       const { mirror, about } = await this.call(() => this.service.open(protocolVersion, parcel))
       this.latest ??= mirror // what was pushed meanwhile is newer
+      this.peekHere = await peekWith?.(about)
       return about
     } catch (error) {
       this.end('it could not be opened')
@@ -109,6 +115,11 @@ class RemoteCore implements Core {
     // A view would be cloned with all of the page that it looks into.
     const own = continuation && { ...continuation, after: continuation.after.slice() }
     return this.call(() => this.often.scan({ ...request, continuation: own }))
+  }
+
+  peek(key: Uint8Array): PackedEntries | undefined {
+    if (this.ended !== undefined) throw this.closedError(false)
+    return this.peekHere?.(key)
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {

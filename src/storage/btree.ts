@@ -71,15 +71,18 @@ export interface BTreeOptions {
   readonly source: PageSource
   /** None: an empty tree is made. */
   readonly root: PageId | undefined
+  /** What readers in other threads are told that this tree is the state after. Default: 0. */
+  readonly applied?: number
 }
 
 export class BTree implements TreeReader {
   private readonly core: TreeCore
   private readonly change: TreeChange
 
-  constructor({ pool, source, root }: BTreeOptions) {
+  constructor({ pool, source, root, applied = 0 }: BTreeOptions) {
     this.core = new TreeCore(pool, source, root ?? (0 as PageId))
     this.change = new TreeChange(this.core)
+    pool.endChange(this.core.root, applied)
   }
 
   get root(): PageId {
@@ -108,8 +111,9 @@ export class BTree implements TreeReader {
     return this.one(key, undefined)
   }
 
-  batch(changes: readonly Change[]): TreeBatch {
-    return new Batch(this.core, this.change, changes)
+  /** @param applied What readers in other threads are told once it is through; undefined: nothing new. */
+  batch(changes: readonly Change[], applied?: number): TreeBatch {
+    return new Batch(this.core, this.change, changes, applied)
   }
 
   /** As the tree is now; not while a batch is midway. Costs nothing until pages change. */
@@ -161,6 +165,7 @@ export class BTree implements TreeReader {
   private one(key: Uint8Array, value: Uint8Array | undefined): number | undefined {
     checkKey(key)
     const previous = this.change.run(key, value)
+    this.core.pool.endChange(this.core.root, undefined)
     this.core.freeUnlinked()
     return previous < 0 ? undefined : previous
   }
@@ -170,6 +175,8 @@ class Batch implements TreeBatch {
   private readonly core: TreeCore
   private readonly change: TreeChange
   private readonly changes: readonly Change[]
+  private readonly applied: number | undefined
+  private told = false
   private readonly pins = new Set<number>()
   private memo: ReadMemo | undefined
   private touched = 0
@@ -177,10 +184,11 @@ class Batch implements TreeBatch {
   private keys = 0
   private bytes = 0
 
-  constructor(core: TreeCore, change: TreeChange, changes: readonly Change[]) {
+  constructor(core: TreeCore, change: TreeChange, changes: readonly Change[], applied: number | undefined) {
     this.core = core
     this.change = change
     this.changes = changes
+    this.applied = applied
     for (const { key } of changes) checkKey(key)
   }
 
@@ -195,6 +203,8 @@ class Batch implements TreeBatch {
     try {
       if (pool.waits && changes.length > 1) this.touch()
       for (; this.at < changes.length; this.at++) this.apply(changes[this.at]!)
+      if (!this.told) pool.endChange(core.root, this.applied)
+      this.told = true
       core.freeUnlinked()
     } catch (error) {
       if (error !== pool.miss) this.abandon()

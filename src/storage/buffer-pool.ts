@@ -15,14 +15,33 @@
  *    its content changes or its frame is given away, or by `writeSome`. So the closing epoch is the state as it was at the mark, without a
  *    copy of any frame, and updates go on.
  *
- * Header of a frame, four i32 words: page id (0: free) | pins | flags (1 dirty, 2 closing) | version (for readers in other threads: odd
- * while a writer is in the frame).
+ * The layout of the memory, and what of it readers in other threads may believe, stands in `pool-memory.ts`. Flags of a frame: 1 dirty, 2 closing.
  */
 import { assert } from '../base/assert.ts'
 import { HarmonyError } from '../base/errors.ts'
 import type { Done } from '../platform.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { PageTable } from './page-table.ts'
+import {
+  appliedHighWord,
+  appliedLowWord,
+  flagsWord,
+  pageWord,
+  pinsWord,
+  poolMemory,
+  rootWord,
+  type SharedPool,
+  sequenceWord,
+  slotsInUseWord,
+  slotWords,
+  stateClosed,
+  stateReady,
+  stateUnready,
+  stateWord,
+  tableSequenceWord,
+  versionWord,
+  headerWords as words,
+} from './pool-memory.ts'
 import { createReplacement, type PolicyName, type Replacement } from './replacement.ts'
 
 export interface BufferPoolOptions {
@@ -52,11 +71,6 @@ export class PageMiss {
 /** Deep trees, a split on every level and a neighbour each. */
 export const framesMin = 16
 
-const words = 4
-const pageWord = 0
-const pinsWord = 1
-const flagsWord = 2
-const versionWord = 3
 const dirty = 1
 const closing = 2
 
@@ -66,13 +80,21 @@ export class BufferPool {
   readonly frames: number
   /** All frames, one after the other. */
   readonly arena: Uint8Array
+  /** What other threads need to read here; undefined where the memory is this thread's alone. */
+  readonly shared: SharedPool | undefined
   private readonly header: Int32Array
+  private readonly control: Int32Array
+  private readonly slots: Int32Array
   private readonly table: PageTable
   private readonly source: PageSource
   private readonly replacement: Replacement
   private readonly views: Uint8Array[] = []
   private free: number[] = []
   private readonly loading = new Map<PageId, Done[]>()
+  /** Set while nobody may wait: what is not here is a miss at once, and is not asked for. */
+  peeking = false
+  /** A batch of changes is in the tree half done, as far as other threads are told. */
+  private changing = false
   /** True once a page had to be waited for. Where that never happens, nobody needs to look ahead for what an operation will touch. */
   waits = false
   /** Told of a page before its frame is given to another one: its last moment in memory. */
@@ -87,15 +109,19 @@ export class BufferPool {
     this.source = source
     this.pageBytes = source.pageBytes
     this.frames = frames
-    const headerBytes = frames * words * 4
-    const tableBytes = PageTable.bytesFor(frames)
-    const arenaBytes = frames * this.pageBytes
-    const bytes = arenaBytes + headerBytes + tableBytes
-    const memory = shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes)
-    this.arena = new Uint8Array(memory, 0, arenaBytes)
-    this.header = new Int32Array(memory, arenaBytes, frames * words)
-    this.table = new PageTable(frames, memory, arenaBytes + headerBytes)
-    this.replacement = createReplacement(policy, frames)
+    const { arena, header, used, control, slots, memory, tableOffset } = poolMemory(
+      frames,
+      source.pageBytes,
+      shared ? 'shared' : 'own',
+    )
+    this.arena = arena
+    this.header = header
+    this.control = control
+    this.slots = slots
+    this.shared = shared ? { memory: memory as SharedArrayBuffer, frames, pageBytes: source.pageBytes } : undefined
+    this.table = new PageTable(frames, memory, tableOffset)
+    this.replacement = createReplacement(policy, used)
+    for (let at = versionWord; at < header.length; at += words) header[at] = 1
     for (let frame = frames - 1; frame >= 0; frame--) this.free.push(frame)
     for (let frame = 0; frame < frames; frame++) {
       this.views.push(this.arena.subarray(frame * this.pageBytes, (frame + 1) * this.pageBytes))
@@ -123,6 +149,7 @@ export class BufferPool {
       this.replacement.touched(frame)
       return frame
     }
+    if (this.peeking) throw this.miss
     let failure: HarmonyError | undefined
     this.load(page, error => {
       failure = error
@@ -220,11 +247,45 @@ export class BufferPool {
   beginWrite(frame: number): void {
     this.writeClosing(frame)
     this.setDirty(frame)
+    this.beginChange()
     Atomics.add(this.header, frame * words + versionWord, 1)
   }
 
   endWrite(frame: number): void {
     Atomics.add(this.header, frame * words + versionWord, 1)
+  }
+
+  /** Before the first change of a batch (`beginWrite` does it): until `endChange` readers in other threads believe nothing that they see. */
+  beginChange(): void {
+    if (this.shared === undefined || this.changing) return
+    this.changing = true
+    Atomics.add(this.control, sequenceWord, 1)
+    this.tellReaders()
+  }
+
+  /** The tree is as it should be after `applied` (undefined: as before). Without `beginChange` there was nothing but these two to change. */
+  endChange(root: PageId, applied: number | undefined): void {
+    if (this.shared === undefined) return
+    this.beginChange()
+    this.control[rootWord] = root
+    if (applied !== undefined) {
+      this.control[appliedLowWord] = applied
+      this.control[appliedHighWord] = applied / 2 ** 32
+    }
+    this.changing = false
+    Atomics.add(this.control, sequenceWord, 1)
+  }
+
+  /** May readers in other threads show this to whoever asks for whatever there is? */
+  show(ready: boolean): void {
+    const state = ready ? stateReady : stateUnready
+    if (this.shared === undefined || this.control[stateWord] === stateClosed) return
+    if (this.control[stateWord] !== state) Atomics.store(this.control, stateWord, state)
+  }
+
+  /** Readers in other threads hear that there is nothing to read any more. */
+  close(): void {
+    Atomics.store(this.control, stateWord, stateClosed)
   }
 
   /** Makes sure that so many frames can be taken without a write-back, before a mutation begins. False: too few can ever be. */
@@ -266,6 +327,7 @@ export class BufferPool {
 
   private settle(frame: number, page: PageId): void {
     this.header[frame * words + pageWord] = page
+    Atomics.add(this.header, frame * words + versionWord, 1)
     this.table.insert(page, frame)
     this.replacement.admitted(frame, page)
   }
@@ -306,11 +368,25 @@ export class BufferPool {
 
   private empty(frame: number): void {
     const page = this.pageIn(frame)
-    // Readers in other threads that looked this page up before must not believe what they find here.
-    Atomics.add(this.header, frame * words + versionWord, 2)
-    this.header[frame * words + pageWord] = 0
-    this.table.delete(page)
+    // Odd until the frame is the next page's: who looked it up before must not believe what is there from now on.
+    Atomics.add(this.header, frame * words + versionWord, 1)
+    if (this.shared === undefined) {
+      this.header[frame * words + pageWord] = 0
+      this.table.delete(page)
+    } else {
+      this.tellReaders()
+      this.header[frame * words + pageWord] = 0
+      Atomics.add(this.control, tableSequenceWord, 1)
+      this.table.delete(page)
+      Atomics.add(this.control, tableSequenceWord, 1)
+    }
     this.replacement.removed(frame, page)
+  }
+
+  /** After the sequence or a version says so, and before anything is changed that a reader may have begun to read. */
+  private tellReaders(): void {
+    const count = Atomics.load(this.control, slotsInUseWord)
+    for (let slot = 0; slot < count; slot++) Atomics.add(this.slots, slot * slotWords, 1)
   }
 
   private pageIn(frame: number): PageId {

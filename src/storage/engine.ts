@@ -11,6 +11,7 @@
  */
 import type { Index } from '../base/ids.ts'
 import type { Completion, Done } from '../platform.ts'
+import type { SharedPool } from './pool-memory.ts'
 
 /**
  * One row of a scan: key.subarray(0, keyBytes), value.subarray(valueFrom, valueTo). The same object for every row, its bytes are whoever's they
@@ -41,6 +42,8 @@ export interface View {
 /** The state after one applied index, unchanging until released. Holding it costs space, never blocks writes. */
 export interface EngineSnapshot {
   readonly applied: Index
+  /** `present`: the engine's state is still this one. `gone`: reading it fails with SNAPSHOT_TOO_OLD. */
+  standing(): 'present' | 'past' | 'gone'
   read<T>(operation: (view: View) => T, done: Completion<T>): void
   release(): void
 }
@@ -99,6 +102,10 @@ export interface Engine {
   /** What the state machine handed to the checkpoint that this engine was opened from; undefined where there was none. */
   readonly note: Uint8Array | undefined
   read<T>(operation: (view: View) => T, done: Completion<T>): void
+  /** At once, from what is in memory: undefined where something is not, or where an update is half done. */
+  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined
+  /** Where other threads find the pages that are in memory (`shared-reader.ts`); undefined where they cannot. */
+  readonly shared: SharedPool | undefined
   snapshot(done: Completion<EngineSnapshot>): void
   /**
    * Runs `operation` over the state so far; then all its changes and the new applied index take effect in one step. `applied` only
@@ -125,5 +132,9 @@ export interface Engine {
    * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).
    */
   reset(): void
+  /** Tells readers in other threads whether what is here may be shown to whoever asks for whatever there is. At first, and after `reset`: no. */
+  show(ready: boolean): void
+  /** The owner is done: readers in other threads find nothing any more. */
+  close(): void
   status(): EngineStatus
 }

@@ -29,6 +29,7 @@ const noPages = { pageBytes: 0, fileBytes: 0, usedBytes: 0, bytesWritten: 0, che
 
 export class MemoryEngine implements Engine {
   readonly note = undefined
+  readonly shared = undefined
   readonly uncheckpointedBytes = 0
   readonly checkpointing = false
   private root: Node = emptyTree(0)
@@ -40,7 +41,7 @@ export class MemoryEngine implements Engine {
   /** Live snapshots' epochs, in the order in which they were taken: ascending. */
   private readonly live = new Set<number>()
   /** The newest live one, or -1. */
-  private shared = -1
+  private newestLive = -1
 
   get applied(): Index {
     return this.appliedIndex
@@ -50,6 +51,10 @@ export class MemoryEngine implements Engine {
     done({ ok: true, value: operation(viewOf(this.root)) })
   }
 
+  peek<T>(operation: (view: View) => T): { readonly value: T } {
+    return { value: operation(viewOf(this.root)) }
+  }
+
   snapshot(done: Completion<EngineSnapshot>): void {
     done({ ok: true, value: this.takeSnapshot() })
   }
@@ -57,11 +62,12 @@ export class MemoryEngine implements Engine {
   private takeSnapshot(): EngineSnapshot {
     const { root, applied, epoch } = this
     this.live.add(epoch)
-    this.shared = epoch
+    this.newestLive = epoch
     this.epoch++
     let released = false
     return {
       applied,
+      standing: () => (root === this.root ? 'present' : 'past'),
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         done({ ok: true, value: operation(viewOf(root)) })
@@ -70,8 +76,8 @@ export class MemoryEngine implements Engine {
         if (released) return
         released = true
         this.live.delete(epoch)
-        this.shared = -1
-        for (const other of this.live) this.shared = Math.max(this.shared, other)
+        this.newestLive = -1
+        for (const other of this.live) this.newestLive = Math.max(this.newestLive, other)
       },
     }
   }
@@ -96,7 +102,7 @@ export class MemoryEngine implements Engine {
 
   private apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
-    const { shared, epoch } = this
+    const { newestLive: shared, epoch } = this
     for (const change of changes) {
       const key = copyBytes(change.key)
       const value = change.value && copyBytes(change.value)
@@ -117,6 +123,10 @@ export class MemoryEngine implements Engine {
     this.keys = 0
     this.bytes = 0
   }
+
+  show(): void {}
+
+  close(): void {}
 
   /** `bytes` sums keys and values, without what the tree itself takes. */
   status(): EngineStatus {

@@ -36,6 +36,18 @@ export class PageTable {
     }
   }
 
+  /** As `find`, while another thread moves entries: it comes to an end, and may miss a page or name the frame of another one. */
+  findBounded(page: PageId): number {
+    let place = this.home(page)
+    for (let steps = 0; steps <= this.mask; steps++) {
+      const there = this.places[2 * place]
+      if (there === page) return this.places[2 * place + 1] as number
+      if (there === 0) return -1
+      place = (place + 1) & this.mask
+    }
+    return -1
+  }
+
   /** The page must not be there. */
   insert(page: PageId, frame: number): void {
     assert(this.used < this.most, 'the page table is full')

@@ -20,10 +20,12 @@ import type { Clock, Completion, Done, Result } from '../platform.ts'
 import { BTree, type TreeBatch, type TreeReader } from './btree.ts'
 import { BufferPool, framesMin } from './buffer-pool.ts'
 import type { Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
+import { firstKey, noteKey } from './note-key.ts'
 import type { PageId } from './page-source.ts'
 import type { OpenedPageStore, PageStore } from './page-store.ts'
 import { compact } from './page-store-compact.ts'
 import { PageWaits } from './page-waits.ts'
+import type { SharedPool } from './pool-memory.ts'
 import type { PolicyName } from './replacement.ts'
 
 export interface PagedEngineOptions {
@@ -33,6 +35,8 @@ export interface PagedEngineOptions {
   readonly clock: Pick<Clock, 'now' | 'after'>
   /** Default: clock. */
   readonly policy?: PolicyName
+  /** Pages in memory that other threads can map; only where the host has it. */
+  readonly shared?: boolean
 }
 
 /** What stands in a checkpoint besides its pages. */
@@ -43,9 +47,6 @@ export interface Meta {
   readonly bytes: number
 }
 
-/** Before every key of a user. */
-export const noteKey = Uint8Array.of(0)
-const firstKey = Uint8Array.of(1)
 const metaVersion = 1
 /** What an entry costs in the log besides its keys and values, about. */
 const entryBytes = 64
@@ -99,17 +100,18 @@ export class PagedEngine implements Engine {
 
   /** Errors: CORRUPT, VERSION_MISMATCH, those of the page file. */
   static open(options: PagedEngineOptions, done: Completion<PagedEngine>): void {
-    const { opened, cacheBytes, policy = 'clock' } = options
+    const { opened, cacheBytes, policy = 'clock', shared = false } = options
     const { store: source, checkpoint } = opened
     const frames = Math.max(framesMin, Math.floor(cacheBytes / source.pageBytes))
-    const pool = new BufferPool({ source, frames, policy })
+    const pool = new BufferPool({ source, frames, policy, shared })
     if (checkpoint === undefined) {
       const tree = new BTree({ pool, source, root: undefined })
       return done({ ok: true, value: new PagedEngine(options, pool, tree, undefined, undefined) })
     }
     const meta = decodeMeta(checkpoint.meta)
     if (!meta.ok) return done(meta)
-    const tree = new BTree({ pool, source, root: meta.value.root })
+    const { root, applied } = meta.value
+    const tree = new BTree({ pool, source, root, applied })
     new PageWaits(pool, tree, () => false).read(
       () => tree.get(noteKey),
       note => {
@@ -125,6 +127,24 @@ export class PagedEngine implements Engine {
 
   get applied(): Index {
     return this.appliedIndex
+  }
+
+  get shared(): SharedPool | undefined {
+    return this.pool.shared
+  }
+
+  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined {
+    if (this.batch?.midway === true) return undefined
+    const { pool } = this
+    pool.peeking = true
+    try {
+      return { value: operation(this.view) }
+    } catch (error) {
+      if (error === pool.miss) return undefined
+      throw error
+    } finally {
+      pool.peeking = false
+    }
   }
 
   read<T>(operation: (view: View) => T, done: Completion<T>): void {
@@ -155,9 +175,12 @@ export class PagedEngine implements Engine {
           done({ ok: true, value: result })
         }
         this.bytesSince += entryBytes
-        if (changes.length === 0) return finish()
+        if (changes.length === 0) {
+          this.pool.endChange(this.tree.root, applied)
+          return finish()
+        }
         for (const { key, value } of changes) this.bytesSince += key.length + (value?.length ?? 0)
-        const batch = this.tree.batch(changes)
+        const batch = this.tree.batch(changes, applied)
         this.batch = batch
         this.waits.write(
           () => this.still(generation, () => batch.run()),
@@ -241,6 +264,8 @@ export class PagedEngine implements Engine {
     deferred?.(false)
     this.batch?.abandon()
     this.batch = undefined
+    this.pool.beginChange()
+    this.pool.show(false)
     this.pool.clear()
     this.store.clear()
     this.tree = new BTree({ pool: this.pool, source: this.store, root: undefined })
@@ -249,6 +274,14 @@ export class PagedEngine implements Engine {
     this.keys = 0
     this.bytes = 0
     this.waits.restart(this.tree)
+  }
+
+  show(ready: boolean): void {
+    this.pool.show(ready)
+  }
+
+  close(): void {
+    this.pool.close()
   }
 
   status(): EngineStatus {
@@ -283,8 +316,11 @@ export class PagedEngine implements Engine {
     const snapshot = this.tree.snapshot()
     const view = viewOf(snapshot)
     let released = false
+    const standing = (): ReturnType<EngineSnapshot['standing']> =>
+      generation !== this.generation ? 'gone' : applied === this.applied ? 'present' : 'past'
     return {
       applied,
+      standing,
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         this.waits.read(() => {

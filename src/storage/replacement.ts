@@ -20,15 +20,16 @@ export interface Replacement {
 
 export type PolicyName = 'clock' | '2q'
 
-export const createReplacement = (policy: PolicyName, frames: number): Replacement =>
-  policy === 'clock' ? new Clock(frames) : new TwoQueues(frames)
+/** @param used A byte for each frame, which Clock reads and others may set: readers in other threads. */
+export const createReplacement = (policy: PolicyName, used: Uint8Array): Replacement =>
+  policy === 'clock' ? new Clock(used) : new TwoQueues(used.length)
 
 class Clock implements Replacement {
   private readonly used: Uint8Array
   private hand = 0
 
-  constructor(frames: number) {
-    this.used = new Uint8Array(frames)
+  constructor(used: Uint8Array) {
+    this.used = used
   }
 
   admitted(frame: number): void {

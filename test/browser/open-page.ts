@@ -186,6 +186,73 @@ export async function leavePage() {
   return [await codeOf(database().get('k'))]
 }
 
+export const peek = (key: string, at?: number) => database(at).peek(key)
+
+/** Peeks at a counter while the worker counts, and at keys that come and go beside it. Tells what was seen, and what was wrong with it. */
+export async function peekWhileWriting(ms: number) {
+  const db = database()
+  const found = { peeks: 0, undefineds: 0, puts: 0, wrong: [] as string[] }
+  const endMs = performance.now() + ms
+  const long = 'long '.repeat(5000)
+  let acknowledged = 0
+  await db.put('counter', { n: 0, text: '' })
+  const write = async () => {
+    for (let n = 1; performance.now() < endMs; n++) {
+      await db.batch([
+        { type: 'put', key: 'counter', value: { n, text: n % 3 === 0 ? long : 'x'.repeat(n % 200) } },
+        { type: n % 2 === 0 ? 'put' : 'delete', key: ['beside', n % 300], value: n },
+      ])
+      acknowledged = n
+      found.puts = n
+    }
+  }
+  const read = async () => {
+    let newest = 0
+    while (performance.now() < endMs) {
+      for (let i = 0; i < 200; i++) {
+        const least = acknowledged
+        const entry = db.peek<{ n: number; text: string }>('counter')
+        found.peeks++
+        if (entry === undefined) {
+          found.undefineds++
+          continue
+        }
+        if (entry === null) found.wrong.push('it is absent')
+        else {
+          const { n, text } = entry.value
+          if (n < least || n < newest) found.wrong.push(`${n} was seen after ${newest}, ${least} was acknowledged`)
+          if (n > 0 && text !== (n % 3 === 0 ? long : 'x'.repeat(n % 200))) found.wrong.push(`the text of ${n} is torn`)
+          newest = n
+        }
+      }
+      await new Promise(resolve => setTimeout(resolve))
+    }
+  }
+  await Promise.all([write(), read()])
+  return found
+}
+
+/** More than the smallest cache: what `peek` finds of it. */
+export async function peekAtMuch(count: number) {
+  const db = database()
+  for (let from = 0; from < count; from += 500) {
+    const ops = Array.from({ length: 500 }, (_, i) => ({
+      type: 'put' as const,
+      key: ['much', from + i],
+      value: crypto.getRandomValues(new Uint8Array(900)).fill((from + i) & 0xff, 0, 10),
+    }))
+    await db.batch(ops)
+  }
+  const found = { right: 0, undefineds: 0, wrong: 0 }
+  for (let i = 0; i < count; i++) {
+    const entry = db.peek<Uint8Array>(['much', i])
+    if (entry === undefined) found.undefineds++
+    else if (entry?.value[0] === (i & 0xff) && entry.value.length === 900) found.right++
+    else found.wrong++
+  }
+  return found
+}
+
 export const locksHeld = async () =>
   ((await navigator.locks.query()).held ?? []).flatMap(({ name = '' }) => (name.startsWith('harmonydb/') ? [name] : []))
 

@@ -35,14 +35,23 @@ export interface PageServer {
   stop(): Promise<void>
 }
 
-export async function startPageServer(): Promise<PageServer> {
+/** @param isolated Pages are cross-origin isolated: they may share memory with their workers. */
+export async function startPageServer({ isolated = false } = {}): Promise<PageServer> {
   const server = await createServer({
     root,
     configFile: false,
     plugins: [bundledWorker],
     logLevel: 'error',
     cacheDir: 'node_modules/.vite-test',
-    server: { port: 0, host: '127.0.0.1', hmr: false, watch: null },
+    server: {
+      port: 0,
+      host: '127.0.0.1',
+      hmr: false,
+      watch: null,
+      ...(isolated
+        ? { headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' } }
+        : {}),
+    },
     resolve: { alias: { vitest: '/test/browser/vitest-in-page.ts' } },
     optimizeDeps: {
       entries: [],

@@ -60,6 +60,11 @@ export class MemoryCore implements Core {
     })
   }
 
+  peek(key: Uint8Array): PackedEntries {
+    if (this.closed) throw new HarmonyError('CLOSED', 'closed')
+    return packed([this.entries.find(entry => compareBytes(entry.key, key) === 0)])
+  }
+
   scan(request: CoreScan): Promise<CorePage> {
     return this.run(() => {
       this.reads.push(request)
@@ -188,6 +193,7 @@ export class MemoryCore implements Core {
           falsePositives: 0,
         },
         log: { lastIndex: this.version, cachedBytes: 0, syncs: 0, records: 0 },
+        readers: { threads: 0, answered: 0, declined: 0 },
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
         frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },
       },

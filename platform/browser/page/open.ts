@@ -17,7 +17,7 @@ import type { Core } from '../../../src/database/core.ts'
 import { createDatabase } from '../../../src/database/database.ts'
 import { openOptions } from '../../../src/database/open-options.ts'
 import type { Database, OpenOptions } from '../../../src/database/types.ts'
-import { connectCore } from '../../../src/rpc/connect.ts'
+import { connectCore, type Peek } from '../../../src/rpc/connect.ts'
 import type { RpcPort } from '../../../src/rpc/protocol.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
 import type { BrowserAbout, BrowserRequest } from '../worker/open-core.ts'
@@ -62,6 +62,8 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
       storage,
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability,
+      // A core on the page itself needs no other way to its own memory.
+      shared: worker !== false && globalThis.crossOriginIsolated === true,
       ownSlots: rememberedSlots(name).filter(slot => !inUse.has(slot)),
       rtcPort,
     }
@@ -134,6 +136,7 @@ async function openInWorker(
       request,
       transfer: [request.rtcPort],
       watch,
+      peekWith,
       lend: connection => rtc.lend(asConnection(connection)),
     })
     const about = connected.about as BrowserAbout
@@ -152,6 +155,12 @@ async function openInWorker(
     clearTimeout(silence)
     worker.removeEventListener('error', onError)
   }
+}
+
+/** The reading of shared pages is loaded where there are any. */
+async function peekWith(about: unknown): Promise<Peek | undefined> {
+  const { pool } = about as BrowserAbout
+  return pool === undefined ? undefined : (await import('../../../src/rpc/peek.ts')).createPeek(pool)
 }
 
 async function startWorker(choice: 'auto' | (() => unknown)): Promise<Worker> {

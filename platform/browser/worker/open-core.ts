@@ -6,6 +6,7 @@ import {
   type OpenedCore,
   openLocalCore,
   rendezvousOf,
+  type SharedPool,
   storeFiles,
 } from '../../../src/index.ts'
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
@@ -25,6 +26,8 @@ export interface BrowserRequest {
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
   readonly checkpointBytes?: number
   readonly durability: 'strict' | 'relaxed'
+  /** The page can map the pages in memory, to `peek` at them: it is cross-origin isolated. */
+  readonly shared: boolean
   /** Slots that this tab had before, best first. */
   readonly ownSlots: readonly number[]
   /** To the page's part of WebRTC (`network/rtc-host-wire.ts`). */
@@ -35,6 +38,8 @@ export interface BrowserAbout {
   readonly slot: number | undefined
   /** A Web Lock that this realm holds as long as the core is open: whoever gets it knows that it is not, any more. */
   readonly lockName: string | undefined
+  /** For `peek`, where memory is shared. */
+  readonly pool: SharedPool | undefined
 }
 
 /**
@@ -68,12 +73,13 @@ export async function openBrowserCore(
     ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
     ...(request.checkpointBytes === undefined ? {} : { checkpointBytes: request.checkpointBytes }),
     durability: slot === undefined ? 'relaxed' : request.durability,
+    shared: request.shared && globalThis.crossOriginIsolated === true,
     rendezvous: join => {
       transport.configure(join.rtc)
       return rendezvousFor(join)
     },
   })
-  return { core, about: { slot: slot?.index, lockName: lock?.storeName } }
+  return { core, about: { slot: slot?.index, lockName: lock?.storeName, pool: core.sharedPool } }
 }
 
 interface Opened {

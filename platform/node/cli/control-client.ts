@@ -92,6 +92,9 @@ class ControlClient implements ControlledCore {
     return (await this.ask({ verb: 'read', keys, options }, options.timeoutMs)).entries
   }
 
+  /** Its pages are in the memory of another process. */
+  peek(): undefined {}
+
   async scan(...[scan]: Parameters<Core['scan']>): Promise<CorePage> {
     return (await this.ask({ verb: 'scan', scan }, scan.timeoutMs)).page
   }

@@ -66,6 +66,7 @@ class Reopened implements Engine {
   readonly note: Uint8Array
   readonly uncheckpointedBytes = 0
   readonly checkpointing = false
+  readonly shared = undefined
   private readonly inner: MemoryEngine
   constructor(inner: MemoryEngine, note: Uint8Array) {
     this.inner = inner
@@ -76,6 +77,9 @@ class Reopened implements Engine {
   }
   read<T>(operation: (view: View) => T, done: Completion<T>): void {
     this.inner.read(operation, done)
+  }
+  peek<T>(operation: (view: View) => T) {
+    return this.inner.peek(operation)
   }
   update<T>(operation: (view: View) => Update<T>, applied: Engine['applied'], done: Completion<T>): void {
     this.inner.update(operation, applied, done)
@@ -94,6 +98,10 @@ class Reopened implements Engine {
   }
   reset(): void {
     this.inner.reset()
+  }
+  show(): void {}
+  close(): void {
+    this.inner.close()
   }
   status() {
     return this.inner.status()
