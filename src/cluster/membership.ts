@@ -8,6 +8,7 @@
  *  M2  A peer gives its own history up only if it holds no user data, or was told to (`discard-local`).
  *  M3  Two clusters that meet: the one without data dissolves, by an entry in its own log, so that all its members agree and no
  *      acknowledged write can slip in between. Neither has data: the greater cluster id dissolves. Both have: nothing merges.
+ *      Who does not hear of it in time (its last voters went at once) sees that most of its voters belong elsewhere: they never come back.
  *  M4  Who is not in the configuration asks for admission until it is, also after it was removed while it was away.
  */
 import { HarmonyError } from '../base/errors.ts'
@@ -31,6 +32,8 @@ export interface Own {
   readonly hasData: boolean
   /** Others belong to this peer's configuration: it is no newcomer. */
   readonly hasCompany: boolean
+  /** Of the configuration that it knows. */
+  readonly voters: readonly PeerId[]
   /** This peer is a voter or a learner of the configuration that it knows. */
   readonly inConfiguration: boolean
   /** A leader is known: admission need not be asked for. */
@@ -92,7 +95,9 @@ export class Membership {
     const own = this.host.own()
     if (this.reachableSinceMs === undefined && this.host.reachable()) this.reachableSinceMs = this.options.clock.now()
     const foreign = foreignMembers(own, this.host.linked())
-    if (this.standingNow === 'member') {
+    if (this.standingNow === 'member' && foreign !== undefined && isDeserted(own, this.host.linked())) {
+      this.onDissolved(foreign.cluster)
+    } else if (this.standingNow === 'member') {
       if (foreign !== undefined) this.meet(own, foreign)
       if (!own.inConfiguration || !own.hasLeader) this.ask(own)
     } else if (own.inConfiguration && own.hasCompany) {
@@ -232,6 +237,13 @@ function foreignMembers(own: Own, linked: ReadonlyMap<PeerId, Advert>): Foreign 
     }
   }
   return best
+}
+
+/** Nobody can be elected any more: who belongs to another cluster has given up this one's history. Data are given up by nobody but their users. */
+function isDeserted({ cluster, hasData, hasLeader, voters }: Own, linked: ReadonlyMap<PeerId, Advert>): boolean {
+  if (hasData || hasLeader) return false
+  const gone = voters.filter(id => (linked.get(id)?.cluster ?? cluster) !== cluster).length
+  return voters.length > 0 && voters.length - gone <= voters.length / 2
 }
 
 /** Of this peer and the newcomers that it sees: one with data before one without, then the lowest id (M1). */

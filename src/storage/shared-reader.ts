@@ -24,6 +24,7 @@
  * A page that is not in memory is the owner's to bring: `miss`. After so many attempts in vain: `busy`.
  */
 import { assert } from '../base/assert.ts'
+import { HarmonyError } from '../base/errors.ts'
 import type { Row, View, Visit } from './engine.ts'
 import { firstKey } from './note-key.ts'
 import { corrupt, kindData, kindIndex } from './overflow.ts'
@@ -75,6 +76,8 @@ export interface SharedReaderCounts {
 }
 
 const conflict = { conflict: true }
+/** More than a page can hold. */
+const rubbish = new HarmonyError('CORRUPT', 'a page in memory is damaged: close the database and open it again')
 const miss = { miss: true }
 const answers = {
   miss: { state: 'miss' },
@@ -176,17 +179,16 @@ export class SharedTreeReader implements View, RestOrder {
   get(key: Uint8Array): Uint8Array | undefined {
     const row = this.find(key)
     if (row === undefined) return undefined
-    const { value, valueFrom, valueTo } = row
-    // A cell that was not torn when it was looked at lies within its page.
-    if (value === this.pages.bytes && valueTo - valueFrom > this.pageBytes) throw conflict
-    return value.slice(valueFrom, valueTo)
+    return row.value.slice(row.valueFrom, row.valueTo)
   }
 
   /** Within `read`. */
   find(key: Uint8Array): Row | undefined {
     const base = this.leafFor(key, false)
     const slot = this.pages.search(base, key, this)
-    return slot < 0 ? undefined : this.row.found(base, slot, key)
+    if (slot < 0) return undefined
+    this.checkCell(this.pages.cell(base, slot))
+    return this.row.found(base, slot, key)
   }
 
   /** Within `read`; as `View.scan`. */
@@ -197,6 +199,7 @@ export class SharedTreeReader implements View, RestOrder {
     for (let leaves = 0; leaves <= this.frames; leaves++) {
       const begun = leaves > 0
       const count = pages.count(base)
+      if (count > pages.pageBytes >> 1) throw rubbish
       const near = begun ? (reverse ? count : 0) : this.lowerBound(base, reverse ? to : start)
       const far = this.lowerBound(base, reverse ? start : to)
       this.row.enter(base)
@@ -334,9 +337,16 @@ export class SharedTreeReader implements View, RestOrder {
   }
 
   private visitSlot(base: number, slot: number, visit: Visit): boolean {
+    this.checkCell(this.pages.cell(base, slot))
     const row = this.row.at(slot)
     this.check(base)
     return visit(row)
+  }
+
+  /** To copy 64 KiB for each slot of a torn page would take seconds. */
+  private checkCell(cell: number): void {
+    const { pages } = this
+    if (!pages.isLong(cell) && pages.inlineValue(cell) - cell + pages.valueBytes(cell) > pages.pageBytes) throw rubbish
   }
 
   /** Of a row whose key or value goes on in a chain: all of it. */

@@ -14,6 +14,7 @@ function bench(own: Partial<Own> = {}, options: Partial<MembershipOptions> = {})
     cluster: cluster('5'),
     hasData: false,
     hasCompany: false,
+    voters: [],
     inConfiguration: true,
     hasLeader: true,
     ...own,
@@ -201,6 +202,26 @@ describe('membership', () => {
     sees('3', '2', 'member', true)
     pass(5000)
     expect(did).toEqual(['ROOM_CONFLICT'])
+  })
+
+  it('M3 who was left behind by most of the voters of a cluster without data follows them', () => {
+    const orphan = { hasCompany: true, hasLeader: false, voters: [id('6'), id('7'), id('8')] }
+    const left = bench(orphan)
+    left.sees('6', '9', 'member')
+    left.pass(50)
+    expect(left.did).not.toContain('adopt 9')
+    left.sees('7', '9', 'newcomer')
+    left.pass(50)
+    expect(left.did).toContain('adopt 9')
+    for (const own of [
+      { ...orphan, hasData: true },
+      { ...orphan, hasLeader: true },
+    ]) {
+      const { did, sees, pass } = bench(own)
+      for (const voter of ['6', '7', '8']) sees(voter, '9', 'member')
+      pass(1000)
+      expect(did).not.toContain('adopt 9')
+    }
   })
 
   it('M3 who waits for a cluster that has dissolved meanwhile follows it', () => {
