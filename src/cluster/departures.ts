@@ -7,7 +7,7 @@ import type { PeerId } from '../base/ids.ts'
 import type { Clock, Done } from '../platform.ts'
 import type { RaftStatus } from '../raft/types.ts'
 import type { Replica } from '../shard/replica.ts'
-import { nobody } from './store.ts'
+import { nobody } from './group-replay.ts'
 import type { PeerMessage } from './wire.ts'
 
 /** `hand-over`: stay a voter, only do not leave as leader. `demote`: stay as learner. `remove`: for good. */

@@ -95,7 +95,7 @@ export class Links {
   send(to: PeerId, message: PeerMessage): boolean {
     if (this.mesh === undefined) return false
     const bytes = encodePeerMessage(this.host.cluster(), message)
-    const lane: Lane = bytes.length > consensusBytesMax ? 'bulk' : 'consensus'
+    const lane: Lane = bytes.length > consensusBytesMax || message.type === 'snapshotPiece' ? 'bulk' : 'consensus'
     const result = this.mesh.send(to, lane, bytes)
     return result === 'sent' || (result === 'full' && lane === 'consensus')
   }

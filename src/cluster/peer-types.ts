@@ -1,11 +1,13 @@
 /** What a peer is made with and what it tells of itself; see `peer.ts`. */
 import type { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, index, type PeerId, term } from '../base/ids.ts'
+import { type ClusterId, type Index, index, type PeerId, term } from '../base/ids.ts'
 import type { Platform, Rendezvous } from '../platform.ts'
 import type { Configuration, Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
-import type { RestoredGroup } from '../shard/replica.ts'
+import type { RestoredGroup } from '../shard/group-log.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
+import { nobody } from './group-replay.ts'
+import type { Own } from './membership.ts'
 import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
 import type { Wish } from './wire.ts'
@@ -44,6 +46,8 @@ export type PeerEvent =
   | { readonly type: 'link'; readonly peer: string; readonly up: boolean | undefined; readonly message: string }
   | { readonly type: 'rendezvous'; readonly state: 'open' | 'down'; readonly message: string }
   | { readonly type: 'error'; readonly error: HarmonyError }
+  /** The state was received whole, as it is after this entry. */
+  | { readonly type: 'snapshot'; readonly index: Index }
 
 export type PeerHealth = 'solo' | 'ok' | 'electing' | 'no-quorum' | 'left'
 
@@ -55,6 +59,8 @@ export interface PeerStatus {
   readonly raft: RaftStatus
   readonly hasData: boolean
   readonly fingerprint: number
+  /** Of a snapshot that is being received; undefined: none is. */
+  readonly receivedBytes: number | undefined
   readonly links: readonly LinkInfo[]
   readonly frames: MeshCounters
   readonly pendingWrites: number
@@ -94,9 +100,26 @@ export const membersOf = (configuration: Configuration): ReadonlySet<PeerId> =>
   ])
 
 export function isSole(restored: RestoredGroup, id: PeerId): boolean {
-  const { configurations, birth } = restored.log
-  const members = membersOf(configurations[configurations.length - 1]?.configuration ?? birth)
+  const { configurations, base } = restored.log
+  const members = membersOf((configurations[configurations.length - 1] ?? base).configuration)
   return members.size === 1 && members.has(id)
+}
+
+/** Where a peer stands in the configuration that it knows. */
+export function placeOf(
+  id: PeerId,
+  status: RaftStatus | undefined,
+): Pick<Own, 'voters' | 'inConfiguration' | 'hasCompany' | 'hasLeader'> {
+  const configuration = status?.configuration ?? nobody
+  const members = membersOf(configuration)
+  const inConfiguration = members.has(id)
+  const hasLeader = status !== undefined && leaderOf(status) !== undefined
+  return {
+    voters: configuration.voters,
+    inConfiguration,
+    hasCompany: members.size > (inConfiguration ? 1 : 0),
+    hasLeader,
+  }
 }
 
 /** What a peer says while it begins a new history and has no replica yet. */
@@ -108,6 +131,7 @@ export const unborn = (id: PeerId): RaftStatus => ({
   leader: undefined,
   commit: index(0),
   applied: index(0),
+  firstIndex: index(1),
   lastIndex: index(0),
   lastTerm: term(0),
   configuration: { voters: [], outgoing: [], learners: [], learnersNext: [] },

@@ -11,11 +11,15 @@ import type { ClusterId, Index, PeerId } from '../base/ids.ts'
 import type { Cancel, Done, Platform } from '../platform.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { Applied } from '../shard/apply.ts'
-import { decodeBody, encodeBody, type SessionId } from '../shard/command.ts'
-import { checkpointBytesDefault, newGroup, Replica, type RestoredGroup } from '../shard/replica.ts'
+import { checkpointBytesDefault } from '../shard/checkpoints.ts'
+import { encodeBody } from '../shard/command.ts'
+import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
+import { Replica } from '../shard/replica.ts'
 import { defaultPolicy } from './autopilot.ts'
 import { Clients } from './clients.ts'
 import { Departures, goodbye, handOver } from './departures.ts'
+import { Forwarding } from './forwarding.ts'
+import { group0, nobody } from './group-replay.ts'
 import { JoinProgress } from './join-progress.ts'
 import { Links } from './links.ts'
 import { Membership, type Own } from './membership.ts'
@@ -25,20 +29,19 @@ import {
   defaultTiming,
   isSole,
   leaderOf,
-  membersOf,
   noSession,
   type PeerHealth,
   type PeerJoin,
   type PeerOptions,
   type PeerStatus,
   type PeerTiming,
+  placeOf,
   unborn,
 } from './peer-types.ts'
 import { fatalError, noQuorumError } from './refusals.ts'
 import { Steward } from './steward.ts'
-import { closeStore, group0, nobody, randomUint32, type Store, writeBirth } from './store.ts'
+import { closeStore, randomUint32, type Store, writeBirth } from './store.ts'
 import type { PeerMessage } from './wire.ts'
-import type { PostResult } from './writes.ts'
 
 export class Peer {
   readonly id: PeerId
@@ -58,6 +61,7 @@ export class Peer {
   private localFrom: Index | undefined
   private room: string | undefined
   readonly links: Links
+  private readonly forwarding: Forwarding
   private membership: Membership | undefined
   private joining: JoinProgress | undefined
   private leaderSeenMs: number
@@ -90,7 +94,7 @@ export class Peer {
       localFrom: () => this.localFrom,
       unusable: () => this.unusable(),
       refusal: () => this.refusal(),
-      post: (session, serial, body) => this.post(session, serial, body),
+      post: (session, serial, body) => this.forwarding.post(session, serial, body),
     })
     this.steward = new Steward({
       clock,
@@ -107,6 +111,7 @@ export class Peer {
       onRefused: error => this.onRefused(error),
       onEvent: options.onEvent,
     })
+    this.forwarding = new Forwarding({ self: this.id, links: this.links, replica: () => this.replica })
     this.replica = this.makeReplica(store.restored)
     this.localFrom = store.restored.log.hardState.commit
     this.tick()
@@ -142,7 +147,7 @@ export class Peer {
     if (this.left) return 'left'
     const status = this.replica?.status()
     if (status !== undefined && leaderOf(status) !== undefined) return !this.links.open ? 'solo' : 'ok'
-    if (!this.links.open && !this.configuration().hasCompany) return 'solo'
+    if (!this.links.open && !placeOf(this.id, this.replica?.status()).hasCompany) return 'solo'
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
   }
 
@@ -158,6 +163,7 @@ export class Peer {
       raft: this.lastStatus as RaftStatus,
       hasData: this.hadData,
       fingerprint: replica?.fingerprint ?? 0,
+      receivedBytes: replica?.receivedBytes,
       links: this.links.list(),
       frames: this.links.counters(),
       pendingWrites: this.clients.writes.count,
@@ -195,7 +201,7 @@ export class Peer {
     const { clock, foundingLock } = this.platform
     this.left = false
     this.leaderSeenMs = clock.now()
-    this.links.start(options, this.advert(this.configuration().hasCompany ? 'member' : 'newcomer'))
+    this.links.start(options, this.advert(placeOf(this.id, this.replica?.status()).hasCompany ? 'member' : 'newcomer'))
     this.membership = new Membership(
       { wish, bootstrap, onConflict, room, foundingLock, clock },
       {
@@ -205,7 +211,7 @@ export class Peer {
         reachable: () => this.links.reachable(),
         advertise: standing => this.links.advertise(this.advert(standing)),
         askAdmission: (peer, wished) => this.links.send(peer, { type: 'admit', wish: wished }),
-        proposeDissolution: into => this.post(noSession, 0, encodeBody({ type: 'dissolve', into })),
+        proposeDissolution: into => this.forwarding.post(noSession, 0, encodeBody({ type: 'dissolve', into })),
         adopt: cluster => this.adopt(cluster),
         onConflict: error => this.joinFailed(error),
       },
@@ -222,7 +228,7 @@ export class Peer {
     if (!this.links.open) return done(undefined)
     this.departures.begin('remove', () => {
       this.disconnect()
-      this.left = this.configuration().hasCompany
+      this.left = placeOf(this.id, this.replica?.status()).hasCompany
       const why = 'this peer left the cluster before the answer came'
       this.clients.failAll(sent => new HarmonyError('NOT_MEMBER', why, { maybeCommitted: sent }))
       this.changed()
@@ -269,16 +275,7 @@ export class Peer {
   }
 
   private own(): Own {
-    const { inConfiguration, hasCompany } = this.configuration()
-    const status = this.replica?.status()
-    const hasLeader = status !== undefined && leaderOf(status) !== undefined
-    return { id: this.id, cluster: this.cluster, hasData: this.hadData, inConfiguration, hasCompany, hasLeader }
-  }
-
-  private configuration(): { readonly inConfiguration: boolean; readonly hasCompany: boolean } {
-    const configuration = this.replica?.status().configuration ?? nobody
-    const members = membersOf(configuration)
-    return { inConfiguration: members.has(this.id), hasCompany: members.size > (members.has(this.id) ? 1 : 0) }
+    return { id: this.id, cluster: this.cluster, hasData: this.hadData, ...placeOf(this.id, this.replica?.status()) }
   }
 
   private advert(standing: Advert['standing']): Advert {
@@ -315,7 +312,7 @@ export class Peer {
   private checkJoin(): void {
     const { joining, membership } = this
     if (joining === undefined || membership === undefined) return
-    const member = membership.standing === 'member' && this.configuration().inConfiguration
+    const member = membership.standing === 'member' && placeOf(this.id, this.replica?.status()).inConfiguration
     const verdict = joining.check({
       member,
       newcomer: membership.standing === 'newcomer',
@@ -342,11 +339,11 @@ export class Peer {
     this.hadData = false
     this.store.engine.reset()
     this.clients.restart()
-    writeBirth(this.store.wal, cluster, nobody)
+    const { lsn: from } = writeBirth(this.store.wal, cluster, nobody)
     this.store.wal.flush(error => {
       if (error !== undefined) return this.onFatal(error)
       if (this.closing || this.cluster !== cluster || this.replica !== undefined) return
-      this.replica = this.makeReplica(newGroup(group0, cluster, nobody))
+      this.replica = this.makeReplica({ ...newGroup(group0, cluster, nobody), from })
       this.membership?.step()
     })
   }
@@ -357,10 +354,14 @@ export class Peer {
     const { clock, random } = this.platform
     const replica: Replica = new Replica(this.id, this.limits, () => randomUint32(random), restored, {
       clock,
+      directory: this.store.directory,
       wal: this.store.wal,
       engine: this.store.engine,
       checkpointBytes: this.options.checkpointBytes ?? checkpointBytesDefault,
       send: message => this.sendRaft(message),
+      sendAsk: (to, ask) => this.links.send(to, { type: 'snapshotAsk', group: group0, ask }),
+      sendPiece: (to, piece) => this.links.send(to, { type: 'snapshotPiece', group: group0, piece }),
+      onInstalled: () => this.onInstalled(replica),
       onApplied: applied => this.onApplied(replica, applied),
       onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),
       onProgress: () => this.onProgress(),
@@ -374,14 +375,25 @@ export class Peer {
       case 'openSession':
         return this.clients.writes.sessionOpened(applied.session)
       case 'write':
-        if (!this.hadData && replica.hasData) {
-          this.hadData = true
-          if (this.membership !== undefined) this.links.advertise(this.advert(this.membership.standing))
-        }
+        this.lookForData(replica)
         return this.clients.writes.applied(applied.session, applied.serial, applied.outcome)
       case 'dissolved':
         return this.membership?.onDissolved(applied.into)
     }
+  }
+
+  private onInstalled(replica: Replica): void {
+    this.lookForData(replica)
+    this.options.onEvent({ type: 'snapshot', index: replica.applied })
+    // What was asked for before may have been done on the way: the answers have to be asked for again.
+    this.clients.writes.kick(true)
+    this.changed()
+  }
+
+  private lookForData(replica: Replica): void {
+    if (this.hadData || !replica.hasData) return
+    this.hadData = true
+    if (this.membership !== undefined) this.links.advertise(this.advert(this.membership.standing))
   }
 
   private onProgress(): void {
@@ -398,14 +410,6 @@ export class Peer {
     this.changed()
   }
 
-  private post(session: SessionId, serial: number, body: Uint8Array): PostResult {
-    const status = this.replica?.status()
-    const leader = status === undefined ? undefined : leaderOf(status)
-    if (this.replica === undefined || leader === undefined) return 'later'
-    if (leader === this.id) return this.replica.propose(body).ok ? 'sent' : 'later'
-    return this.links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
-  }
-
   private sendRaft(message: Message): void {
     // Lost messages are Raft's daily bread: whoever is not linked hears later.
     this.options.trace?.(message)
@@ -420,8 +424,12 @@ export class Peer {
         // The link proves who speaks; the message must not claim otherwise.
         if (message.message.from === from && message.message.to === this.id) this.replica.step(message.message)
         return
+      case 'snapshotAsk':
+        return this.replica.snapshotAsked(from, message.ask)
+      case 'snapshotPiece':
+        return this.replica.snapshotArrived(message.piece)
       case 'forward':
-        return this.onForward(from, message)
+        return this.forwarding.received(from, message)
       case 'returned':
         return this.clients.writes.returned(message.session, message.serial, message.reason)
       case 'admit':
@@ -431,13 +439,6 @@ export class Peer {
       case 'departed':
         return this.departures.confirmed()
     }
-  }
-
-  private onForward(from: PeerId, message: PeerMessage & { readonly type: 'forward' }): void {
-    const { session, serial } = message
-    const body = decodeBody(message.body)
-    const result = body.ok ? this.replica?.propose(message.body) : ({ ok: false, reason: 'invalid' } as const)
-    if (result?.ok === false) this.links.send(from, { type: 'returned', session, serial, reason: result.reason })
   }
 
   // Time

@@ -5,36 +5,26 @@
 
 import { hexEncode } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
-import {
-  type ClusterId,
-  clusterId,
-  groupId,
-  type Index,
-  index,
-  lsn,
-  type PeerId,
-  type Term,
-  term,
-} from '../base/ids.ts'
-import type { Clock, Completion, Directory, Done, PageFile, Random } from '../platform.ts'
-import { decodeConfiguration, encodeConfiguration } from '../raft/configuration.ts'
-import type { Configuration, HardState } from '../raft/types.ts'
-import { Positions } from '../shard/positions.ts'
-import { kindOf, type RestoredGroup } from '../shard/replica.ts'
+import { type ClusterId, clusterId, type Lsn, lsn, type PeerId } from '../base/ids.ts'
+import type { Clock, Completion, Directory, Done, LogFile, PageFile, Random } from '../platform.ts'
+import { encodeConfiguration } from '../raft/configuration.ts'
+import type { Configuration } from '../raft/types.ts'
+import { decodeCheckpointNote } from '../shard/checkpoint-note.ts'
+import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
+import { incomingFile } from '../shard/snapshot-sink.ts'
 import type { Engine } from '../storage/engine.ts'
 import { PageStore } from '../storage/page-store.ts'
 import { PagedEngine } from '../storage/paged-engine.ts'
-import { openSuperblock, type Superblock, type SuperblockStore } from '../storage/superblock.ts'
+import { openSuperblock, type SuperblockStore } from '../storage/superblock.ts'
 import { Wal } from '../storage/wal.ts'
+import { replayLog } from '../storage/wal-replay.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
+import { GroupReplay, group0 } from './group-replay.ts'
 import { makeIdentity } from './identity.ts'
 import type { Identity } from './mesh-types.ts'
 
 /** Names of the files in a store's directory. */
 export const storeFiles = { pages: 'pages', log: 'log' } as const
-
-/** The one group of now; more will come when the key space is cut into shards. */
-export const group0 = groupId(0)
 
 export interface Store {
   readonly directory: Directory
@@ -49,75 +39,7 @@ export interface Store {
   readonly repairs: readonly string[]
 }
 
-/** Collects one group's records, in log order. */
-export class GroupReplay {
-  private group: { cluster: ClusterId; birth: Configuration } | undefined
-  private hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
-  private positions = new Positions()
-  private termRuns: { from: Index; term: Term }[] = []
-  private configurations: { index: Index; configuration: Configuration }[] = []
-  private lastIndex = 0
-
-  /** Returns what is wrong with the record, if anything. */
-  visit(record: WalRecord, position: Position): string | undefined {
-    switch (record.type) {
-      case 'birth': {
-        const birth = decodeConfiguration(record.birth)
-        if (!birth.ok) return 'its first configuration is malformed'
-        this.group = { cluster: record.cluster, birth: birth.value }
-        this.hardState = { term: term(0), vote: undefined, commit: index(0) }
-        this.positions = new Positions()
-        this.termRuns = []
-        this.configurations = []
-        this.lastIndex = 0
-        return undefined
-      }
-      case 'hardState':
-        this.hardState = { term: record.term, vote: record.vote, commit: record.commit }
-        return undefined
-      case 'entry':
-        return this.entry(record, position)
-    }
-  }
-
-  private entry(record: WalRecord & { type: 'entry' }, position: Position): string | undefined {
-    if (record.index < 1 || record.index > this.lastIndex + 1)
-      return `entry ${record.index} follows entry ${this.lastIndex}`
-    const kind = kindOf(record.kind)
-    if (kind === undefined) return `entry ${record.index} has the unknown kind ${record.kind}`
-    while (this.termRuns.length > 0 && this.termRuns[this.termRuns.length - 1]!.from >= record.index)
-      this.termRuns.pop()
-    while (
-      this.configurations.length > 0 &&
-      this.configurations[this.configurations.length - 1]!.index >= record.index
-    ) {
-      this.configurations.pop()
-    }
-    if (this.termRuns[this.termRuns.length - 1]?.term !== record.term)
-      this.termRuns.push({ from: record.index, term: record.term })
-    if (kind === 'configuration') {
-      const configuration = decodeConfiguration(record.data)
-      if (!configuration.ok) return `the configuration in entry ${record.index} is malformed`
-      this.configurations.push({ index: record.index, configuration: configuration.value })
-    }
-    this.positions.set(record.index, position)
-    this.lastIndex = record.index
-    return undefined
-  }
-
-  result(): RestoredGroup | undefined {
-    if (this.group === undefined) return undefined
-    const lastIndex = index(this.lastIndex)
-    // The commit index is written lazily and may speak of entries that a later record replaced only in a damaged log.
-    const hardState = { ...this.hardState, commit: index(Math.min(this.hardState.commit, lastIndex)) }
-    const { termRuns, configurations, positions } = this
-    const log = { hardState, lastIndex, termRuns, configurations, birth: this.group.birth }
-    return { group: group0, cluster: this.group.cluster, log, positions }
-  }
-}
-
 const sole = (id: PeerId): Configuration => ({ voters: [id], outgoing: [], learners: [], learnersNext: [] })
-export const nobody: Configuration = { voters: [], outgoing: [], learners: [], learnersNext: [] }
 
 export function randomId(random: Random): string {
   const bytes = new Uint8Array(16)
@@ -132,8 +54,8 @@ export function randomUint32(random: Random): number {
 }
 
 /** Begins a group anew in the log; the caller flushes before it lets anyone know. */
-export function writeBirth(wal: Wal, cluster: ClusterId, birth: Configuration): void {
-  wal.append({ type: 'birth', group: group0, cluster, birth: encodeConfiguration(birth) })
+export function writeBirth(wal: Wal, cluster: ClusterId, birth: Configuration): Position {
+  return wal.append({ type: 'birth', group: group0, cluster, birth: encodeConfiguration(birth) })
 }
 
 export interface StoreOptions {
@@ -146,103 +68,136 @@ export interface StoreOptions {
 }
 
 /** Opens or creates. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
-export function openStore(
-  { directory, platform, cacheBytes, shared = false }: StoreOptions,
-  done: Completion<Store>,
-): void {
-  openLog(directory, platform.random, opened => {
-    if (!opened.ok) return done(opened)
-    const { pages, superblock } = opened.value
-    PageStore.open(pages, superblock, {}, store => {
-      if (!store.ok) return done(store)
-      PagedEngine.open({ opened: store.value, cacheBytes, shared, clock: platform.clock }, engine => {
-        if (engine.ok) done({ ok: true, value: { ...opened.value, engine: engine.value } })
-        else done(engine)
-      })
-    })
-  })
-}
-
-type Logged = Omit<Store, 'engine'>
-
-function lost(what: string): { readonly ok: false; readonly error: HarmonyError } {
-  const remedy = 'Restore this store from a backup, or delete it and let the peer join again as a new one.'
-  return { ok: false, error: new HarmonyError('CORRUPT', `${what}: it was lost or replaced. ${remedy}`) }
-}
-
-/** Who this is, and what its log holds; both are begun where there are none. */
-function openLog(directory: Directory, random: Random, done: Completion<Logged>): void {
+export function openStore(options: StoreOptions, done: Completion<Store>): void {
+  const { directory, platform } = options
   directory.openPages(storeFiles.pages, pages => {
     if (!pages.ok) return done(pages)
     openSuperblock(pages.value, opened => {
       if (!opened.ok) return done(opened)
-      const { current, store } = opened.value
+      const { current, store: superblock } = opened.value
       directory.openLog(storeFiles.log, log => {
         if (!log.ok) return done(log)
-        const replay = new GroupReplay()
-        let damage: HarmonyError | undefined
-        const visit = (record: WalRecord, position: Position): void => {
-          const wrong = damage === undefined ? replay.visit(record, position) : undefined
-          if (wrong === undefined) return
-          damage = new HarmonyError(
-            'CORRUPT',
-            `the log record at ${position.lsn} is not what HarmonyDB writes: ${wrong}`,
-          )
+        const proceed = (self: Self): void =>
+          clearIncoming(directory, error => {
+            if (error !== undefined) return done({ ok: false, error })
+            const files = { directory, superblock, pages: pages.value, log: log.value }
+            openEngine(options, files, self, done)
+          })
+        if (current !== undefined) {
+          const { identitySeed, durableLsn, root } = current
+          return proceed({
+            identity: makeIdentity(identitySeed),
+            durableLsn,
+            isNew: durableLsn === 0 && root === undefined,
+          })
         }
-        Wal.open(log.value, { durableMark: current?.durableLsn ?? lsn(0), visit }, wal => {
-          if (!wal.ok) return done(wal)
-          if (damage !== undefined) return done({ ok: false, error: damage })
-          const repairs =
-            wal.value.cutBytes === 0
-              ? []
-              : [
-                  `cut ${wal.value.cutBytes} bytes of an unfinished write from the end of the log, at offset ${wal.value.cutFrom}`,
-                ]
-          const base = { directory, wal: wal.value.wal, superblock: store, pages: pages.value, repairs }
-          const restored = replay.result()
-          if (current !== undefined && restored !== undefined) {
-            return done({ ok: true, value: { ...base, identity: makeIdentity(current.identitySeed), restored } })
-          }
-          // A founding writes the superblock first, and no checkpoint before the log has its beginning.
-          if (current !== undefined && (current.durableLsn > 0 || current.root !== undefined)) {
-            return done(lost('the log is empty though the superblock says that it was written'))
-          }
-          if (restored !== undefined) return done(lost('the page file is empty though the log is not'))
-          found(base, current, random, done)
+        beSomebody(superblock, log.value, platform.random, identity => {
+          if (identity.ok) proceed({ identity: identity.value, durableLsn: lsn(0), isNew: true })
+          else done(identity)
         })
       })
     })
   })
 }
 
-/**
- * A new store: identity first, then a cluster of one, so that a crash in between leaves a store that is simply founded again; then the
- * mark in the superblock that there is a log, so that one that is lost later is not taken for one that never was.
- */
-function found(
-  base: Omit<Logged, 'identity' | 'restored'>,
-  current: Superblock | undefined,
-  random: Random,
-  done: Completion<Logged>,
-): void {
-  const seed = current?.identitySeed ?? new Uint8Array(32)
-  if (current === undefined) random.fill(seed)
-  const identity = makeIdentity(seed)
-  const cluster = clusterId(randomId(random))
-  const fields = { identitySeed: seed, peerId: identity.id, clean: false }
-  base.superblock.write({ ...fields, durableLsn: lsn(0) }, error => {
-    if (error !== undefined) return done({ ok: false, error })
-    const birth = sole(identity.id)
-    writeBirth(base.wal, cluster, birth)
-    base.wal.flush(failed => {
-      if (failed !== undefined) return done({ ok: false, error: failed })
-      const hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
-      const log = { hardState, lastIndex: index(0), termRuns: [], configurations: [], birth }
-      const restored = { group: group0, cluster, log, positions: new Positions() }
-      base.superblock.write({ ...fields, durableLsn: base.wal.durableLsn }, unmarked => {
-        if (unmarked !== undefined) done({ ok: false, error: unmarked })
-        else done({ ok: true, value: { ...base, identity, restored } })
+interface Self {
+  readonly identity: Identity
+  /** As the superblock has it. */
+  readonly durableLsn: Lsn
+  /** The log may not have its beginning yet. */
+  readonly isNew: boolean
+}
+
+interface Files extends Pick<Store, 'directory' | 'superblock' | 'pages'> {
+  readonly log: LogFile
+}
+
+/** A new store: identity first, so that a crash in between leaves a store that is simply founded again. */
+function beSomebody(superblock: SuperblockStore, log: LogFile, random: Random, done: Completion<Identity>): void {
+  let records = 0
+  const visit = (): void => void records++
+  replayLog(log, { from: lsn(0), durableMark: lsn(0), visit }, replayed => {
+    if (!replayed.ok) return done(replayed)
+    if (records > 0) return done(lost('the page file is empty though the log is not'))
+    const seed = new Uint8Array(32)
+    random.fill(seed)
+    const identity = makeIdentity(seed)
+    superblock.write({ identitySeed: seed, peerId: identity.id, durableLsn: lsn(0), clean: false }, error => {
+      done(error === undefined ? { ok: true, value: identity } : { ok: false, error })
+    })
+  })
+}
+
+/** What was being received when the peer was closed is of no use. */
+function clearIncoming(directory: Directory, done: Done): void {
+  directory.list(names => {
+    if (!names.ok) done(names.error)
+    else if (names.value.includes(incomingFile)) directory.remove(incomingFile, done)
+    else done(undefined)
+  })
+}
+
+function lost(what: string): { readonly ok: false; readonly error: HarmonyError } {
+  const remedy = 'Restore this store from a backup, or delete it and let the peer join again as a new one.'
+  return { ok: false, error: new HarmonyError('CORRUPT', `${what}: it was lost or replaced. ${remedy}`) }
+}
+
+/** The newest checkpoint, which says where the log goes on from it; then the log. */
+function openEngine(options: StoreOptions, files: Files, self: Self, done: Completion<Store>): void {
+  const { platform, cacheBytes, shared = false } = options
+  PageStore.open(files.pages, files.superblock, {}, store => {
+    if (!store.ok) return done(store)
+    PagedEngine.open({ opened: store.value, cacheBytes, shared, clock: platform.clock }, engine => {
+      if (!engine.ok) return done(engine)
+      const { note } = engine.value
+      const decoded = note === undefined ? undefined : decodeCheckpointNote(note)
+      if (decoded?.ok === false) return done(decoded)
+      replayWal(files.log, new GroupReplay(decoded?.value), self.durableLsn, replayed => {
+        if (!replayed.ok) return done(replayed)
+        const { directory, superblock, pages } = files
+        const { identity } = self
+        const opened = { directory, superblock, pages, identity, engine: engine.value, ...replayed.value }
+        const { restored } = opened
+        if (restored !== undefined) done({ ok: true, value: { ...opened, restored } })
+        else if (self.isNew) found(opened, platform.random, done)
+        else done(lost('the log is empty though the superblock says that it was written'))
       })
+    })
+  })
+}
+
+interface ReplayedWal extends Pick<Store, 'wal' | 'repairs'> {
+  readonly restored: RestoredGroup | undefined
+}
+
+function replayWal(log: LogFile, replay: GroupReplay, durableMark: Lsn, done: Completion<ReplayedWal>): void {
+  let damage: HarmonyError | undefined
+  const visit = (record: WalRecord, position: Position): void => {
+    const wrong = damage === undefined ? replay.visit(record, position) : undefined
+    if (wrong === undefined) return
+    damage = new HarmonyError('CORRUPT', `the log record at ${position.lsn} is not what HarmonyDB writes: ${wrong}`)
+  }
+  Wal.open(log, { from: replay.from, durableMark, visit }, opened => {
+    if (!opened.ok) return done(opened)
+    if (damage !== undefined) return done({ ok: false, error: damage })
+    const { wal, cutBytes, cutFrom } = opened.value
+    const cut = `cut ${cutBytes} bytes of an unfinished write from the end of the log, at offset ${cutFrom}`
+    done({ ok: true, value: { wal, repairs: cutBytes === 0 ? [] : [cut], restored: replay.result() } })
+  })
+}
+
+/** A cluster of one; then the mark in the superblock that there is a log, so that one that is lost later is not taken for one that never was. */
+function found(opened: Omit<Store, 'restored'>, random: Random, done: Completion<Store>): void {
+  const { identity, wal, superblock } = opened
+  const cluster = clusterId(randomId(random))
+  const birth = sole(identity.id)
+  writeBirth(wal, cluster, birth)
+  wal.flush(failed => {
+    if (failed !== undefined) return done({ ok: false, error: failed })
+    const { seed: identitySeed, id } = identity
+    superblock.write({ identitySeed, peerId: id, clean: false, durableLsn: wal.durableLsn }, unmarked => {
+      if (unmarked !== undefined) done({ ok: false, error: unmarked })
+      else done({ ok: true, value: { ...opened, restored: newGroup(group0, cluster, birth) } })
     })
   })
 }

@@ -2,7 +2,7 @@
 import type { HarmonyError } from '../base/errors.ts'
 import type { Index } from '../base/ids.ts'
 import type { PageFile } from '../platform.ts'
-import { decodeNote, type Note } from '../shard/apply-note.ts'
+import { type CheckpointNote, decodeCheckpointNote } from '../shard/checkpoint-note.ts'
 import { BTree } from '../storage/btree.ts'
 import type { TreeReport } from '../storage/btree-verify.ts'
 import { BufferPool } from '../storage/buffer-pool.ts'
@@ -18,6 +18,8 @@ export interface CheckpointReport {
   /** Entries through this one are in the pages. */
   readonly applied: Index
   readonly keys: number
+  /** Of keys and values. */
+  readonly bytes: number
   readonly pages: number
   readonly fileBytes: number
 }
@@ -25,7 +27,7 @@ export interface CheckpointReport {
 export interface CheckedPages {
   /** Undefined: no checkpoint was ever made, or it cannot be read. */
   readonly checkpoint: CheckpointReport | undefined
-  readonly note: Note | undefined
+  readonly note: CheckpointNote | undefined
 }
 
 const frames = 256
@@ -70,12 +72,19 @@ export function checkPages(
             waits.read(
               () => tree.get(noteKey),
               note => {
-                const decoded = note.ok && note.value !== undefined ? decodeNote(note.value) : undefined
+                const decoded = note.ok && note.value !== undefined ? decodeCheckpointNote(note.value) : undefined
                 if (decoded?.ok === false) damaged(decoded.error.message, decoded.error)
                 else if (decoded === undefined && found.length === 0) damaged('the checkpoint has no note')
-                const { applied, keys } = meta.value
+                const { applied, keys, bytes } = meta.value
                 const { fileBytes } = store.stats
-                const report = { number: checkpoint.number, applied, keys, pages: verified.value.pages, fileBytes }
+                const report = {
+                  number: checkpoint.number,
+                  applied,
+                  keys,
+                  bytes,
+                  pages: verified.value.pages,
+                  fileBytes,
+                }
                 done({ checkpoint: report, note: decoded?.ok === true ? decoded.value : undefined })
               },
             )

@@ -1,17 +1,18 @@
 /**
- * Checks a peer's storage without changing it: both superblocks, every page, every record of the log, and every committed entry by applying
- * it to a state machine in memory, which must come by the state that the checkpoint has. Nothing is mended here; opening the store does that, where something can be mended.
+ * Checks a peer's storage without changing it: both superblocks, every page, every record of the log, and every committed entry: by applying
+ * it to a state machine in memory, which must come by the state that the checkpoint has; or, where the log's front was dropped, by decoding it. Nothing is mended here; opening the store does that, where something can be mended.
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type Lsn, lsn, type PeerId } from '../base/ids.ts'
 import type { Directory, LogFile, PageFile } from '../platform.ts'
 import { ApplyMachine } from '../shard/apply.ts'
-import { kindOf } from '../shard/replica.ts'
+import { decodeCommand } from '../shard/command.ts'
+import { kindOf } from '../shard/group-log.ts'
 import { MemoryEngine } from '../storage/memory-engine.ts'
 import { type DecodedSuperblock, inspectSuperblocks, type Superblock } from '../storage/superblock.ts'
 import { type Replayed, replayLog } from '../storage/wal-replay.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
-import { GroupReplay } from './store.ts'
+import { GroupReplay } from './group-replay.ts'
 import { type CheckedPages, type CheckpointReport, checkPages } from './verify-pages.ts'
 
 export interface Finding {
@@ -28,12 +29,15 @@ export interface StoreReport {
   readonly log: {
     readonly bytes: number
     readonly records: number
+    /** Byte from which on it is read. */
+    readonly from: number
+    readonly firstIndex: number
     readonly lastIndex: number
     readonly commit: number
   }
   /** The newest one; undefined where there is none, or it cannot be read. */
   readonly checkpoint: CheckpointReport | undefined
-  /** After the last entry that is known to be committed. */
+  /** After the last entry that is known to be committed; as the checkpoint has it where the log's front was dropped. */
   readonly state: { readonly keys: number; readonly bytes: number; readonly fingerprint: number }
 }
 
@@ -41,6 +45,7 @@ export interface StoreReport {
 export type VerifyProgress = (step: 1 | 2, doneBytes: number, totalBytes: number) => void
 
 const progressEveryBytes = 8 * 1024 * 1024
+const nothing = { keys: 0, bytes: 0 }
 
 /** Never fails: whatever cannot be read is a finding. The directory stays open. */
 export function verifyStore(directory: Directory, progress: VerifyProgress, done: (report: StoreReport) => void): void {
@@ -53,7 +58,7 @@ class Verification {
   private readonly done: (report: StoreReport) => void
   private readonly findings: Finding[] = []
   private superblock: Superblock | undefined
-  private readonly replay = new GroupReplay()
+  private replay = new GroupReplay(undefined)
   private pages: CheckedPages | undefined
   private records = 0
   private logBytes = 0
@@ -96,6 +101,7 @@ class Verification {
         this.find('damage', error?.code ?? 'CORRUPT', message)
       checkPages(pages, this.superblock, damaged, checked => {
         this.pages = checked
+        this.replay = new GroupReplay(checked.note)
         next()
       })
     })
@@ -137,7 +143,7 @@ class Verification {
         const message = `${replayed.cutBytes} bytes of an unfinished write stand at the end of the log, at byte ${replayed.end}: opening cuts them`
         this.find('note', undefined, message)
       }
-      this.logBytes = replayed.end - log.start
+      this.logBytes = replayed.end - this.replay.from
       this.apply(log, end)
     })
   }
@@ -152,8 +158,9 @@ class Verification {
       return end()
     }
     const { commit } = group.log.hardState
+    const isWhole = group.log.base.index === 0
     const machine = new ApplyMachine(this.engine, group.cluster)
-    this.machine = machine
+    if (isWhole) this.machine = machine
     let failed = false
     const visit = (record: WalRecord, position: Position): void => {
       this.tell(2, position)
@@ -162,8 +169,13 @@ class Verification {
       const kind = kindOf(record.kind)
       if (kind === undefined) return
       try {
-        machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
-        this.compare(machine)
+        if (isWhole) {
+          machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
+          this.compare(machine)
+        } else if (kind === 'command') {
+          const command = decodeCommand(record.data)
+          if (!command.ok) throw command.error
+        }
       } catch (error) {
         failed = true
         const code = error instanceof HarmonyError ? error.code : 'CORRUPT'
@@ -172,6 +184,14 @@ class Verification {
       }
     }
     const { checkpoint } = this.pages ?? {}
+    const { base } = group.log
+    if (base.index > (checkpoint?.applied ?? 0)) {
+      this.find(
+        'damage',
+        'CORRUPT',
+        `the log begins behind entry ${base.index}, and no checkpoint has what lies before`,
+      )
+    }
     if (checkpoint !== undefined && checkpoint.applied > group.log.lastIndex) {
       const message = `the log ends at entry ${group.log.lastIndex}, before the checkpoint at ${checkpoint.applied}: its end was lost`
       this.find('damage', 'CORRUPT', message)
@@ -181,7 +201,7 @@ class Verification {
 
   /** Where the pages' state was written, the log's must be the same. */
   private compare(machine: ApplyMachine): void {
-    const note = this.pages?.note
+    const note = this.pages?.note?.machine
     if (note?.applied !== machine.applied || note.fingerprint === machine.fingerprint) return
     const message = `the pages hold another state at entry ${note.applied} than the log makes`
     this.find('damage', 'CORRUPT', message)
@@ -193,7 +213,7 @@ class Verification {
     then: (replayed: Replayed | undefined) => void,
   ): void {
     const durableMark = this.superblock?.durableLsn ?? lsn(0)
-    replayLog(log, { durableMark, visit }, replayed => {
+    replayLog(log, { from: this.replay.from, durableMark, visit }, replayed => {
       if (!replayed.ok) this.find('damage', replayed.error.code, replayed.error.message)
       then(replayed.ok ? replayed.value : undefined)
     })
@@ -213,7 +233,9 @@ class Verification {
   private end(error: HarmonyError | undefined): void {
     if (error !== undefined) this.find('damage', error.code, error.message)
     const group = this.replay.result()
-    const { keys, bytes } = this.engine.status()
+    const { machine, pages } = this
+    const { keys, bytes } = machine === undefined ? (pages?.checkpoint ?? nothing) : this.engine.status()
+    const fingerprint = machine?.fingerprint ?? pages?.note?.machine.fingerprint ?? 0
     this.done({
       findings: this.findings,
       peer: this.superblock?.peerId,
@@ -221,11 +243,13 @@ class Verification {
       log: {
         bytes: this.logBytes,
         records: this.records,
+        from: this.replay.from,
+        firstIndex: (group?.log.base.index ?? 0) + 1,
         lastIndex: group?.log.lastIndex ?? 0,
         commit: group?.log.hardState.commit ?? 0,
       },
-      checkpoint: this.pages?.checkpoint,
-      state: { keys, bytes, fingerprint: this.machine?.fingerprint ?? 0 },
+      checkpoint: pages?.checkpoint,
+      state: { keys, bytes, fingerprint },
     })
   }
 }

@@ -9,6 +9,8 @@
  *     4 admit     u8 role wished (0 auto, 1 voter, 2 learner)  "have me in your configuration": to any member, repeated until it is true
  *     5 depart    u8 (0 stay as learner, 1 be removed)     to the leader, repeated until it is true
  *     6 departed  no fields                 the leader's word that the change is committed
+ *     7 snapshotAsk    varint group | an ask    to the leader     (`shard/snapshot-wire.ts`)
+ *     8 snapshotPiece  varint group | a piece
  *
  * A message of another cluster than the receiver's is dropped. Decoding is total.
  */
@@ -19,6 +21,14 @@ import type { Result } from '../platform.ts'
 import { decodeMessage, encodeMessage } from '../raft/message-codec.ts'
 import type { Message } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
+import {
+  decodeAsk,
+  decodePiece,
+  encodeAsk,
+  encodePiece,
+  type SnapshotAsk,
+  type SnapshotPiece,
+} from '../shard/snapshot-wire.ts'
 
 export const wishes = ['auto', 'voter', 'learner'] as const
 export type Wish = (typeof wishes)[number]
@@ -39,8 +49,19 @@ export type PeerMessage =
   | { readonly type: 'admit'; readonly wish: Wish }
   | { readonly type: 'depart'; readonly remove: boolean }
   | { readonly type: 'departed' }
+  | { readonly type: 'snapshotAsk'; readonly group: GroupId; readonly ask: SnapshotAsk }
+  | { readonly type: 'snapshotPiece'; readonly group: GroupId; readonly piece: SnapshotPiece }
 
-const typeNumbers = { raft: 1, forward: 2, returned: 3, admit: 4, depart: 5, departed: 6 } as const
+const typeNumbers = {
+  raft: 1,
+  forward: 2,
+  returned: 3,
+  admit: 4,
+  depart: 5,
+  departed: 6,
+  snapshotAsk: 7,
+  snapshotPiece: 8,
+} as const
 
 export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uint8Array {
   const writer = new ByteWriter(64)
@@ -69,6 +90,12 @@ export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uin
       writer.bool(message.remove)
       break
     case 'departed':
+      break
+    case 'snapshotAsk':
+      encodeAsk(writer.varint(message.group), message.ask)
+      break
+    case 'snapshotPiece':
+      encodePiece(writer.varint(message.group), message.piece)
       break
   }
   return writer.finish()
@@ -119,6 +146,13 @@ function readFields(type: number, reader: ByteReader): PeerMessage | undefined {
       return { type: 'depart', remove: reader.bool() }
     case typeNumbers.departed:
       return { type: 'departed' }
+    case typeNumbers.snapshotAsk:
+      return { type: 'snapshotAsk', group: groupId(reader.varint()), ask: decodeAsk(reader) }
+    case typeNumbers.snapshotPiece: {
+      const group = groupId(reader.varint())
+      const piece = decodePiece(reader)
+      return piece && { type: 'snapshotPiece', group, piece }
+    }
     default:
       return undefined
   }

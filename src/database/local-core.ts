@@ -339,6 +339,8 @@ export class LocalCore implements Core {
     switch (event.type) {
       case 'error':
         return this.emit({ type: 'error', error: event.error })
+      case 'snapshot':
+        return this.emit({ type: 'snapshot', index: event.index })
       case 'rendezvous':
         return this.emit({ type: 'signaling', state: event.state, message: event.message })
       case 'link':
@@ -383,7 +385,7 @@ export class LocalCore implements Core {
     return {
       storage: {
         kind: this.options.storageKind,
-        logBytes: wal.endLsn,
+        logBytes: wal.endLsn - wal.startLsn,
         keys,
         bytes,
         pageBytes: pages.pageBytes,
@@ -395,10 +397,12 @@ export class LocalCore implements Core {
       cache,
       readers: { threads: this.readThreads?.threads ?? 0, ...(this.readThreads?.counts ?? noReads) },
       log: {
+        firstIndex: status.raft.firstIndex,
         lastIndex: status.raft.lastIndex,
         cachedBytes: status.raft.cachedEntryBytes,
         syncs: wal.counters.syncs,
         records: wal.counters.records,
+        receivedBytes: status.receivedBytes,
       },
       queues: {
         pendingWrites: status.pendingWrites,

@@ -223,7 +223,18 @@ export interface Status {
    * memory, or writes came in between.
    */
   readers: { threads: number; answered: number; declined: number }
-  log: { lastIndex: number; cachedBytes: number; syncs: number; records: number }
+  /**
+   * The replicated log: entries `firstIndex` to `lastIndex`; what came before is in the pages alone. `receivedBytes`: of a snapshot that this peer is getting because it was behind the
+   * others' logs; undefined where it is not.
+   */
+  log: {
+    firstIndex: number
+    lastIndex: number
+    cachedBytes: number
+    syncs: number
+    records: number
+    receivedBytes: number | undefined
+  }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
 }
@@ -234,6 +245,8 @@ export type DatabaseEvent =
   | { type: 'moved'; from: string; to: string }
   /** What recovery found and did, for example a torn tail that was cut. */
   | { type: 'repaired'; message: string }
+  /** This peer was so far behind that it got the whole state, as it is after entry `index`. */
+  | { type: 'snapshot'; index: number }
   | { type: 'role'; role: ClusterStatus['role']; term: number }
   | { type: 'health'; health: Health }
   | { type: 'member'; id: string; change: 'joined' | 'left' | 'promoted' | 'demoted' | 'connected' | 'disconnected' }

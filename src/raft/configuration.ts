@@ -12,7 +12,7 @@
  */
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
-import { type Index, index, type PeerId, peerId } from '../base/ids.ts'
+import { type Index, type PeerId, peerId } from '../base/ids.ts'
 import type { Configuration, ConfigurationChange, Decoded } from './types.ts'
 
 const format = 1
@@ -128,13 +128,15 @@ interface Since {
 
 /**
  * The configurations that this log has seen, so that truncation rolls back. A configuration is in force from its append on
- * (paper, section 6), committed or not. Those before the last committed one are forgotten.
+ * (paper, section 6), committed or not. Those before the last committed one are settled, and kept for what begins a shorter log.
  */
 export class ConfigurationHistory {
+  private readonly settled: Since[] = []
   private readonly known: Since[]
 
-  constructor(birth: Configuration, restored: readonly Since[]) {
-    this.known = [{ index: index(0), configuration: birth }, ...restored]
+  /** @param base In force where the log begins. */
+  constructor(base: Since, restored: readonly Since[]) {
+    this.known = [base, ...restored]
   }
 
   get current(): Configuration {
@@ -163,6 +165,17 @@ export class ConfigurationHistory {
   }
 
   committed(through: Index): void {
-    while (this.known.length > 1 && this.known[1]!.index <= through) this.known.shift()
+    while (this.known.length > 1 && this.known[1]!.index <= through) this.settled.push(this.known.shift()!)
+  }
+
+  /** In force at `at`, which lies neither before the log nor behind what is committed. */
+  at(at: Index): Configuration {
+    const before = [...this.settled, ...this.known].filter(since => since.index <= at)
+    return before[before.length - 1]!.configuration
+  }
+
+  /** The log begins behind `base`. */
+  compact(base: Index): void {
+    while (this.settled.length > 0 && (this.settled[1] ?? this.known[0])!.index <= base) this.settled.shift()
   }
 }

@@ -5,17 +5,20 @@
  * violation, and so is one that is not well-formed (indexes in a row, terms that do not fall, configurations that decode),
  * and one from a second leader of the same term.
  */
-import { type Index, index } from '../base/ids.ts'
-import { decodeConfiguration } from './configuration.ts'
+import { assert } from '../base/assert.ts'
+import { type Index, index, term as termOf } from '../base/ids.ts'
+import { ConfigurationHistory, decodeConfiguration } from './configuration.ts'
+import { RaftLog } from './log.ts'
 import { becomeFollower, commitThrough, type State } from './state.ts'
-import type { Configuration, Entry, Message } from './types.ts'
+import type { Configuration, Entry, LogBase, Message } from './types.ts'
 
 type Append = Extract<Message, { type: 'append' }>
 type Heartbeat = Extract<Message, { type: 'heartbeat' }>
+type NeedsSnapshot = Extract<Message, { type: 'snapshot' }>
 type ReadIndexReply = Extract<Message, { type: 'readIndexReply' }>
 
 /** Of this term. False: it cannot be its leader. */
-function acceptLeader(state: State, { from, term }: Append | Heartbeat): boolean {
+function acceptLeader(state: State, { from, term }: Append | Heartbeat | NeedsSnapshot): boolean {
   if (state.role === 'leader') return false
   if (state.role !== 'follower' || state.leader === undefined) becomeFollower(state, term, from)
   else if (state.leader !== from) return false
@@ -29,6 +32,35 @@ export function onHeartbeat(state: State, message: Heartbeat): void {
   if (message.commit <= state.log.last) commitThrough(state, message.commit)
   const { id, term } = state
   state.messages.push({ type: 'heartbeatReply', from: id, to: message.from, term, context: message.context })
+}
+
+export function onNeedsSnapshot(state: State, message: NeedsSnapshot): void {
+  if (!acceptLeader(state, message)) return
+  // An old message, perhaps: what is committed here is what the leader has.
+  if (message.index <= state.commit) acknowledge(state, state.commit)
+  else state.snapshotNeeded = { from: message.from, index: message.index }
+}
+
+/** A snapshot is in place of everything through `base`: the log has to go on from there. */
+export function restore(state: State, base: LogBase): void {
+  const { log } = state
+  assert(base.index > state.applied, `a snapshot of entry ${base.index} after entry ${state.applied} was applied`)
+  state.snapshotNeeded = undefined
+  // It may come before any message of its term does.
+  if (base.term > state.term) becomeFollower(state, base.term, undefined)
+  if (log.matches(base.index, base.term)) commitThrough(state, base.index)
+  else {
+    const { term, vote } = state
+    const hardState = { term, vote, commit: base.index }
+    state.log = new RaftLog({ hardState, base, lastIndex: base.index, termRuns: [], configurations: [] })
+    state.appends.truncated(index(1))
+    state.configurations = new ConfigurationHistory(base, [])
+    state.acknowledgement = undefined
+    state.commit = base.index
+  }
+  state.delivered = base.index
+  state.applied = base.index
+  if (state.leader !== undefined && state.role === 'follower') acknowledge(state, base.index)
 }
 
 export function onAppend(state: State, message: Append): void {
@@ -115,9 +147,9 @@ function refuse(state: State, message: Append): void {
 
 /** A leader of an older term learns from the answer's term that it is none any more; else a peer with a higher term could
  *  stay outside for ever: it hears nobody that it may follow, and PreVote keeps it from being elected (pitfall 8). */
-export function onStaleLeader(state: State, message: Append | Heartbeat): void {
+export function onStaleLeader(state: State, message: Append | Heartbeat | NeedsSnapshot): void {
   const { id, term } = state
-  const nothing = { match: index(0), rejected: index(0), hintIndex: index(0), hintTerm: state.log.termOf(0) }
+  const nothing = { match: index(0), rejected: index(0), hintIndex: index(0), hintTerm: termOf(0) }
   state.messages.push({ type: 'appendReply', from: id, to: message.from, term, ok: false, ...nothing })
 }
 

@@ -163,6 +163,7 @@ export const flushDue = (state: State): boolean => state.sendsDue || roundDue(st
 function replicate(state: State, peer: Peer): void {
   const { log, limits } = state
   peer.awaitsFetch = false
+  if (peer.next <= log.base) return sayNeedsSnapshot(state, peer)
   if (peer.state === 'probe') {
     if (peer.paused) return
     // What is not in memory need not be fetched to find out where the logs part.
@@ -179,6 +180,15 @@ function replicate(state: State, peer: Peer): void {
     sendAppend(state, peer, entries)
   }
   if (peer.nudged || peer.commitTold < state.commit) sendAppend(state, peer, [])
+}
+
+function sayNeedsSnapshot(state: State, peer: Peer): void {
+  const { id, term, log } = state
+  peer.needSnapshot()
+  if (peer.paused) return
+  peer.paused = true
+  peer.nudged = false
+  state.messages.push({ type: 'snapshot', from: id, to: peer.id, term, index: log.base })
 }
 
 function sendAppend(state: State, peer: Peer, entries: readonly Entry[]): void {
@@ -217,7 +227,7 @@ export function onHeartbeatReply(state: State, message: HeartbeatReply): void {
   const peer = followerOf(state, message.from)
   if (peer === undefined) return
   // It is there but has not acknowledged everything: whatever was on the way may be lost.
-  if (peer.match < state.log.last || peer.state === 'probe') {
+  if (peer.match < state.log.last || peer.state !== 'replicate') {
     peer.paused = false
     peer.nudged = true
     state.sendsDue = true

@@ -1,8 +1,8 @@
 /**
  * One group's log as the consensus core sees it: the terms of all entries (as runs), and in memory the newest entries.
  *
- *   1 ………… cached.first ………… handed ………… last
- *   in the log file only | in memory   | in memory, not yet in a Ready
+ *   base | base + 1 ………… cached.first ………… handed ………… last
+ *   its term only | in the log file only | in memory   | in memory, not yet in a Ready
  *
  * Invariants
  *   - `durable` ≤ `handed` ≤ `last`. What is not durable or not applied is in memory, always.
@@ -37,13 +37,17 @@ export class RaftLog {
   private windowBytes = 0
 
   constructor(restored: RestoredLog) {
-    this.runs = new TermRuns(restored.termRuns)
+    this.runs = new TermRuns(restored.base, restored.termRuns)
     this.lastAt = restored.lastIndex
     this.first = this.lastAt + 1
     this.handedThrough = this.lastAt
     this.durableThrough = this.lastAt
   }
 
+  /** The log begins behind this entry; all through it is applied. */
+  get base(): Index {
+    return index(this.runs.base)
+  }
   get last(): Index {
     return index(this.lastAt)
   }
@@ -61,18 +65,18 @@ export class RaftLog {
     return this.handedThrough < this.lastAt
   }
 
-  /** @param at 0…last; 0 for index 0. */
+  /** @param at From the base to the end. */
   termOf(at: number): Term {
-    assert(at >= 0 && at <= this.lastAt, `term of entry ${at} beyond ${this.lastAt}`)
+    assert(at <= this.lastAt, `term of entry ${at} beyond ${this.lastAt}`)
     return this.runs.termOf(at) as Term
   }
 
-  /** True if the log holds the entry of this index and term (index 0 with term 0 always). */
+  /** True if the entry of this index and term is the base or in the log. */
   matches(at: number, term: number): boolean {
-    return at <= this.lastAt && this.runs.termOf(at) === term
+    return at >= this.base && at <= this.lastAt && this.runs.termOf(at) === term
   }
 
-  /** The largest index at or below `at` (and the log's end) whose term is at most `term`. */
+  /** The largest index at or below `at` (and the log's end) whose term is at most `term`; never before the base, unless `at` is. */
   lastAtMost(at: number, term: number): Index {
     return index(this.runs.lastAtMost(Math.min(at, this.lastAt), term))
   }
@@ -87,7 +91,7 @@ export class RaftLog {
 
   /** Cuts off every entry at or after `from`. */
   truncate(from: Index): void {
-    assert(from >= 1 && from <= this.lastAt, `cut at ${from} of ${this.lastAt}`)
+    assert(from > this.base && from <= this.lastAt, `cut at ${from} of ${this.base}…${this.lastAt}`)
     while (this.lastAt >= from) {
       if (this.lastAt >= this.first) this.cachedBytes -= entryBytes(this.cached.pop()!)
       else break
@@ -132,7 +136,7 @@ export class RaftLog {
    * one is not in memory; fewer than possible where memory ends.
    */
   slice(from: number, through: number, bytesMax: number): readonly Entry[] | undefined {
-    assert(from >= 1 && from <= through && through <= this.lastAt, `slice ${from}…${through} of ${this.lastAt}`)
+    assert(from > this.base && from <= through && through <= this.lastAt, `slice ${from}…${through} of ${this.lastAt}`)
     const windowed = from < this.first
     if (windowed && !this.inWindow(from)) return undefined
     const source = windowed ? this.window : this.cached
@@ -182,6 +186,21 @@ export class RaftLog {
       this.cached = this.cached.slice(this.head)
       this.head = 0
     }
+  }
+
+  /** Forgets everything before `base`, which is durable and applied. */
+  compact(base: Index): void {
+    assert(base <= this.durableThrough, `compacted to ${base}, durable through ${this.durableThrough}`)
+    if (base <= this.base) return
+    this.runs.dropBefore(base)
+    while (this.first <= base && this.first <= this.lastAt) {
+      this.cachedBytes -= entryBytes(this.cached[this.head]!)
+      this.cached[this.head] = undefined
+      this.head++
+      this.first++
+    }
+    this.first = Math.max(this.first, base + 1)
+    if ((this.window[0]?.index ?? base + 1) <= base) this.setWindow([])
   }
 
   private copyCached(from: number, through: number): readonly Entry[] {

@@ -13,6 +13,7 @@
  *     9 readIndex       varint context
  *    10 readIndexReply  varint context | varint index
  *    11 timeoutNow      no fields
+ *    12 snapshot        varint index
  *   entry   = u8 kind (0 noop, 1 command, 2 configuration) | varint term | bytes data
  *
  * Entry i of an append has index prevIndex + 1 + i. The decoder is total. It copies the entries of a message once, in one
@@ -35,6 +36,7 @@ const messageTypes = [
   'readIndex',
   'readIndexReply',
   'timeoutNow',
+  'snapshot',
 ] as const satisfies readonly Message['type'][]
 const entryKinds = ['noop', 'command', 'configuration'] as const satisfies readonly EntryKind[]
 
@@ -81,6 +83,9 @@ export function encodeMessage(message: Message): Uint8Array {
       writer.varint(message.context).varint(message.index)
       break
     case 'timeoutNow':
+      break
+    case 'snapshot':
+      writer.varint(message.index)
       break
   }
   return writer.finish()
@@ -143,6 +148,8 @@ function readFields(type: Message['type'], { from, to, term: of }: Common, reade
     }
     case 'timeoutNow':
       return { type, from, to, term: of }
+    case 'snapshot':
+      return { type, from, to, term: of, index: index(reader.varint()) }
   }
 }
 

@@ -2,6 +2,8 @@
  * What a leader knows of each peer, itself included, and who of them makes a majority.
  *
  *   probe      where the logs part is unknown: one append at a time, the next one after an answer or a heartbeat's answer
+ *   snapshot   it needs entries that the leader's log has no more: it is told so, again with each answer to a heartbeat, and gets a
+ *              snapshot beside the log; then it acknowledges what that holds
  *   replicate  they agree through `match`; appends go out ahead of their answers (`next` runs on), within the window
  *
  * An answer that refuses what replicate assumed leads back to probe at match + 1: something on the way was lost.
@@ -59,8 +61,8 @@ export class Peer {
   /** Of the leader itself: what is durable. */
   match = index(0)
   next: Index
-  state: 'probe' | 'replicate' = 'probe'
-  /** In probe: an append is out. */
+  state: 'probe' | 'replicate' | 'snapshot' = 'probe'
+  /** In probe and snapshot: it was asked or told, and has not answered. */
   paused = false
   /** Send an append even if it is empty: its answer tells whether something was lost. */
   nudged = false
@@ -84,11 +86,11 @@ export class Peer {
 
   /** It has everything through `match`. True if that says anything new. */
   acknowledge(match: Index): boolean {
-    const news = match > this.match || this.state === 'probe'
+    const news = match > this.match || this.state !== 'replicate'
     if (match < this.match) return false
     this.match = match
     if (this.next <= match) this.next = index(match + 1)
-    if (this.state === 'probe') {
+    if (this.state !== 'replicate') {
       this.state = 'replicate'
       this.next = index(match + 1)
       this.inflight.clear()
@@ -114,7 +116,16 @@ export class Peer {
   }
 
   get blocked(): boolean {
-    return this.state === 'probe' ? this.paused : this.inflight.full
+    return this.state === 'replicate' ? this.inflight.full : this.paused
+  }
+
+  /** What it needs next is not in the log any more. */
+  needSnapshot(): void {
+    if (this.state === 'snapshot') return
+    this.state = 'snapshot'
+    this.paused = false
+    this.awaitsFetch = false
+    this.inflight.clear()
   }
 
   sent(lastIndex: Index, bytes: number): void {

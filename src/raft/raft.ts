@@ -10,7 +10,7 @@
  */
 import { assert } from '../base/assert.ts'
 import type { PeerId } from '../base/ids.ts'
-import { type Index, index } from '../base/ids.ts'
+import { type Index, index, term as termOf } from '../base/ids.ts'
 import {
   campaign,
   ignoresVoteRequest,
@@ -22,7 +22,7 @@ import {
   replyPreVote,
   tickElection,
 } from './election.ts'
-import { onAppend, onHeartbeat, onReadIndexReply, onStaleLeader } from './follower.ts'
+import { onAppend, onHeartbeat, onNeedsSnapshot, onReadIndexReply, onStaleLeader, restore } from './follower.ts'
 import {
   askRead,
   changePending,
@@ -45,6 +45,7 @@ import type {
   Entry,
   FetchRequest,
   HardState,
+  LogBase,
   Message,
   ProposeResult,
   RaftCore,
@@ -66,11 +67,11 @@ export class Raft implements RaftCore {
   private applyServed = 0
 
   constructor(options: RaftOptions) {
-    const { hardState, lastIndex } = options.restored
+    const { hardState } = options.restored
     this.state = new State(options)
     this.written = { ...hardState, commit: this.state.commit }
     assert(this.state.log.lastTerm <= hardState.term, `the log's last term is beyond term ${hardState.term}`)
-    assert(lastIndex === 0 || this.state.log.lastTerm > 0, 'the terms of a restored log are known')
+    assert(this.state.log.last === 0 || this.state.log.lastTerm > 0, 'the terms of a restored log are known')
   }
 
   status(): RaftStatus {
@@ -84,6 +85,7 @@ export class Raft implements RaftCore {
       leader,
       commit,
       applied,
+      firstIndex: index(log.base + 1),
       lastIndex: log.last,
       lastTerm: log.lastTerm,
       configuration: configurations.current,
@@ -139,6 +141,8 @@ export class Raft implements RaftCore {
         return onReadIndexReply(state, message)
       case 'timeoutNow':
         return onTimeoutNow(state, message.from)
+      case 'snapshot':
+        return onNeedsSnapshot(state, message)
       case 'appendReply':
         if (state.role === 'leader') onAppendReply(state, message)
         return
@@ -168,6 +172,7 @@ export class Raft implements RaftCore {
         return true
       case 'append':
       case 'heartbeat':
+      case 'snapshot':
         becomeFollower(state, message.term, message.from)
         return true
       default:
@@ -179,7 +184,8 @@ export class Raft implements RaftCore {
   /** A message of an earlier term: whoever waits for an answer learns the term from it. */
   private answerStale(message: Message): void {
     const { state } = this
-    if (message.type === 'append' || message.type === 'heartbeat') onStaleLeader(state, message)
+    const { type } = message
+    if (type === 'append' || type === 'heartbeat' || type === 'snapshot') onStaleLeader(state, message)
     else if (message.type === 'preVote') replyPreVote(state, message.from, state.term, false)
     else if (message.type === 'readIndex') refuseRead(state, message)
   }
@@ -217,6 +223,7 @@ export class Raft implements RaftCore {
       state.messagesAfterAppend.length > 0 ||
       state.reads.length > 0 ||
       state.acknowledgement !== undefined ||
+      state.snapshotNeeded !== undefined ||
       state.log.hasUnhanded ||
       (state.role === 'leader' && flushDue(state)) ||
       this.mustPersist() ||
@@ -246,14 +253,16 @@ export class Raft implements RaftCore {
     state.messagesAfterAppend = []
     state.reads = []
     const fetch = this.beginFetch()
-    return { hardState, entries, append, messages, messagesAfterAppend, committed, reads, fetch }
+    const { snapshotNeeded: snapshot } = state
+    state.snapshotNeeded = undefined
+    return { hardState, entries, append, messages, messagesAfterAppend, committed, reads, fetch, snapshot }
   }
 
   private sayAcknowledgement(): void {
     const { state } = this
     const { acknowledgement: match, leader, id, term } = state
     if (match === undefined || leader === undefined) return
-    const nothing = { rejected: index(0), hintIndex: index(0), hintTerm: state.log.termOf(0) }
+    const nothing = { rejected: index(0), hintIndex: index(0), hintTerm: termOf(0) }
     state.messagesAfterAppend.push({ type: 'appendReply', from: id, to: leader, term, ok: true, match, ...nothing })
     state.acknowledgement = undefined
   }
@@ -302,6 +311,29 @@ export class Raft implements RaftCore {
     if (!this.windowNeeded()) state.log.dropWindow()
   }
 
+  baseAt(at: Index): LogBase {
+    const { applied, log, configurations } = this.state
+    assert(at >= log.base && at <= applied, `a log that begins after ${at}, of ${log.base}…${applied}`)
+    return { index: at, term: log.termOf(at), configuration: configurations.at(at) }
+  }
+
+  compact(base: Index): void {
+    const { state } = this
+    assert(base <= state.applied, `compacted to ${base}, applied ${state.applied}`)
+    state.log.compact(base)
+    state.configurations.compact(base)
+    // Who waits for what is gone now needs a snapshot.
+    if (state.role === 'leader') state.sendsDue = true
+  }
+
+  has({ index: at, term }: Pick<LogBase, 'index' | 'term'>): boolean {
+    return this.state.log.matches(at, term)
+  }
+
+  restore(base: LogBase): void {
+    restore(this.state, base)
+  }
+
   fetched(request: FetchRequest, entries: readonly Entry[]): void {
     assert(request === this.fetching, 'a fetch is answered once')
     this.fetching = undefined
@@ -321,7 +353,8 @@ export class Raft implements RaftCore {
     }
     if (state.role !== 'leader') return next
     for (const peer of state.peers.followers) {
-      if (!peer.awaitsFetch || peer.fetchServed >= served || state.log.inMemory(peer.next)) continue
+      if (!peer.awaitsFetch || peer.fetchServed >= served || peer.next <= state.log.base) continue
+      if (state.log.inMemory(peer.next)) continue
       next = peer
       served = peer.fetchServed
     }
@@ -353,6 +386,6 @@ export class Raft implements RaftCore {
   private windowNeeded(): boolean {
     const { commit, delivered, log, role, peers } = this.state
     if (delivered < commit && delivered + 1 < log.firstCached) return true
-    return role === 'leader' && peers.followers.some(peer => peer.next < log.firstCached)
+    return role === 'leader' && peers.followers.some(peer => peer.next > log.base && peer.next < log.firstCached)
   }
 }

@@ -25,9 +25,9 @@ export class State {
   vote: PeerId | undefined
   role: Role = 'follower'
   leader: PeerId | undefined = undefined
-  readonly log: RaftLog
+  log: RaftLog
   readonly appends = new Appends()
-  readonly configurations: ConfigurationHistory
+  configurations: ConfigurationHistory
   commit: Index
   /** Through where committed entries were handed out. */
   delivered = index(0)
@@ -60,6 +60,8 @@ export class State {
   messagesAfterAppend: Message[] = []
   /** This much of the leader's log is in ours: to be said once it is durable. One answer for all appends since the last Ready. */
   acknowledgement: Index | undefined = undefined
+  /** The leader said that this peer needs a snapshot. */
+  snapshotNeeded: { readonly from: PeerId; readonly index: Index } | undefined = undefined
   reads: ReadState[] = []
 
   constructor({ id, limits, random, restored }: RaftOptions) {
@@ -70,12 +72,13 @@ export class State {
     this.vote = restored.hardState.vote
     this.log = new RaftLog(restored)
     // A torn tail may have lost entries whose commit was already noted: a majority has them, and will say so again.
-    const applied = restored.applied ?? index(0)
-    assert(applied <= restored.lastIndex, `applied ${applied} beyond the log's end ${restored.lastIndex}`)
-    this.commit = index(Math.max(applied, Math.min(restored.hardState.commit, restored.lastIndex)))
+    const { base, lastIndex } = restored
+    const { applied = base.index } = restored
+    assert(applied >= base.index && applied <= lastIndex, `applied ${applied} of ${base.index}…${lastIndex}`)
+    this.commit = index(Math.max(applied, Math.min(restored.hardState.commit, lastIndex)))
     this.delivered = applied
     this.applied = applied
-    this.configurations = new ConfigurationHistory(restored.birth, restored.configurations)
+    this.configurations = new ConfigurationHistory(base, restored.configurations)
     this.configurations.committed(this.commit)
     this.peers = new Peers(id, limits)
     resetElectionTimer(this)
@@ -96,6 +99,7 @@ export function setLeader(state: State, leader: PeerId | undefined): void {
   if (leader === state.leader) return
   state.leader = leader
   state.acknowledgement = undefined
+  state.snapshotNeeded = undefined
   dropForwardedReads(state, state.now)
 }
 
@@ -107,8 +111,9 @@ export function becomeFollower(state: State, term: Term, leader: PeerId | undefi
     // The same peer may lead again in the new term: what was asked or said in the old one is void all the same.
     setLeader(state, undefined)
   }
-  // An election that is over asks nobody any more: the log may change before the next Ready, and the requests speak of it.
-  if (state.role === 'candidate') {
+  // An election that is over (or was, before the next pre-vote) asks nobody any more: the log may change before the next Ready, and the requests
+  // speak of it.
+  if (state.role !== 'follower') {
     state.messagesAfterAppend = state.messagesAfterAppend.filter(({ type }) => type !== 'vote')
   }
   state.role = 'follower'

@@ -95,6 +95,8 @@ export type Message =
   | (Common & { readonly type: 'readIndex'; readonly context: number })
   | (Common & { readonly type: 'readIndexReply'; readonly context: number; readonly index: Index })
   | (Common & { readonly type: 'timeoutNow' })
+  /** What the follower needs next is not in the leader's log any more, which begins after `index`: it has to ask for a snapshot (paper, section 7). */
+  | (Common & { readonly type: 'snapshot'; readonly index: Index })
 
 /** `index` is safe to read at once it is applied; undefined: the leader is unknown or gone, the caller asks again with a new context. */
 export interface ReadState {
@@ -126,6 +128,8 @@ export interface Ready {
   readonly committed: readonly Entry[]
   readonly reads: readonly ReadState[]
   readonly fetch: FetchRequest | undefined
+  /** The leader's log has no room for this peer's next entry: the owner gets a snapshot from `from` and calls `restore`. Said again and again. */
+  readonly snapshot: { readonly from: PeerId; readonly index: Index } | undefined
 }
 
 export type Role = 'follower' | 'preCandidate' | 'candidate' | 'leader'
@@ -135,7 +139,7 @@ export interface Progress {
   readonly id: PeerId
   readonly match: Index
   readonly next: Index
-  readonly state: 'probe' | 'replicate'
+  readonly state: 'probe' | 'replicate' | 'snapshot'
   /** Was heard from within the last election timeout. */
   readonly active: boolean
 }
@@ -148,6 +152,8 @@ export interface RaftStatus {
   readonly leader: PeerId | undefined
   readonly commit: Index
   readonly applied: Index
+  /** Of the oldest entry that the log has, or would have. */
+  readonly firstIndex: Index
   readonly lastIndex: Index
   readonly lastTerm: Term
   readonly configuration: Configuration
@@ -176,18 +182,26 @@ export interface RaftLimits {
   readonly applyBytesMax: number
 }
 
+/** Where a log begins: after this entry, which is applied, and of which nothing but its term is known. */
+export interface LogBase {
+  readonly index: Index
+  readonly term: Term
+  /** In force there. Empty everywhere for a peer that waits to be added. */
+  readonly configuration: Configuration
+}
+
 /** What the log on disk says at start. */
 export interface RestoredLog {
   readonly hardState: HardState
-  /** The log holds entries 1…lastIndex (no compaction yet): `termOf` for every one of them is known as runs. */
+  /** Index 0 and term 0 for a log that was never cut at its front. */
+  readonly base: LogBase
+  /** The log holds the entries after `base` through here. */
   readonly lastIndex: Index
-  /** Ascending; each run reaches up to the next one's `from`. */
+  /** The terms of all entries of the log. Ascending; each run reaches up to the next one's `from`. */
   readonly termRuns: readonly { readonly from: Index; readonly term: Term }[]
-  /** Every configuration entry in the log, ascending; the last one is in force. The first is at index ≥ 1 or from `birth`. */
+  /** Every configuration entry in the log, ascending; the last one is in force, or the base's. */
   readonly configurations: readonly { readonly index: Index; readonly configuration: Configuration }[]
-  /** In force before the first configuration entry. Empty everywhere for a peer that waits to be added. */
-  readonly birth: Configuration
-  /** The state machine begins with everything through here applied: at most `lastIndex`. Without it: with nothing. */
+  /** The state machine begins with everything through here applied: from the base's index to `lastIndex`. Without it: with the base. */
   readonly applied?: Index
 }
 
@@ -222,4 +236,14 @@ export interface RaftCore {
   appended(token: AppendToken): void
   applied(index: Index): void
   fetched(request: FetchRequest, entries: readonly Entry[]): void
+  /** This very entry is in the log, or its base. */
+  has(entry: Pick<LogBase, 'index' | 'term'>): boolean
+  /** What a log that begins after `at` begins with; `at` is applied, and in this log or its base. */
+  baseAt(at: Index): LogBase
+  /** The log file has no entries through `base` any more, or will soon not have them; a checkpoint has them. */
+  compact(base: Index): void
+  /**
+   * The state machine was replaced by a snapshot, newer than what it had applied, that is durable; the log begins after it, unless it has that very entry.
+   */
+  restore(base: LogBase): void
 }

@@ -8,10 +8,11 @@ import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
 import { type ClusterId, type Index, type Timestamp, timestamp } from '../base/ids.ts'
 import { StoredValues, timestampOf } from '../mvcc/versioned.ts'
-import type { Completion } from '../platform.ts'
+import type { Completion, Done } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
 import type { Engine, Update, View } from '../storage/engine.ts'
-import { decodeNote, encodeNote, type Note } from './apply-note.ts'
+import { encodeNote, type Note } from './apply-note.ts'
+import { decodeCheckpointNote } from './checkpoint-note.ts'
 import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand } from './command.ts'
 import { type Outcome, Sessions } from './sessions.ts'
 
@@ -40,14 +41,15 @@ export class ApplyMachine {
   constructor(engine: Engine, cluster: ClusterId) {
     this.engine = engine
     if (engine.applied === 0 || engine.note === undefined) return
-    const note = decodeNote(engine.note)
-    if (!note.ok) throw note.error
-    if (note.value.cluster !== cluster) {
+    const decoded = decodeCheckpointNote(engine.note)
+    if (!decoded.ok) throw decoded.error
+    const note = decoded.value.machine
+    if (note.cluster !== cluster) {
       this.engine.reset()
       return
     }
-    assert(note.value.applied === engine.applied, `a note of ${note.value.applied} for a state of ${engine.applied}`)
-    this.restore(note.value)
+    assert(note.applied === engine.applied, `a note of ${note.applied} for a state of ${engine.applied}`)
+    this.restore(note)
   }
 
   get applied(): Index {
@@ -103,6 +105,24 @@ export class ApplyMachine {
     this.everWritten = false
     this.gaveWay = false
     this.hash = 0
+  }
+
+  /** Between two entries. */
+  get settled(): boolean {
+    return !this.applying
+  }
+
+  /** The engine was filled with another machine's state, of which this is the note. */
+  install(note: Note, done: Done): void {
+    const nothing = { changes: [], result: undefined }
+    this.engine.update(
+      () => nothing,
+      note.applied,
+      updated => {
+        if (updated.ok) this.restore(note)
+        done(updated.ok ? undefined : updated.error)
+      },
+    )
   }
 
   /** What this machine keeps besides the engine's keys, for a checkpoint between two entries. Format: `apply-note.ts`. */

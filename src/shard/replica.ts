@@ -6,57 +6,46 @@
  * append is durable, send what waited for it. Work of one turn of the event loop is taken together: one Ready, one sync.
  */
 import { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, type GroupId, type Index, index, type PeerId, term, timestamp } from '../base/ids.ts'
-import type { Clock, Completion, Done } from '../platform.ts'
+import { type ClusterId, type GroupId, type Index, index, type PeerId, timestamp } from '../base/ids.ts'
+import type { Clock, Completion, Directory, Done } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
-  Configuration,
   ConfigurationChange,
   Entry,
-  EntryKind,
-  FetchRequest,
-  HardState,
   Message,
   ProposeResult,
   RaftLimits,
   RaftStatus,
   Ready,
-  RestoredLog,
 } from '../raft/types.ts'
 import type { Compacted, Engine } from '../storage/engine.ts'
 import type { Wal } from '../storage/wal.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
+import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
+import { Checkpoints, chooseBase } from './checkpoints.ts'
 import { stampBody } from './command.ts'
-import { Positions } from './positions.ts'
-
-const kinds: readonly EntryKind[] = ['noop', 'command', 'configuration']
-export const kindNumber = (kind: EntryKind): number => kinds.indexOf(kind)
-export const kindOf = (n: number): EntryKind | undefined => kinds[n]
+import { GroupLog, type RestoredGroup } from './group-log.ts'
+import { install } from './snapshot-install.ts'
+import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
+import { SnapshotSource } from './snapshot-source.ts'
+import type { SnapshotAsk, SnapshotPiece } from './snapshot-wire.ts'
 
 /** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
 const commitMarkEveryTicks = 20
 
-/** What the log on disk holds of one group. */
-export interface RestoredGroup {
-  readonly group: GroupId
-  readonly cluster: ClusterId
-  readonly log: RestoredLog
-  readonly positions: Positions
-}
-
-/** How much may have to be applied again after a crash before a checkpoint is made, in bytes of log. */
-export const checkpointBytesDefault = 32 * 1024 * 1024
-/** Less than this is left to the log when the store is closed. */
-const checkpointBytesAtClose = 64 * 1024
-
 export interface ReplicaHost {
   readonly clock: Clock
+  readonly directory: Directory
   readonly wal: Wal
   readonly engine: Engine
-  /** A checkpoint is made when so much of the log would have to be applied again. */
+  /** A checkpoint is made when so much of the log would have to be applied again; so much is kept of it for followers, about. */
   readonly checkpointBytes: number
   send(message: Message): void
+  sendAsk(to: PeerId, ask: SnapshotAsk): void
+  sendPiece(to: PeerId, piece: SnapshotPiece): void
+  /** The state is another peer's now: no entry in between was applied here. */
+  onInstalled(): void
   /** In log order, each once, also for other peers' commands. */
   onApplied(applied: Applied, index: Index): void
   /** Answers `readIndex`: undefined means ask again with another context. */
@@ -73,17 +62,23 @@ export class Replica {
   private readonly raft: Raft
   private readonly host: ReplicaHost
   private readonly machine: ApplyMachine
-  private readonly positions: Positions
+  private readonly random: () => number
+  private readonly checkpoints: Checkpoints
+  private readonly source: SnapshotSource
+  private readonly sink: SnapshotSink
+  private readonly log: GroupLog
   private ticks = 0
   private pumpScheduled = false
   private pumping = false
   /** Committed entries are being applied; they wait for pages, perhaps. */
   private applying = false
-  private checkpointsWanted: Done[] = []
-  private awaitingCheckpoint = false
+  /** A received state is being taken over. */
+  private installing = false
+  /** Waits for the end of what is being applied. */
+  private received: ReceivedSnapshot | undefined
+  /** No message and no time reaches the core: what it would write must not come between a received state and its checkpoint. */
+  private frozen = false
   private stopped = false
-  /** The newest hard state with only a newer commit index: written with the next record that must be written anyway. */
-  private lazyHardState: HardState | undefined
   /** The newest timestamp given out here as leader. */
   private stamped = timestamp(0)
   /** Once `index` is applied, this leader knows every timestamp that earlier ones gave out. */
@@ -94,18 +89,80 @@ export class Replica {
     this.group = restored.group
     this.cluster = restored.cluster
     this.host = host
-    this.positions = restored.positions
+    this.random = random
+    this.log = new GroupLog({ wal: host.wal, stopped: () => this.stopped, failed: error => this.fail(error) }, restored)
     this.machine = new ApplyMachine(host.engine, restored.cluster)
     const { applied } = this.machine
     if (applied > restored.log.lastIndex) {
       const message = `the log ends at entry ${restored.log.lastIndex}, before the checkpoint at ${applied}: its end was lost`
       throw new HarmonyError('CORRUPT', message)
     }
+    if (applied < restored.log.base.index) {
+      const message = `the log begins behind entry ${restored.log.base.index}, after the checkpoint at ${applied}: what lies between was lost`
+      throw new HarmonyError('CORRUPT', message)
+    }
     this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
+    this.checkpoints = this.makeCheckpoints()
+    this.source = this.makeSource(limits.messageBytesMax)
+    this.sink = this.makeSink()
   }
 
+  private makeCheckpoints(): Checkpoints {
+    const { engine, wal, checkpointBytes } = this.host
+    return new Checkpoints({
+      engine,
+      checkpointBytes,
+      ready: () => !this.stopped && !this.applying,
+      stopped: () => this.stopped,
+      describe: () => {
+        const begin = this.log.beginBehind(this.chooseBase(), this.raft)
+        return { begin, note: this.noteWith(begin) }
+      },
+      flushLog: done => wal.flush(done),
+      inForce: begin => this.shorten(begin),
+      failed: error => this.fail(error),
+    })
+  }
+
+  private makeSource(pieceBytesMax: number): SnapshotSource {
+    const { engine, clock } = this.host
+    return new SnapshotSource({
+      engine,
+      clock,
+      pieceBytesMax,
+      random: this.random,
+      describe: () => {
+        const { applied, settled } = this.machine
+        if (this.stopped || this.installing || !settled || applied === 0) return undefined
+        return { base: this.raft.baseAt(applied), note: this.machine.note(this.cluster) }
+      },
+      reaches: base => base.index + 1 >= this.raft.status().firstIndex,
+      send: (to, piece) => this.host.sendPiece(to, piece),
+      onFatal: error => this.fail(error),
+    })
+  }
+
+  private makeSink(): SnapshotSink {
+    const { clock, directory } = this.host
+    return new SnapshotSink({
+      clock,
+      directory,
+      leader: () => {
+        const { role, leader } = this.raft.status()
+        return role === 'follower' ? leader : undefined
+      },
+      wants: base => base.index > this.raft.status().commit,
+      send: (to, ask) => this.host.sendAsk(to, ask),
+      received: snapshot => this.install(snapshot),
+      onFatal: error => {
+        if (!this.stopped) this.fail(error)
+      },
+    })
+  }
+
+  /** `applied`: as the state machine is, which the core hears of a little later; 0 while it is filled with a received state. */
   status(): RaftStatus {
-    return this.raft.status()
+    return { ...this.raft.status(), applied: this.installing ? index(0) : this.machine.applied }
   }
 
   get applied(): Index {
@@ -119,25 +176,42 @@ export class Replica {
     return this.machine.hasData
   }
   get fingerprint(): number {
-    return this.machine.fingerprint
+    return this.installing ? 0 : this.machine.fingerprint
   }
 
   tick(): void {
-    if (this.stopped) return
+    if (this.stopped || this.frozen) return
     this.raft.tick()
+    this.source.tick()
+    this.sink.tick()
     this.schedule()
     this.ticks++
-    if (this.ticks % commitMarkEveryTicks !== 0 || this.lazyHardState === undefined) return
-    this.writeHardState()
+    if (this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
+    this.log.writeHardState()
     this.host.wal.flush(error => {
       if (error !== undefined && !this.stopped) this.fail(error)
     })
   }
 
   step(message: Message): void {
-    if (this.stopped) return
+    if (this.stopped || this.frozen) return
     this.raft.step(message)
     this.schedule()
+  }
+
+  /** A peer asks for this one's state. */
+  snapshotAsked(from: PeerId, ask: SnapshotAsk): void {
+    // Who does not lead may be far behind itself.
+    if (!this.stopped && !this.installing && this.raft.status().role === 'leader') this.source.asked(from, ask)
+  }
+
+  snapshotArrived(piece: SnapshotPiece): void {
+    if (!this.stopped && !this.installing) this.sink.arrived(piece)
+  }
+
+  /** Of a state that is being received, in bytes; undefined: none is. */
+  get receivedBytes(): number | undefined {
+    return this.sink.receivedBytes
   }
 
   /**
@@ -202,9 +276,9 @@ export class Replica {
   stop(): void {
     this.stopped = true
     this.waiting = []
-    const wanted = this.checkpointsWanted
-    this.checkpointsWanted = []
-    for (const done of wanted) done(new HarmonyError('CLOSED', 'no checkpoint was made: the replica was stopped'))
+    this.checkpoints.stop()
+    this.source.stop()
+    this.sink.stop()
   }
 
   private fail(error: unknown): void {
@@ -222,10 +296,10 @@ export class Replica {
   }
 
   private pump(): void {
-    if (this.stopped || this.pumping) return
+    if (this.stopped || this.pumping || this.frozen) return
     this.pumping = true
     try {
-      while (!this.stopped && this.raft.hasReady()) this.process(this.raft.ready())
+      while (!this.stopped && !this.frozen && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
       this.fail(error)
       return
@@ -240,29 +314,23 @@ export class Replica {
     for (const message of ready.messages) this.host.send(message)
     for (const read of ready.reads) this.host.onReadIndex(read.context, read.index)
     this.apply(ready.committed)
-    if (ready.fetch !== undefined) this.fetch(ready.fetch)
+    if (ready.snapshot !== undefined) this.sink.needed()
+    const { fetch } = ready
+    if (fetch === undefined) return
+    this.log.read(fetch, entries => {
+      this.raft.fetched(fetch, entries)
+      this.schedule()
+    })
   }
 
   private append(ready: Ready): void {
-    if (ready.hardState !== undefined) this.lazyHardState = ready.hardState
+    if (ready.hardState !== undefined) this.log.note(ready.hardState)
     if (ready.append === undefined) return
-    this.writeHardState()
-    const { wal } = this.host
-    for (const entry of ready.entries) {
-      const { index: at, term: of, data } = entry
-      const position = wal.append({
-        type: 'entry',
-        group: this.group,
-        index: at,
-        term: of,
-        kind: kindNumber(entry.kind),
-        data,
-      })
-      this.positions.set(at, position)
-    }
+    this.log.writeHardState()
+    this.log.append(ready.entries)
     const token = ready.append
     const messages = ready.messagesAfterAppend
-    wal.flush(error => this.afterAppend(error, token, messages))
+    this.host.wal.flush(error => this.afterAppend(error, token, messages))
   }
 
   private afterAppend(error: HarmonyError | undefined, token: AppendToken, messages: readonly Message[]): void {
@@ -273,19 +341,13 @@ export class Replica {
     if (!this.pumping) this.pump()
   }
 
-  /** Also called when the peer closes, so that a restart knows what was committed. */
-  writeHardState(): void {
-    if (this.lazyHardState === undefined) return
-    this.host.wal.append({ type: 'hardState', group: this.group, ...this.lazyHardState })
-    this.lazyHardState = undefined
-  }
-
   /**
    * One entry after the other; where one has to wait for its pages, the rest goes on when they have come. The core hands out no more
    * until all of these are applied.
    */
   private apply(entries: readonly Entry[]): void {
-    if (entries.length === 0) return
+    // What comes while a newer state is taken over is part of it, or comes again.
+    if (entries.length === 0 || this.installing) return
     this.applying = true
     let next = 0
     let looping = false
@@ -301,6 +363,7 @@ export class Replica {
           if (!applied.ok) return this.fail(applied.error)
           next++
           if (applied.value !== undefined) this.host.onApplied(applied.value, entry.index)
+          this.source.retry()
           arrived = true
           if (!looping) this.resume(loop)
         })
@@ -310,7 +373,10 @@ export class Replica {
       this.applying = false
       this.raft.applied(this.machine.applied)
       this.wake()
-      this.startCheckpoint()
+      const { received } = this
+      this.received = undefined
+      if (received !== undefined) this.install(received)
+      this.checkpoints.step()
       this.schedule()
     }
     loop()
@@ -325,65 +391,93 @@ export class Replica {
     }
   }
 
-  /**
-   * Makes the state between two entries durable: a restart then replays the log only from there. One at a time; who asks while one is
-   * being made gets the next one.
-   */
+  /** Makes the state between two entries durable: a restart then replays the log only from there. */
   checkpoint(done: Done): void {
-    this.checkpointsWanted.push(done)
-    this.startCheckpoint()
+    this.checkpoints.make(done)
   }
 
   /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */
   compact(done: Completion<Compacted>): void {
-    this.host.engine.compact(next => {
-      if (this.stopped) next(new HarmonyError('CLOSED', 'the database was closed, or began another history, meanwhile'))
-      else this.checkpoint(next)
-    }, done)
+    this.checkpoints.compact(done)
   }
 
-  private startCheckpoint(): void {
-    const { engine } = this.host
-    if (this.stopped || this.applying) return
-    if (this.checkpointsWanted.length === 0 && engine.uncheckpointedBytes < this.host.checkpointBytes) return
-    if (engine.checkpointing) {
-      // Perhaps one of the history that this peer had before.
-      if (!this.awaitingCheckpoint) engine.whenIdle(() => this.retryCheckpoint())
-      this.awaitingCheckpoint = true
-      return
-    }
-    const dones = this.checkpointsWanted
-    this.checkpointsWanted = []
-    this.writeCheckpoint(error => {
-      if (error !== undefined && !this.stopped) this.fail(error)
-      else if (!this.stopped) this.host.onProgress()
-      for (const done of dones) done(error)
+  /** Stops, and leaves a checkpoint where that saves the next start some work. */
+  close(done: () => void): void {
+    const settled = !this.stopped && !this.applying
+    this.log.writeHardState()
+    this.stop()
+    this.checkpoints.close(settled, done)
+  }
+
+  private chooseBase(): Index {
+    const status = this.raft.status()
+    // Without data the group may still give way to another one, which each member has to see.
+    if (!this.machine.hasData) return index(status.firstIndex - 1)
+    return chooseBase({
+      status,
+      endLsn: this.host.wal.endLsn,
+      before: at => this.log.before(at),
+      tailBytes: this.host.checkpointBytes,
+      held: this.source.holds?.index,
     })
   }
 
-  private retryCheckpoint(): void {
-    this.awaitingCheckpoint = false
-    this.startCheckpoint()
+  private noteWith(begin: LogBegin): Uint8Array {
+    return encodeCheckpointNote(begin, this.machine.note(this.cluster))
   }
 
-  private writeCheckpoint(done: Done): void {
-    const { engine, wal } = this.host
-    // Entries may be applied before the log holds them durably: the checkpoint must not be in force before that.
-    engine.checkpoint(this.machine.note(this.cluster), durable => wal.flush(durable), done)
+  private shorten(begin: LogBegin): void {
+    this.log.begin(begin)
+    if (this.stopped) return
+    this.raft.compact(begin.base.index)
+    this.host.onProgress()
   }
 
   /**
-   * Stops, and leaves a checkpoint where that saves the next start some work. One that fails costs nothing: everything is in the log.
+   * Puts a received state in place of this peer's own. Its checkpoint is the one step in which that happens on disk: before it, a restart finds what was there;
+   * after it, a log that begins behind the new state. While it is being made, this replica is as good as paused.
    */
-  close(done: () => void): void {
+  private install(snapshot: ReceivedSnapshot): void {
+    if (this.applying) {
+      this.received = snapshot
+      return
+    }
+    // A new leader may have sent the entries meanwhile.
+    if (snapshot.base.index <= this.machine.applied) return this.sink.end()
+    this.applying = true
+    this.installing = true
+    this.source.stop()
     const { engine } = this.host
-    const between = !this.stopped && !this.applying
-    this.writeHardState()
-    this.stop()
     engine.whenIdle(() => {
-      if (between && engine.uncheckpointedBytes >= checkpointBytesAtClose) this.writeCheckpoint(() => done())
-      else done()
+      if (this.stopped) return
+      install(this.machine, engine, this.cluster, snapshot, error => {
+        if (this.stopped) return
+        if (error !== undefined) return this.fail(error)
+        this.frozen = true
+        const { base } = snapshot
+        const isKnown = this.raft.has(base)
+        const begin = isKnown
+          ? this.log.beginBehind(index(this.raft.status().firstIndex - 1), this.raft)
+          : this.log.beginAnew(base, this.raft)
+        this.checkpoints.write(this.noteWith(begin), failed => {
+          if (this.stopped) return
+          if (failed !== undefined) return this.fail(failed)
+          this.raft.restore(base)
+          if (!isKnown) this.log.replace(begin)
+          this.installed()
+        })
+      })
     })
+  }
+
+  private installed(): void {
+    this.sink.end()
+    this.frozen = false
+    this.installing = false
+    this.applying = false
+    this.host.onInstalled()
+    this.wake()
+    this.schedule()
   }
 
   private wake(): void {
@@ -394,61 +488,4 @@ export class Replica {
     this.waiting = this.waiting.filter(waiter => waiter.index > applied)
     for (const waiter of due) waiter.run()
   }
-
-  /** Reads entries back that are no longer in memory, one after the other, until the request's size is reached. */
-  private fetch(request: FetchRequest): void {
-    const entries: Entry[] = []
-    let bytes = 0
-    let next = request.from as number
-    let looping = false
-    // A loop instead of recursion: where reads complete at once, thousands come in one turn.
-    const loop = (): void => {
-      if (looping) return
-      looping = true
-      let arrived = true
-      while (arrived && !this.stopped) {
-        // The log may have been cut since the core asked: what is gone is simply not delivered, and the core asks anew.
-        if (next > request.through || next > this.positions.lastIndex || bytes >= request.bytesMax) {
-          this.raft.fetched(request, entries)
-          this.schedule()
-          return
-        }
-        arrived = false
-        this.readEntry(index(next), entry => {
-          entries.push(entry)
-          bytes += entry.data.length
-          next++
-          arrived = true
-          loop()
-        })
-      }
-      looping = false
-    }
-    loop()
-  }
-
-  private readEntry(at: Index, done: (entry: Entry) => void): void {
-    this.host.wal.read(this.positions.get(at), result => {
-      if (this.stopped) return
-      const record = result.ok ? result.value : undefined
-      const kind = record?.type === 'entry' && record.index === at ? kindOf(record.kind) : undefined
-      if (record?.type !== 'entry' || kind === undefined) {
-        this.stop()
-        this.host.onFatal(
-          result.ok
-            ? new HarmonyError('CORRUPT', `log entry ${at} cannot be read back: another record stands there`)
-            : result.error,
-        )
-        return
-      }
-      done({ index: at, term: record.term, kind, data: record.data })
-    })
-  }
-}
-
-/** A group as it is at birth: an empty log under `birth`. */
-export function newGroup(group: GroupId, cluster: ClusterId, birth: Configuration): RestoredGroup {
-  const hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
-  const log: RestoredLog = { hardState, lastIndex: index(0), termRuns: [], configurations: [], birth }
-  return { group, cluster, log, positions: new Positions() }
 }

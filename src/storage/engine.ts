@@ -112,6 +112,11 @@ export interface Engine {
    * grows. The next call comes after `done`.
    */
   update<T>(operation: (view: View) => Update<T>, applied: Index, done: Completion<T>): void
+  /**
+   * Fills an engine that was emptied, in several calls; then `update` gives what is there its applied index. No checkpoint is made in between, and whoever reads sees
+   * half of it: the owner lets nobody.
+   */
+  load(changes: readonly Change[], done: Done): void
   /** Changes since the last checkpoint, in bytes of log about: what would have to be applied again after a crash. */
   readonly uncheckpointedBytes: number
   readonly checkpointing: boolean

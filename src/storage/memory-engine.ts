@@ -88,6 +88,12 @@ export class MemoryEngine implements Engine {
     done({ ok: true, value: result })
   }
 
+  load(changes: readonly Change[], done: Done): void {
+    assert(this.appliedIndex === 0, 'only an empty engine is loaded')
+    this.change(changes)
+    done(undefined)
+  }
+
   compact(_checkpoint: (done: Done) => void, done: Completion<Compacted>): void {
     done({ ok: true, value: { bytesBefore: 0, bytesAfter: 0 } })
   }
@@ -102,6 +108,11 @@ export class MemoryEngine implements Engine {
 
   private apply(changes: readonly Change[], applied: Index): void {
     assert(applied > this.appliedIndex, `index ${applied} is applied after ${this.appliedIndex}`)
+    this.change(changes)
+    this.appliedIndex = applied
+  }
+
+  private change(changes: readonly Change[]): void {
     const { newestLive: shared, epoch } = this
     for (const change of changes) {
       const key = copyBytes(change.key)
@@ -113,7 +124,6 @@ export class MemoryEngine implements Engine {
       this.root = changed.root
       this.count(key, changed.previous, value)
     }
-    this.appliedIndex = applied
   }
 
   /** Snapshots taken before go on to see what they saw. */

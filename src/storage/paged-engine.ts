@@ -19,7 +19,7 @@ import { type Index, index } from '../base/ids.ts'
 import type { Clock, Completion, Done, Result } from '../platform.ts'
 import { BTree, type TreeBatch, type TreeReader } from './btree.ts'
 import { BufferPool, framesMin } from './buffer-pool.ts'
-import type { Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
+import type { Change, Compacted, Engine, EngineSnapshot, EngineStatus, Update, View } from './engine.ts'
 import { firstKey, noteKey } from './note-key.ts'
 import type { PageId } from './page-source.ts'
 import type { OpenedPageStore, PageStore } from './page-store.ts'
@@ -179,22 +179,40 @@ export class PagedEngine implements Engine {
           this.pool.endChange(this.tree.root, applied)
           return finish()
         }
-        for (const { key, value } of changes) this.bytesSince += key.length + (value?.length ?? 0)
-        const batch = this.tree.batch(changes, applied)
-        this.batch = batch
-        this.waits.write(
-          () => this.still(generation, () => batch.run()),
-          ran => {
-            if (!ran.ok) return done(ran)
-            this.batch = undefined
-            this.keys += ran.value.keys
-            this.bytes += ran.value.bytes
-            finish()
-            this.waits.resume()
-          },
-        )
+        this.write(changes, applied, ran => {
+          if (!ran.ok) return done(ran)
+          finish()
+          this.waits.resume()
+        })
       },
     )
+  }
+
+  private write(changes: readonly Change[], applied: Index | undefined, done: Completion<void>): void {
+    const { generation } = this
+    for (const { key, value } of changes) this.bytesSince += key.length + (value?.length ?? 0)
+    const batch = this.tree.batch(changes, applied)
+    this.batch = batch
+    this.waits.write(
+      () => this.still(generation, () => batch.run()),
+      ran => {
+        if (!ran.ok) return done(ran)
+        this.batch = undefined
+        this.keys += ran.value.keys
+        this.bytes += ran.value.bytes
+        done(nothing)
+      },
+    )
+  }
+
+  load(changes: readonly Change[], done: Done): void {
+    assert(this.appliedIndex === 0 && !this.updating && this.idle === undefined, 'only an empty engine is loaded')
+    this.updating = true
+    this.write(changes, undefined, ran => {
+      this.updating = false
+      done(ran.ok ? undefined : ran.error)
+      if (ran.ok) this.waits.resume()
+    })
   }
 
   get checkpointing(): boolean {
@@ -350,6 +368,8 @@ export class PagedEngine implements Engine {
     else this.clock.after(0, () => this.writeClosing(then))
   }
 }
+
+const nothing = { ok: true, value: undefined } as const
 
 const givenUp = {
   ok: false,

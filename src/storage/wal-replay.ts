@@ -1,5 +1,5 @@
 /**
- * Reads a write-ahead log from its start and decides where it ends.
+ * Reads a write-ahead log, from its start or from where a checkpoint says, and decides where it ends.
  *
  * A crash may leave behind any part of what was not synced: the log then ends at the first invalid record, and what follows is a
  * torn tail that nobody was promised. Damage to bytes that had been durable looks the same at that place; it is told
@@ -34,6 +34,8 @@ const windowBytes = 256 * 1024
 const remedy = 'Restore this store from a backup, or delete it and let the peer join again as a new one.'
 
 export interface ReplayOptions {
+  /** Where the first record stands that counts; 0: the log is read from its head. */
+  readonly from: Lsn
   readonly durableMark: Lsn
   /** An entry's data are a view, which holds during the visit only. */
   readonly visit: (record: WalRecord, position: Position) => void
@@ -48,7 +50,11 @@ export interface Replayed {
 
 /** Changes nothing. What was visited is void if the answer is an error. */
 export function replayLog(log: LogFile, options: ReplayOptions, done: Completion<Replayed>): void {
-  new Replay(log, options, done).run()
+  const { from } = options
+  const { start, end } = log
+  if (from >= start && from <= end) return new Replay(log, options, done).run()
+  const message = `the write-ahead log has bytes ${start} to ${end}, and is needed from byte ${from} on: a part of it was lost. ${remedy}`
+  done({ ok: false, error: new HarmonyError('CORRUPT', message) })
 }
 
 interface Window {
@@ -74,9 +80,8 @@ class Replay {
     this.log = log
     this.options = options
     this.done = done
-    this.at = log.start
-    // The head is gone once the front of the log was dropped.
-    if (log.start > 0) this.step = 'records'
+    this.at = options.from
+    if (options.from > 0) this.step = 'records'
   }
 
   /** A loop and not recursion: where reads complete at once a long log would exhaust the stack. */

@@ -33,6 +33,8 @@ import { replayLog } from './wal-replay.ts'
 import type { Position, WalRecord } from './wal-types.ts'
 
 export interface WalOptions {
+  /** The owner needs nothing before this place: replay begins there. Default 0: at the beginning. */
+  readonly from?: Lsn
   /** The log is known to have been durable up to here (from the superblock); a valid end before it is damage. Default 0. */
   readonly durableMark?: Lsn
   /** Called for each record in order while the log is opened. Void if opening fails in the end. */
@@ -83,8 +85,8 @@ export class Wal {
    * records in the system's cache). Errors: CORRUPT, VERSION_MISMATCH, and those of the log file; it stays open then.
    */
   static open(log: LogFile, options: WalOptions, done: Completion<OpenedWal>): void {
-    const { visit, durableMark = lsn(0) } = options
-    replayLog(log, { durableMark, visit }, replayed => {
+    const { visit, from = lsn(0), durableMark = lsn(0) } = options
+    replayLog(log, { from, durableMark, visit }, replayed => {
       if (!replayed.ok) return done(replayed)
       const { end, cutBytes } = replayed.value
       if (end < log.end) log.truncate(end)
@@ -94,6 +96,11 @@ export class Wal {
         done({ ok: true, value: { wal: new Wal(log), cutBytes, cutFrom: end } })
       })
     })
+  }
+
+  /** The log file has nothing before it. */
+  get startLsn(): Lsn {
+    return lsn(this.log.start)
   }
 
   /** Where the next record will stand. */
@@ -124,6 +131,13 @@ export class Wal {
     this.counts.records++
     this.counts.bytes += bytes
     return { lsn: at, bytes }
+  }
+
+  /** Nothing before `at`, which is durable, will be read any more. */
+  dropFront(at: Lsn): void {
+    if (this.death !== undefined || this.closing) return
+    assert(at <= this.durable, `dropped to ${at}, durable to ${this.durable}`)
+    this.log.dropFront(at)
   }
 
   flush(done: Done): void {

@@ -15,6 +15,8 @@ export interface ClusterRun {
   readonly refused: number
   /** How often leadership changed, and what the nemesis did: a quiet run proves little. */
   readonly terms: number
+  /** How often a peer got a whole state because it was behind the others' logs. */
+  readonly snapshots: number
   readonly faults: Readonly<Record<string, number>>
   readonly virtualMs: number
   /** Equal for equal seeds. */
@@ -61,6 +63,7 @@ export function runCluster(seed: number, shape: RunShape = {}): ClusterRun {
     unknown: run.unknown,
     refused: run.refused,
     terms: run.invariants.terms,
+    snapshots: run.snapshots,
     faults: nemesis.counts,
     virtualMs: world.nowMs,
     hash: world.hash,

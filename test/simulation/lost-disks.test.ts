@@ -8,7 +8,7 @@ const minuteMs = 60_000
 
 /** Three members that have worked for a while; one of them, not the leader, is down. */
 function withOneDown(seed: number): { run: Run; victim: Member; id: PeerId } {
-  const run = new Run(seed)
+  const run = new Run(seed, { checkpointBytes: 64 * 1024 })
   for (let n = 0; n < 3; n++) run.members.push(new Member(run, `p${n}`, run.random.fork()))
   for (const member of run.members) member.start()
   expect(run.until(minuteMs, () => run.members.every(member => member.joined))).toBe(true)

@@ -3,139 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { encodeText } from '../../src/base/text.ts'
-import { Peer } from '../../src/cluster/peer.ts'
-import type { PeerJoin } from '../../src/cluster/peer-types.ts'
-import { openStore } from '../../src/cluster/store.ts'
-import { payloadOf } from '../../src/mvcc/versioned.ts'
-
-const secret = 'hs1_simulationsimulationsimulation'
-const bytes = encodeText
-
-/** A peer with verbs that run the world until they are answered. */
-class Host {
-  readonly name: string
-  readonly world: World
-  private current: Peer | undefined
-  joinError: HarmonyError | undefined | 'pending' = 'pending'
-
-  constructor(world: World, name: string, profile?: string) {
-    this.world = world
-    this.name = name
-    world.process(name, profile === undefined ? {} : { profile, kind: 'tab' })
-  }
-
-  get peer(): Peer {
-    if (this.current === undefined) throw new Error(`${this.name} is not open`)
-    return this.current
-  }
-  get status() {
-    return this.peer.status()
-  }
-  private get process() {
-    return this.world.process(this.name)
-  }
-
-  open(): this {
-    const { platform, directory } = this.process
-    let error: HarmonyError | undefined
-    openStore({ directory, platform, cacheBytes: 65_536 }, store => {
-      if (!store.ok) {
-        error = store.error
-        return
-      }
-      this.current = new Peer({
-        platform,
-        store: store.value,
-        onChange: () => {},
-        onEvent: () => {},
-      })
-    })
-    this.world.runUntil(() => this.current !== undefined || error !== undefined)
-    if (error !== undefined) throw error
-    return this
-  }
-
-  startJoin(options: Partial<PeerJoin> = {}): this {
-    this.joinError = 'pending'
-    const { rendezvous } = this.process
-    this.peer.join(
-      { room: 'r', secret, rendezvous: [rendezvous], wish: 'auto', bootstrap: 'auto', onConflict: 'fail', ...options },
-      error => {
-        this.joinError = error
-      },
-    )
-    return this
-  }
-
-  join(options: Partial<PeerJoin> = {}): HarmonyError | undefined {
-    this.startJoin(options)
-    this.world.runUntil(() => this.joinError !== 'pending', 120_000)
-    if (this.joinError === 'pending') throw new Error(`${this.name} never came to an end with joining`)
-    return this.joinError
-  }
-
-  put(key: string, value: string, timeoutMs = 10_000): 'ok' | HarmonyError {
-    let answer: 'ok' | HarmonyError | undefined
-    this.peer.clients.write(
-      [{ type: 'put', key: bytes(key), value: bytes(value) }],
-      [],
-      undefined,
-      timeoutMs,
-      result => {
-        answer = 'error' in result ? result.error : 'ok'
-      },
-    )
-    this.world.runUntil(() => answer !== undefined, 60_000)
-    return answer ?? 'ok'
-  }
-
-  get(key: string, consistency: 'linearizable' | 'local' = 'linearizable'): string | undefined | HarmonyError {
-    let answer: { value: string | undefined | HarmonyError } | undefined
-    this.peer.clients.read(
-      { consistency },
-      10_000,
-      view => view.get(bytes(key)),
-      stored => {
-        const value =
-          stored instanceof HarmonyError || stored === undefined ? stored : new TextDecoder().decode(payloadOf(stored))
-        answer = { value }
-      },
-    )
-    this.world.runUntil(() => answer !== undefined, 60_000)
-    return answer?.value
-  }
-
-  leave(): void {
-    let done = false
-    this.peer.leave(() => {
-      done = true
-    })
-    expect(this.world.runUntil(() => done, 30_000)).toBe(true)
-  }
-
-  close(): void {
-    let done = false
-    this.peer.close(() => {
-      done = true
-    })
-    expect(this.world.runUntil(() => done, 30_000)).toBe(true)
-    this.current = undefined
-  }
-
-  crash(): void {
-    this.process.crash()
-    this.current = undefined
-  }
-
-  restart(): this {
-    this.process.restart()
-    return this.open()
-  }
-}
-
-function hosts(world: World, count: number, profile?: string): Host[] {
-  return Array.from({ length: count }, (_, n) => new Host(world, `h${n}`, profile).open())
-}
+import { Host, hosts } from './simulated-host.ts'
 
 function joined(seed: number, count: number): { world: World; all: Host[] } {
   const world = new World(seed)
@@ -165,12 +33,14 @@ describe('rooms', () => {
   }
 
   it('with a rendezvous that loses half of its messages they still find one', () => {
-    for (let seed = 1; seed <= 5; seed++) {
+    // The last four left a learner behind in a cluster whose only voter had gone over to another one.
+    for (const seed of [1, 2, 3, 4, 5, 11, 103, 128, 245]) {
       const world = new World(seed, { network: { rendezvousLossChance: 0.5 } })
       const all = hosts(world, 5)
       for (const host of all) host.startJoin()
       expect(world.runUntil(() => all.every(host => host.joinError !== 'pending'), 120_000)).toBe(true)
       expect(world.runUntil(() => new Set(all.map(host => host.status.cluster)).size === 1, 60_000)).toBe(true)
+      expect(world.runUntil(() => all.every(host => host.status.health === 'ok'), 60_000)).toBe(true)
       expect(all[0]?.put('a', '1')).toBe('ok')
     }
   })
@@ -378,7 +248,7 @@ describe('coming and going', () => {
       const answers: unknown[] = []
       for (let n = 1; n <= 10; n++) {
         client.peer.clients.write(
-          [{ type: 'put', key: bytes('n'), value: bytes(`${n}`) }],
+          [{ type: 'put', key: encodeText('n'), value: encodeText(`${n}`) }],
           [],
           undefined,
           20_000,

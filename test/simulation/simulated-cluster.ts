@@ -8,6 +8,7 @@ import { timestamp } from '../../src/base/ids.ts'
 import { type SeededRandom, seededRandom } from '../../src/base/random.ts'
 import { decodeText, encodeText } from '../../src/base/text.ts'
 import { Peer } from '../../src/cluster/peer.ts'
+import type { PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf, timestampOf } from '../../src/mvcc/versioned.ts'
 import type { View } from '../../src/storage/engine.ts'
@@ -55,10 +56,11 @@ export class Member {
       const peer = new Peer({
         platform,
         store: store.value,
-        checkpointBytes: 4096,
+        ...this.run.sizes,
         trace: message => this.run.invariants.onMessage(peer.status().cluster, message),
         onChange: () => this.observe(),
         onEvent: event => {
+          if (event.type === 'snapshot') this.run.snapshots++
           if (event.type === 'error' && event.error.code === 'STORAGE_LOST') {
             this.run.violate(
               `${this.name} stopped: ${event.error.message} ${(event.error.cause as Error)?.stack ?? ''}`,
@@ -211,6 +213,14 @@ export class Member {
   }
 }
 
+type Sizes = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
+
+function sizesOf(seed: number): Sizes {
+  const random = seededRandom(seed + 0x5eed)
+  const checkpointBytes = random.pick([512, 1024, 4096, 64 * 1024])
+  return { checkpointBytes, limits: random.chance(0.5) ? { messageBytesMax: 40 } : {} }
+}
+
 export class Run {
   readonly world: World
   readonly invariants = new Invariants()
@@ -220,11 +230,16 @@ export class Run {
   clientsStopped = false
   unknown = 0
   refused = 0
+  /** How often a whole state was received. */
+  snapshots = 0
+  /** Logs are short in some runs: who was away needs a snapshot, in several pieces. */
+  readonly sizes: Sizes
   private readonly extra: string[] = []
 
-  constructor(seed: number) {
+  constructor(seed: number, sizes: Sizes = sizesOf(seed)) {
     this.random = seededRandom(seed)
     this.world = new World(seed)
+    this.sizes = sizes
   }
 
   violate(text: string): void {

@@ -49,7 +49,7 @@ function linesOf(path: string, report: StoreReport): string[] {
     checkpoint === undefined
       ? 'pages      no checkpoint yet: everything is in the log'
       : `pages      ${checkpoint.pages} in ${checkpoint.fileBytes} bytes, checkpoint ${checkpoint.number} with ${checkpoint.keys} keys through entry ${checkpoint.applied}`,
-    `log        ${log.bytes} bytes, ${log.records} records, entries 1 to ${log.lastIndex}, committed through ${log.commit}`,
+    `log        ${log.bytes} bytes, ${log.records} records, entries ${log.firstIndex} to ${log.lastIndex}, committed through ${log.commit}`,
     `state      ${state.keys} keys, ${state.bytes} bytes, fingerprint ${state.fingerprint.toString(16).padStart(8, '0')}`,
     ...findings.map(lineOf),
   ]

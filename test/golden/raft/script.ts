@@ -22,6 +22,8 @@
  *   drop 1 [from 2]                      lose the messages on their way to node 1
  *   double 1                             every message on its way to node 1 arrives again, after all others
  *   stabilize [1 2 …]                    process, write and deliver among these nodes until nothing is left
+ *   compact 1 5                          the log of node 1 forgets its entries through 5
+ *   install 2 1                          node 2 takes over what node 1 has applied, as a received snapshot
  *   restart 1                            crash, lose what is not durable, start again
  *   cut 1 2 / heal                       nothing passes between these nodes and the others / everything does again
  *   status [1 …]                         role, term, indexes
@@ -127,6 +129,11 @@ class Script {
         return
       case 'stabilize':
         return this.stabilize(numbers.length === 0 ? [...this.nodes.keys()] : numbers)
+      case 'compact':
+        return this.node(first).compact(numbers[1] ?? 0)
+      case 'install':
+        if (!this.node(first).install(this.node(numbers[1] ?? 0))) this.say(first, 'has that already')
+        return this.look(first)
       case 'restart':
         this.node(first).restart()
         this.seen.delete(first)
@@ -141,7 +148,8 @@ class Script {
         for (const n of numbers.length === 0 ? this.nodes.keys() : numbers) this.say(n, this.statusOf(n))
         return
       case 'log':
-        for (const n of numbers) this.say(n, entriesText(this.node(n).file))
+        for (const n of numbers)
+          this.say(n, entriesText(this.node(n).file.slice(this.node(n).raft.status().firstIndex - 1)))
         return
       default:
         throw new Error(`unknown command: ${line}`)
@@ -297,7 +305,10 @@ class Script {
   }
 
   /** Says what a Ready asks for; its messages show when they arrive. */
-  private show(n: number, { hardState, entries, committed, append, messagesAfterAppend, fetch }: Ready): void {
+  private show(
+    n: number,
+    { hardState, entries, committed, append, messagesAfterAppend, fetch, snapshot }: Ready,
+  ): void {
     if (append !== undefined) {
       const parts = entries.length > 0 ? [entriesText(entries)] : []
       if (hardState !== undefined) {
@@ -309,6 +320,8 @@ class Script {
     }
     if (committed.length > 0) this.say(n, `apply ${entriesText(committed)}`)
     if (fetch !== undefined) this.say(n, `fetch ${fetch.from}…${fetch.through}`)
+    if (snapshot !== undefined)
+      this.say(n, `needs a snapshot of ${snapshot.index} or later from ${numberOf(snapshot.from)}`)
   }
 
   /** Says what changed of role and configuration. */
@@ -370,6 +383,8 @@ function messageText(message: Message): string {
       const { ok, match, rejected, hintIndex, hintTerm } = message
       return `${head} ${ok ? `match ${match}` : `refused after ${rejected}, hint ${hintIndex}/${hintTerm}`}`
     }
+    case 'snapshot':
+      return `${head} behind ${message.index}`
     case 'heartbeat':
       return `${head} commit ${message.commit}${message.context === 0 ? '' : ` round ${message.context}`}`
     case 'heartbeatReply':

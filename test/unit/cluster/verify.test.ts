@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest'
 import { clusterId, index, lsn, term, timestamp } from '../../../src/base/ids.ts'
 import { seededRandom } from '../../../src/base/random.ts'
-import { closeStore, group0, openStore, type Store } from '../../../src/cluster/store.ts'
+import { group0 } from '../../../src/cluster/group-replay.ts'
+import { closeStore, openStore, type Store } from '../../../src/cluster/store.ts'
 import { type StoreReport, verifyStore } from '../../../src/cluster/verify.ts'
 import type { Directory, Result } from '../../../src/platform.ts'
 import { ApplyMachine } from '../../../src/shard/apply.ts'
 import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
-import { kindNumber } from '../../../src/shard/replica.ts'
 import { FakeLog } from '../storage/fake-log.ts'
 import { FakePages } from '../storage/fake-pages.ts'
 
@@ -70,7 +70,7 @@ function written(checkpoint = false): Bytes & { readonly logEnd: number } {
   commands.push(write(keys + 2, 'put', 99))
   for (const [i, command] of commands.entries()) {
     const data = stampBody({ at: timestamp(i + 1), wallMs: 0 }, encodeBody(command))
-    const [at, kind] = [index(i + 1), kindNumber('command')]
+    const [at, kind] = [index(i + 1), 1]
     store.wal.append({ type: 'entry', group: group0, index: at, term: term(1), kind, data })
   }
   const commit = index(commands.length - 1)

@@ -14,9 +14,10 @@ export const anyIndex = natural.map(index)
 export const anyTerm = natural.map(term)
 const flag = fc.boolean()
 
-const configurationData = fc
+export const anyConfiguration = fc
   .uniqueArray(fc.integer({ min: 1, max: 5 }), { minLength: 0, maxLength: 4 })
-  .map(numbers => encodeConfiguration(configurationOf(numbers.sort((a, b) => a - b))))
+  .map(numbers => configurationOf(numbers.sort((a, b) => a - b)))
+const configurationData = anyConfiguration.map(encodeConfiguration)
 
 const entryBody = fc.oneof(
   fc.record({ kind: fc.constantFrom('noop', 'command'), data: fc.uint8Array({ maxLength: 8 }) }),
@@ -53,6 +54,7 @@ export function anyMessage(from: fc.Arbitrary<PeerId>, to: fc.Arbitrary<PeerId>)
     fc.record({ ...type('readIndex'), ...common, context: natural }),
     fc.record({ ...type('readIndexReply'), ...common, context: natural, index: anyIndex }),
     fc.record({ ...type('timeoutNow'), ...common }),
+    fc.record({ ...type('snapshot'), ...common, index: anyIndex }),
   )
 }
 

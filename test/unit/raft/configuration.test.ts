@@ -89,7 +89,7 @@ describe('from a change to a configuration', () => {
 
 describe('history', () => {
   test('truncation rolls back; what is committed is not kept twice', () => {
-    const history = new ConfigurationHistory(configurationOf([1]), [])
+    const history = new ConfigurationHistory({ index: index(0), configuration: configurationOf([1]) }, [])
     history.append(index(3), configurationOf([1, 2]))
     history.append(index(7), configurationOf([1, 2, 3]))
     expect(history.truncate(index(8))).toBe(false)
@@ -101,6 +101,12 @@ describe('history', () => {
     history.committed(index(9))
     expect(history.mayVote(idOf(1))).toBe(false)
     expect(history.current).toEqual(configurationOf([2]))
+    expect(history.at(index(2))).toEqual(configurationOf([1]))
+    expect(history.at(index(3))).toEqual(configurationOf([1, 2]))
+    history.compact(index(5))
+    expect(history.at(index(5))).toEqual(configurationOf([1, 2]))
+    history.compact(index(9))
+    expect(history.at(index(20))).toEqual(configurationOf([2]))
   })
 })
 

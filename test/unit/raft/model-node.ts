@@ -11,6 +11,7 @@ import type {
   Entry,
   FetchRequest,
   HardState,
+  LogBase,
   Message,
   RaftLimits,
   ReadState,
@@ -49,6 +50,8 @@ export const textOf = (bytes: Uint8Array): string => textDecoder.decode(bytes)
 export interface Disk {
   hardState: HardState
   entries: Entry[]
+  /** Where the log begins; undefined: at its birth. */
+  base?: LogBase
 }
 
 interface PendingAppend {
@@ -80,6 +83,8 @@ export class ModelNode {
   /** Everything written, durable or not: what reads of the log file see. */
   file: Entry[] = []
   applied: Entry[] = []
+  /** Who said that this node needs a snapshot. */
+  snapshotFrom: PeerId | undefined
   /** A newer commit index alone is written with what must be written anyway. */
   private lazyHardState: HardState | undefined
   private readonly options: ModelNodeOptions
@@ -120,6 +125,7 @@ export class ModelNode {
     }
     if (ready.committed.length > 0) this.raft.applied(ready.committed[ready.committed.length - 1]!.index)
     this.fetching ??= ready.fetch
+    this.snapshotFrom = ready.snapshot?.from ?? this.snapshotFrom
     return true
   }
 
@@ -127,7 +133,9 @@ export class ModelNode {
   completeAppend(): boolean {
     const append = this.pending.shift()
     if (append === undefined) return false
-    if (append.hardState !== undefined) this.disk.hardState = append.hardState
+    const { hardState } = append
+    // An older one stands before the place where a checkpoint says that the log is read from.
+    if (hardState !== undefined && hardState.term >= this.disk.hardState.term) this.disk.hardState = hardState
     for (const entry of append.entries) replaceFrom(this.disk.entries, entry)
     for (const message of append.messages) this.options.send(message)
     this.raft.appended(append.token)
@@ -151,6 +159,41 @@ export class ModelNode {
     return true
   }
 
+  /** How far the log may be cut at its front: what is applied and on disk. */
+  get compactable(): number {
+    let at = Math.min(this.raft.status().applied, this.disk.entries.length)
+    while (at > 0 && this.disk.entries[at - 1]!.term !== this.file[at - 1]?.term) at--
+    return at
+  }
+
+  /** A checkpoint has everything through `at`: the log forgets it. (The model keeps all entries, to compare them.) */
+  compact(at: number): void {
+    const base = this.raft.baseAt(index(at))
+    this.disk.base = base
+    this.raft.compact(base.index)
+  }
+
+  /** Takes over what another node has applied, as a received snapshot does. False: that is nothing new. */
+  install(from: ModelNode): boolean {
+    const through = from.raft.status().applied
+    this.snapshotFrom = undefined
+    if (through <= this.raft.status().applied) return false
+    const base = from.raft.baseAt(through)
+    this.applied = from.applied.slice(0, through)
+    if (!this.raft.has(base)) {
+      this.file = from.applied.slice(0, through)
+      // In the log file they lie before the place where it goes on from the checkpoint.
+      this.pending = this.pending.map(append => ({ ...append, entries: [] }))
+      const { term, vote } = this.raft.status()
+      const later = base.term > term
+      this.disk.hardState = { term: later ? base.term : term, vote: later ? undefined : vote, commit: through }
+      this.disk.entries = [...this.file]
+      this.disk.base = base
+    }
+    this.raft.restore(base)
+    return true
+  }
+
   /** Until there is nothing left to do without the network. */
   settle(): void {
     while (this.process() || this.completeFetch() || this.completeAppend()) {}
@@ -161,8 +204,9 @@ export class ModelNode {
     this.pending = []
     this.fetching = undefined
     this.lazyHardState = undefined
+    this.snapshotFrom = undefined
     this.file = [...this.disk.entries]
-    this.applied = []
+    this.applied = this.file.slice(0, this.disk.base?.index ?? 0)
     this.raft = this.make()
   }
 }
@@ -176,12 +220,13 @@ function replaceFrom(entries: Entry[], entry: Entry): void {
 export function restoredLog(disk: Disk, birth: Configuration): RestoredLog {
   const termRuns: { from: Index; term: Term }[] = []
   const configurations: { index: Index; configuration: Configuration }[] = []
-  for (const entry of disk.entries) {
+  const { hardState, entries, base = { index: index(0), term: term(0), configuration: birth } } = disk
+  for (const entry of entries.slice(base.index)) {
     if (termRuns[termRuns.length - 1]?.term !== entry.term) termRuns.push({ from: entry.index, term: entry.term })
     if (entry.kind !== 'configuration') continue
     const decoded = decodeConfiguration(entry.data)
     if (!decoded.ok) throw decoded.error
     configurations.push({ index: entry.index, configuration: decoded.value })
   }
-  return { hardState: disk.hardState, lastIndex: index(disk.entries.length), termRuns, configurations, birth }
+  return { hardState, base, lastIndex: index(entries.length), termRuns, configurations }
 }

@@ -28,6 +28,7 @@ const eventNames = [
   'transfer',
   'campaign',
   'restart',
+  'compact',
   'cut',
   'uncut',
   'scene',
@@ -87,6 +88,8 @@ export class NetworkModel {
   /** The term in which each of them was. */
   private readonly committedIn: number[] = []
   readsAnswered = 0
+  /** States taken over. */
+  installed = 0
   private readonly weights: Record<Event, number>
   private readonly weightsSum: number
   /** How often any message is next, instead of one of the oldest. */
@@ -113,6 +116,7 @@ export class NetworkModel {
       complete: random.pick([100, 300, 600]),
       propose: random.pick([20, 70]),
       ask: 40,
+      compact: random.pick([0, 10, 60]),
       uncut: random.pick([3, 10]),
       ...weather(random),
     }
@@ -164,7 +168,7 @@ export class NetworkModel {
       case 'tick':
         return this.tick()
       case 'complete': {
-        const busy = this.nodes.filter(each => each.pending.length > 0 || each.fetching !== undefined)
+        const busy = this.nodes.filter(each => isBusy(each))
         if (busy.length === 0) return this.tick()
         return this.act(this.random.pick(busy), each => this.complete(each))
       }
@@ -180,6 +184,8 @@ export class NetworkModel {
         return this.act(node, () => node.raft.campaign())
       case 'restart':
         return this.restart(this.random.chance(0.5) ? this.proposer(node) : node)
+      case 'compact':
+        return this.act(this.random.chance(0.5) ? this.proposer(node) : node, each => this.compact(each))
       case 'cut':
         return this.cutSome()
       case 'uncut':
@@ -189,7 +195,23 @@ export class NetworkModel {
     }
   }
 
+  private compact(node: ModelNode): void {
+    const from = node.raft.status().firstIndex
+    if (node.compactable >= from) node.compact(this.random.between(from, node.compactable))
+  }
+
+  /** The state comes from who said that it is needed, or from any other that is further by now. */
+  private install(node: ModelNode): boolean {
+    const { snapshotFrom } = node
+    if (snapshotFrom === undefined) return false
+    const from = this.random.chance(0.8) ? this.nodes[numberOf(snapshotFrom) - 1]! : this.random.pick(this.nodes)
+    // What a node has applied is committed, whoever it is; a leader of today has at least what it said.
+    if (node.install(from)) this.installed++
+    return true
+  }
+
   private complete(node: ModelNode): void {
+    if (this.random.chance(0.5) && this.install(node)) return
     if (this.random.chance(0.5) && node.completeFetch()) return
     if (!node.completeAppend()) node.completeFetch()
   }
@@ -216,7 +238,7 @@ export class NetworkModel {
       if (random.chance(0.05)) this.act(this.proposer(candidate), asker => this.ask(asker))
       if (this.weights.change > 0 && random.chance(0.1)) this.act(this.proposer(candidate), node => this.change(node))
       if (this.network.length > 0) this.deliver()
-      const busy = nodes.filter(each => each.pending.length > 0 || each.fetching !== undefined)
+      const busy = nodes.filter(each => isBusy(each))
       if (busy.length > 0) this.act(random.pick(busy), each => this.complete(each))
     }
     for (const node of nodes) if (random.chance(0.2)) this.restart(node)
@@ -260,7 +282,8 @@ export class NetworkModel {
         calm = true
         if (++rounds > 2000) fail(`no rest: ${this.nodes.map(nameOf).join('; ')}`)
         for (const node of this.nodes) {
-          if (node.raft.hasReady() || node.pending.length > 0 || node.fetching !== undefined) calm = false
+          if (node.raft.hasReady() || isBusy(node)) calm = false
+          this.install(node)
           node.settle()
           this.check(node)
         }
@@ -409,6 +432,9 @@ export class NetworkModel {
     if (index < asked.committed) fail(`stale read at ${nameOf(node)}: ${index} after ${asked.committed} was committed`)
   }
 }
+
+const isBusy = (node: ModelNode): boolean =>
+  node.pending.length > 0 || node.fetching !== undefined || node.snapshotFrom !== undefined
 
 function nameOf(node: ModelNode): string {
   const { role, term, commit, lastIndex, leader } = node.raft.status()

@@ -7,7 +7,7 @@ import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
 import { decodeNote, encodeNote, type Note } from '../../../src/shard/apply-note.ts'
 import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
 import type { Outcome } from '../../../src/shard/sessions.ts'
-import type { Compacted, Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
+import type { Change, Compacted, Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 
 const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 })
@@ -83,6 +83,9 @@ class Reopened implements Engine {
   }
   update<T>(operation: (view: View) => Update<T>, applied: Engine['applied'], done: Completion<T>): void {
     this.inner.update(operation, applied, done)
+  }
+  load(changes: readonly Change[], done: Done): void {
+    this.inner.load(changes, done)
   }
   snapshot(done: Completion<EngineSnapshot>): void {
     this.inner.snapshot(done)

@@ -15,14 +15,14 @@ import { SerialCalls } from './serial-calls.ts'
 const nameForm = /^[a-z0-9-]{1,32}$/
 
 /** Errors: CORRUPT (a database of somebody else's), VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
-export function openDirectory(name: string, done: Completion<Directory>): void {
+export function openDirectory(name: string, done: Completion<IndexedDbDirectory>): void {
   open(name).then(
     value => done({ ok: true, value }),
     (error: HarmonyError) => done({ ok: false, error }),
   )
 }
 
-async function open(name: string): Promise<Directory> {
+async function open(name: string): Promise<IndexedDbDirectory> {
   const connection = await Connection.open(name)
   try {
     const keys = await connection.read(['files'], transaction => transaction.objectStore('files').getAllKeys())
@@ -48,11 +48,12 @@ class IndexedDbDirectory implements Directory {
     this.names = new Set(names)
   }
 
-  openLog(name: string, done: Completion<LogFile>): void {
+  /** @param beginAt Where a new log begins. */
+  openLog(name: string, done: Completion<LogFile>, beginAt = 0): void {
     this.open(name, done, async onClosed => {
       const stored = await this.stored(name)
       if (stored !== undefined && stored.kind !== 'log') throw otherKind(name, stored.kind)
-      return openLogFile(this.connection, name, stored, onClosed)
+      return openLogFile(this.connection, name, stored ?? beginAt, onClosed)
     })
   }
 

@@ -32,14 +32,14 @@ interface Piece {
   readonly bytes: Uint8Array
 }
 
-/** @throws HarmonyError CORRUPT, QUOTA, STORAGE_LOST. `stored`: undefined for a new log. */
+/** @throws HarmonyError CORRUPT, QUOTA, STORAGE_LOST. `stored`: for a new log, where it begins. */
 export async function openLogFile(
   connection: Connection,
   name: string,
-  stored: LogRecord | undefined,
+  stored: LogRecord | number,
   onClosed: () => void,
 ): Promise<IndexedDbLogFile> {
-  if (stored !== undefined && stored.end > stored.start) {
+  if (typeof stored !== 'number' && stored.end > stored.start) {
     const last = await connection.read(['log'], transaction => recordBefore(transaction, name, stored.end))
     const found = last === undefined ? stored.start : last.at + last.bytes.length
     if (found < stored.end) throw damaged(name, `it should reach to ${stored.end} and ends at ${found}`)
@@ -64,14 +64,14 @@ export class IndexedDbLogFile implements LogFile {
   private known: boolean
   private startMoved = false
 
-  constructor(connection: Connection, name: string, stored: LogRecord | undefined, onClosed: () => void) {
+  constructor(connection: Connection, name: string, stored: LogRecord | number, onClosed: () => void) {
     this.connection = connection
     this.name = name
     this.onClosed = onClosed
-    this.from = stored?.start ?? 0
-    this.storedEnd = stored?.end ?? 0
+    this.known = typeof stored !== 'number'
+    this.from = typeof stored === 'number' ? stored : stored.start
+    this.storedEnd = typeof stored === 'number' ? stored : stored.end
     this.to = this.storedEnd
-    this.known = stored !== undefined
     this.syncs = new SyncQueue(done => this.startSync(done))
   }
 

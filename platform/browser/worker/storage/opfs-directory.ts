@@ -19,7 +19,7 @@ const nameForm = /^[a-z0-9-]{1,32}$/
 const pagesForm = /^([a-z0-9-]{1,32})\.pages$/
 
 /** Errors: QUOTA, STORAGE_LOST. */
-export function openOpfsDirectory(path: readonly string[], done: Completion<Directory>): void {
+export function openOpfsDirectory(path: readonly string[], done: Completion<OpfsDirectory>): void {
   directoryAt(path, true).then(
     handle => {
       assert(handle !== undefined, 'a directory was made')
@@ -43,10 +43,11 @@ class OpfsDirectory implements Directory {
     this.path = path
   }
 
-  openLog(name: string, done: Completion<LogFile>): void {
+  /** @param beginAt Where a new log begins. */
+  openLog(name: string, done: Completion<LogFile>, beginAt = 0): void {
     this.open(name, done, async (kept, onClosed) => {
       if (kept.pages) throw otherKind(name, 'pages')
-      return openOpfsLog(this.handle, name, kept.numbers, onClosed)
+      return openOpfsLog(this.handle, name, kept.numbers, beginAt, onClosed)
     })
   }
 

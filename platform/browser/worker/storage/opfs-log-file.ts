@@ -59,12 +59,14 @@ const fileName = (log: string, number: number): string => `${log}.${String(numbe
 
 /**
  * @param numbers Of the files that exist, in any order; empty for a new log.
+ * @param beginAt Where a new log begins.
  * @throws HarmonyError CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST.
  */
 export async function openOpfsLog(
   directory: FileSystemDirectoryHandle,
   log: string,
   numbers: readonly number[],
+  beginAt: number,
   onClosed: () => void,
 ): Promise<LogFile> {
   const opened: Spare[] = []
@@ -94,7 +96,7 @@ export async function openOpfsLog(
       }
       spares.delete(number)
       if (!opened.includes(first)) opened.push(first)
-      segments.push(begin(first, 0))
+      segments.push(begin(first, beginAt))
       writeHead(segments[0]!)
     }
     return new OpfsLogFile(directory, log, segments, spares, onClosed)

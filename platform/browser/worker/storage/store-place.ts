@@ -139,51 +139,56 @@ async function move(storeName: string, path: readonly string[], to: PlaceKind, f
   else await (await directoryAt(path, false))?.removeEntry(completeName)
 }
 
-async function copyStore(from: Directory, to: Directory, files: StoreFiles): Promise<void> {
+/** A directory whose new logs may begin anywhere: as the one does that is copied there. */
+interface Home extends Directory {
+  openLog(name: string, done: Completion<LogFile>, beginAt?: number): void
+}
+
+async function copyStore(from: Home, to: Home, files: StoreFiles): Promise<void> {
   const names = await asked<readonly string[]>(done => from.list(done))
   for (const name of names) {
     if (name === files.pages) {
-      await between<PageFile>(from, to, (directory, done) => directory.openPages(name, done), copyPages)
-    } else {
-      assert(name === files.log, 'a store has one log and one page file')
-      await between<LogFile>(from, to, (directory, done) => directory.openLog(name, done), copyLog)
+      await copyPages(name, from, to)
     }
+    // A snapshot that was being received is of no use to who opens the store next.
+    if (name === files.log) await copyLog(name, from, to)
   }
 }
 
-async function between<F extends LogFile | PageFile>(
-  from: Directory,
-  to: Directory,
-  open: (directory: Directory, done: Completion<F>) => void,
-  copy: (source: F, target: F) => Promise<void>,
-): Promise<void> {
-  const source = await asked<F>(done => open(from, done))
-  const target = await asked<F>(done => open(to, done))
-  await copy(source, target)
+async function finish(source: LogFile | PageFile, target: LogFile | PageFile): Promise<void> {
   await settled(done => target.sync(done))
   await settled(done => target.close(done))
   await settled(done => source.close(done))
 }
 
-async function copyPages(source: PageFile, target: PageFile): Promise<void> {
+async function copyPages(name: string, from: Home, to: Home): Promise<void> {
+  const source = await asked<PageFile>(done => from.openPages(name, done))
+  const target = await asked<PageFile>(done => to.openPages(name, done))
   assert(source.sectorBytes === target.sectorBytes, 'both have sectors of one size')
   for (let at = 0; at < source.bytes; at += copyBytes) {
     const length = Math.min(copyBytes, source.bytes - at)
     target.write(at, await asked<Uint8Array>(done => source.read(at, length, done)))
     if ((at + length) % syncEveryBytes === 0) await settled(done => target.sync(done))
   }
+  await finish(source, target)
 }
 
-async function copyLog(source: LogFile, target: LogFile): Promise<void> {
-  assert(source.start === 0 && target.end === 0, 'a log is copied from its beginning to an empty one')
-  for (let at = 0; at < source.end; at += copyBytes) {
+async function copyLog(name: string, from: Home, to: Home): Promise<void> {
+  const source = await asked<LogFile>(done => from.openLog(name, done))
+  const target = await asked<LogFile>(done => to.openLog(name, done, source.start))
+  assert(target.start === source.start && target.end === source.start, 'a log is copied to an empty one')
+  for (let at = source.start, unsynced = 0; at < source.end; at += copyBytes) {
     const length = Math.min(copyBytes, source.end - at)
     target.append(await asked<Uint8Array>(done => source.read(at, length, done)))
-    if ((at + length) % syncEveryBytes === 0) await settled(done => target.sync(done))
+    unsynced += length
+    if (unsynced < syncEveryBytes) continue
+    await settled(done => target.sync(done))
+    unsynced = 0
   }
+  await finish(source, target)
 }
 
-function open(storeName: string, path: readonly string[], kind: PlaceKind): Promise<Directory> {
+function open(storeName: string, path: readonly string[], kind: PlaceKind): Promise<Home> {
   return asked(done => (kind === 'opfs' ? openOpfsDirectory(path, done) : openDirectory(storeName, done)))
 }
 

@@ -1,0 +1,122 @@
+/**
+ * Gives the state to peers that have fallen behind the log: one state at a time, held while anybody asks for it, while writes go on. What was
+ * sent is not remembered: every ask names the key to go on behind.
+ */
+import type { PeerId } from '../base/ids.ts'
+import type { Clock } from '../platform.ts'
+import type { LogBase } from '../raft/types.ts'
+import type { Engine, EngineSnapshot } from '../storage/engine.ts'
+import { packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
+
+export interface SnapshotSourceHost {
+  readonly engine: Engine
+  readonly clock: Clock
+  /** In one piece: one row at least. */
+  readonly pieceBytesMax: number
+  /** Uniform in 0…2^32-1. */
+  random(): number
+  /** What belongs to the state as it is, or undefined in the middle of an entry: `retry` is called after it. */
+  describe(): { readonly base: LogBase; readonly note: Uint8Array } | undefined
+  /** The log goes on behind this entry. */
+  reaches(base: LogBase): boolean
+  send(to: PeerId, piece: SnapshotPiece): void
+  onFatal(error: unknown): void
+}
+
+interface Held {
+  readonly number: number
+  readonly base: LogBase
+  readonly note: Uint8Array
+  readonly snapshot: EngineSnapshot
+  usedMs: number
+}
+
+/** Without a question; its pages cost space. */
+const heldMs = 15_000
+
+export class SnapshotSource {
+  private readonly host: SnapshotSourceHost
+  private held: Held | undefined
+  private taking = false
+  /** They wait for a state to be taken. */
+  private readonly asking = new Map<PeerId, SnapshotAsk>()
+
+  constructor(host: SnapshotSourceHost) {
+    this.host = host
+  }
+
+  /** Entries behind this one are needed by who gets the state that is held. */
+  get holds(): LogBase | undefined {
+    return this.held?.base
+  }
+
+  asked(from: PeerId, ask: SnapshotAsk): void {
+    const { held, host } = this
+    if (held !== undefined && (ask.snapshot === held.number || host.reaches(held.base))) {
+      return this.give(held, from, ask.snapshot === held.number ? ask.after : undefined)
+    }
+    this.asking.set(from, ask)
+    this.take()
+  }
+
+  /** After an entry. */
+  retry(): void {
+    if (this.asking.size > 0) this.take()
+  }
+
+  tick(): void {
+    if (this.held !== undefined && this.host.clock.now() - this.held.usedMs > heldMs) this.release()
+  }
+
+  stop(): void {
+    this.asking.clear()
+    this.release()
+  }
+
+  private release(): void {
+    this.held?.snapshot.release()
+    this.held = undefined
+  }
+
+  private take(): void {
+    const { engine, clock } = this.host
+    if (this.taking || this.host.describe() === undefined) return
+    this.taking = true
+    engine.snapshot(taken => {
+      this.taking = false
+      if (!taken.ok) return this.host.onFatal(taken.error)
+      const described = this.host.describe()
+      if (described === undefined || described.base.index !== taken.value.applied || this.asking.size === 0) {
+        return taken.value.release()
+      }
+      this.release()
+      const held = {
+        ...described,
+        number: Math.max(1, this.host.random()),
+        snapshot: taken.value,
+        usedMs: clock.now(),
+      }
+      this.held = held
+      const askers = [...this.asking.keys()]
+      this.asking.clear()
+      for (const from of askers) this.give(held, from, undefined)
+    })
+  }
+
+  private give(held: Held, to: PeerId, after: Uint8Array | undefined): void {
+    const { number, base, note, snapshot } = held
+    held.usedMs = this.host.clock.now()
+    snapshot.read(packRows(after, this.host.pieceBytesMax), packed => {
+      if (this.held !== held) return
+      // The state of a history that was given up is gone; what is damaged, the reads of this peer's own clients find as well.
+      if (!packed.ok) return this.release()
+      this.host.send(to, {
+        snapshot: number,
+        base,
+        after,
+        note: after === undefined ? note : undefined,
+        ...packed.value,
+      })
+    })
+  }
+}

@@ -1,0 +1,146 @@
+/** A whole peer on a simulated host, with verbs that run the world until they are answered. */
+import { expect } from 'vitest'
+import type { World } from '../../platform/simulation/world.ts'
+import { HarmonyError } from '../../src/base/errors.ts'
+import { encodeText } from '../../src/base/text.ts'
+import { Peer } from '../../src/cluster/peer.ts'
+import type { PeerJoin, PeerOptions } from '../../src/cluster/peer-types.ts'
+import { openStore } from '../../src/cluster/store.ts'
+import { payloadOf } from '../../src/mvcc/versioned.ts'
+
+const secret = 'hs1_simulationsimulationsimulation'
+const bytes = encodeText
+
+export type HostOptions = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
+
+export class Host {
+  readonly name: string
+  readonly world: World
+  /** Received states, in this life. */
+  snapshots = 0
+  private readonly options: HostOptions
+  private current: Peer | undefined
+  joinError: HarmonyError | undefined | 'pending' = 'pending'
+
+  constructor(world: World, name: string, profile?: string, options: HostOptions = {}) {
+    this.world = world
+    this.options = options
+    this.name = name
+    world.process(name, profile === undefined ? {} : { profile, kind: 'tab' })
+  }
+
+  get peer(): Peer {
+    if (this.current === undefined) throw new Error(`${this.name} is not open`)
+    return this.current
+  }
+  get status() {
+    return this.peer.status()
+  }
+  get process() {
+    return this.world.process(this.name)
+  }
+
+  open(): this {
+    const { platform, directory } = this.process
+    let error: HarmonyError | undefined
+    openStore({ directory, platform, cacheBytes: 65_536 }, store => {
+      if (!store.ok) {
+        error = store.error
+        return
+      }
+      this.current = new Peer({
+        platform,
+        store: store.value,
+        ...this.options,
+        onChange: () => {},
+        onEvent: event => {
+          if (event.type === 'snapshot') this.snapshots++
+        },
+      })
+    })
+    this.world.runUntil(() => this.current !== undefined || error !== undefined)
+    if (error !== undefined) throw error
+    return this
+  }
+
+  startJoin(options: Partial<PeerJoin> = {}): this {
+    this.joinError = 'pending'
+    const { rendezvous } = this.process
+    this.peer.join(
+      { room: 'r', secret, rendezvous: [rendezvous], wish: 'auto', bootstrap: 'auto', onConflict: 'fail', ...options },
+      error => {
+        this.joinError = error
+      },
+    )
+    return this
+  }
+
+  join(options: Partial<PeerJoin> = {}): HarmonyError | undefined {
+    this.startJoin(options)
+    this.world.runUntil(() => this.joinError !== 'pending', 120_000)
+    if (this.joinError === 'pending') throw new Error(`${this.name} never came to an end with joining`)
+    return this.joinError
+  }
+
+  put(key: string, value: string, timeoutMs = 10_000): 'ok' | HarmonyError {
+    return this.putAll([[key, value]], timeoutMs)
+  }
+
+  /** In one batch. */
+  putAll(rows: readonly (readonly [key: string, value: string])[], timeoutMs = 10_000): 'ok' | HarmonyError {
+    let answer: 'ok' | HarmonyError | undefined
+    const ops = rows.map(([key, value]) => ({ type: 'put', key: bytes(key), value: bytes(value) }) as const)
+    this.peer.clients.write(ops, [], undefined, timeoutMs, result => {
+      answer = 'error' in result ? result.error : 'ok'
+    })
+    this.world.runUntil(() => answer !== undefined, 60_000)
+    return answer ?? 'ok'
+  }
+
+  get(key: string, consistency: 'linearizable' | 'local' = 'linearizable'): string | undefined | HarmonyError {
+    let answer: { value: string | undefined | HarmonyError } | undefined
+    this.peer.clients.read(
+      { consistency },
+      10_000,
+      view => view.get(bytes(key)),
+      stored => {
+        const value =
+          stored instanceof HarmonyError || stored === undefined ? stored : new TextDecoder().decode(payloadOf(stored))
+        answer = { value }
+      },
+    )
+    this.world.runUntil(() => answer !== undefined, 60_000)
+    return answer?.value
+  }
+
+  leave(): void {
+    let done = false
+    this.peer.leave(() => {
+      done = true
+    })
+    expect(this.world.runUntil(() => done, 30_000)).toBe(true)
+  }
+
+  close(): void {
+    let done = false
+    this.peer.close(() => {
+      done = true
+    })
+    expect(this.world.runUntil(() => done, 30_000)).toBe(true)
+    this.current = undefined
+  }
+
+  crash(cache: 'lost' | 'kept' = 'lost'): void {
+    this.process.crash(cache)
+    this.current = undefined
+  }
+
+  restart(): this {
+    this.process.restart()
+    return this.open()
+  }
+}
+
+export function hosts(world: World, count: number, profile?: string, options?: HostOptions): Host[] {
+  return Array.from({ length: count }, (_, n) => new Host(world, `h${n}`, profile, options).open())
+}
