@@ -62,6 +62,8 @@ export const close = (at?: number) => database(at).close()
 export const slots = (name: string) => JSON.parse(sessionStorage.getItem(`harmonydb/${name}/slots`) ?? '[]') as number[]
 
 export const kind = (at?: number) => database(at).status().storage.kind
+/** 1: the log was never cut. */
+export const logBegins = (at?: number) => database(at).status().log.firstIndex
 export const checkpoints = (at?: number) => database(at).status().storage.checkpoints
 export const databaseNames = async () => (await indexedDB.databases()).map(({ name }) => name)
 

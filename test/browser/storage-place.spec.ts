@@ -70,6 +70,8 @@ test('a database moves from one place to the other and back, whole, as the same 
     expect(await call(page, 'start', options)).toBe(self)
     expect(await call(page, 'kind', -1)).toBe(kind)
     expect(await call(page, 'filled')).toBe(500)
+    // What is moved is a log whose front is gone.
+    expect(await call(page, 'logBegins', -1)).toBeGreaterThan(1)
     expect(await call(page, 'get', 'step', -1)).toBe(i === 0 ? undefined : i - 1)
     await call(page, 'put', 'step', i, -1)
     await call(page, 'close', -1)
