@@ -126,7 +126,7 @@ class Verification {
   }
 
   private log(log: LogFile): void {
-    this.logBytes = log.end - log.start
+    this.logBytes = log.end - this.replay.from
     const end = (): void => log.close(() => this.end(undefined))
     let wrong = false
     const visit = (record: WalRecord, position: Position): void => {
@@ -223,7 +223,7 @@ class Verification {
   private tell(step: 1 | 2, { lsn: at }: Position): void {
     if (at >= this.told && at - this.told < progressEveryBytes) return
     this.told = at
-    this.progress(step, at, this.logBytes)
+    this.progress(step, at - this.replay.from, this.logBytes)
   }
 
   private find(severity: Finding['severity'], code: Finding['code'], message: string): void {

@@ -69,6 +69,8 @@ export class Wal {
   private durable: number
   private readonly waiters: Waiter[] = []
   private syncing = false
+  /** The front was dropped, and no sync has made that true yet. */
+  private dropping = false
   private pumping = false
   private closing = false
   private death: HarmonyError | undefined
@@ -133,11 +135,13 @@ export class Wal {
     return { lsn: at, bytes }
   }
 
-  /** Nothing before `at`, which is durable, will be read any more. */
+  /** Nothing before `at`, which is durable, will be read any more. The space is free once a sync, which this begins, is over. */
   dropFront(at: Lsn): void {
     if (this.death !== undefined || this.closing) return
     assert(at <= this.durable, `dropped to ${at}, durable to ${this.durable}`)
     this.log.dropFront(at)
+    this.dropping = true
+    this.pump()
   }
 
   flush(done: Done): void {
@@ -195,7 +199,8 @@ export class Wal {
       const first = this.waiters[0]
       if (first === undefined) return
       const { through, refusal, done } = first
-      if (refusal === undefined && this.death === undefined && through > this.durable) return
+      const waits = through > this.durable || (this.closing && this.dropping)
+      if (refusal === undefined && this.death === undefined && waits) return
       this.waiters.shift()
       done(refusal ?? this.death)
     }
@@ -203,7 +208,7 @@ export class Wal {
 
   /** Returns whether one was started; it may be over already. */
   private startSync(): boolean {
-    if (this.syncing || this.waiters.length === 0) return false
+    if (this.syncing || (this.waiters.length === 0 && !this.dropping)) return false
     if (this.pending.length > 0) {
       const batch = this.pending.finish()
       assert(this.log.end === this.handed, 'someone else writes to the log file')
@@ -212,6 +217,7 @@ export class Wal {
       this.log.append(batch)
     }
     const through = this.handed
+    this.dropping = false
     this.syncing = true
     this.counts.syncs++
     this.log.sync(error => {

@@ -34,7 +34,7 @@ import {
 } from './segment.ts'
 
 const firstFileBytes = 1024 * 1024
-const fileBytesMax = 16 * 1024 * 1024
+const fileBytesMax = 4 * 1024 * 1024
 
 export interface LogPlace {
   readonly files: Files
