@@ -18,12 +18,36 @@ import { decodeText, encodeTextInto, textBytes } from './text.ts'
 
 const two32 = 0x1_0000_0000
 /** A writer that has been emptied keeps a buffer up to this size for its next use. */
+const slabBytes = 64 * 1024
+const slabPieceBytesMax = 2048
 const keptBytesMax = 1 << 16
 const empty = new Uint8Array(0)
 /** Up to here a loop is faster than a call into the host. */
 const handBytesMax = 160
 
 /** Numbers out of range are bugs of the caller (assertion): check user input before it gets here. */
+/**
+ * Small pieces of memory out of larger ones: an array with memory of its own costs more than to fill it. The whole is free once none of its pieces is in
+ * use, so pieces of one object should live for about as long. Never for what is posted to another realm: that would clone the whole.
+ */
+export class Slabs {
+  private slab = empty
+  private used = 0
+
+  copy(bytes: Uint8Array, length: number): Uint8Array {
+    if (length > slabPieceBytesMax) return copyBytes(bytes, 0, length)
+    if (this.used + length > this.slab.length) {
+      this.slab = new Uint8Array(slabBytes)
+      this.used = 0
+    }
+    const { slab, used } = this
+    this.used += length
+    if (length > handBytesMax) slab.set(bytes.subarray(0, length), used)
+    else for (let i = 0; i < length; i++) slab[used + i] = bytes[i]!
+    return slab.subarray(used, used + length)
+  }
+}
+
 export class ByteWriter {
   private buffer: Uint8Array
   private view: DataView
@@ -151,6 +175,13 @@ export class ByteWriter {
       return whole
     }
     const bytes = copyBytes(this.buffer, 0, this.used)
+    this.reset()
+    return bytes
+  }
+
+  /** As `finish`, in a piece of a larger array. */
+  finishIn(slabs: Slabs): Uint8Array {
+    const bytes = slabs.copy(this.buffer, this.used)
     this.reset()
     return bytes
   }

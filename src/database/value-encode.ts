@@ -3,7 +3,7 @@
  * is refused with the path to it.
  */
 import { assert } from '../base/assert.ts'
-import { ByteWriter } from '../base/bytes.ts'
+import { ByteWriter, Slabs } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { isDirectInstance, isPlainObject, typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes } from './magnitude.ts'
@@ -47,6 +47,7 @@ interface Place {
 
 /**
  * @param name What messages call the value.
+ * @returns Perhaps a part of a larger array: copy it before it is posted to another realm.
  * @throws HarmonyError INVALID_VALUE (naming the path to what cannot be stored: `value.items[3].fn`), TOO_LARGE.
  */
 export function encodeValue(value: unknown, name = 'value'): Uint8Array {
@@ -58,7 +59,7 @@ export function encodeValue(value: unknown, name = 'value'): Uint8Array {
   idle = undefined
   try {
     encodeItem(writer.u8(valueFormatVersion), value, place)
-    return writer.finish()
+    return writer.finishIn(values)
   } finally {
     writer.reset()
     idle = writer
@@ -67,6 +68,8 @@ export function encodeValue(value: unknown, name = 'value'): Uint8Array {
 
 /** Making one costs more than filling it with a small value. */
 let idle: ByteWriter | undefined
+/** Of encoded values, until they are packed or logged. */
+const values = new Slabs()
 
 function encodeItem(writer: ByteWriter, value: unknown, place: Place): void {
   switch (typeof value) {

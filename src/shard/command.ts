@@ -14,7 +14,7 @@
  *
  * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
  */
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, Slabs } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, clusterId, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Result } from '../platform.ts'
@@ -56,6 +56,9 @@ const format = 1
 
 /** Making one costs more than filling it. Nothing here is called while it is being filled. */
 const writer = new ByteWriter(1024)
+/** Of a command until it is acknowledged, of an entry until it leaves the log's memory. */
+const bodies = new Slabs()
+const entries = new Slabs()
 
 export function encodeBody(command: Command): Uint8Array {
   writer.reset()
@@ -73,7 +76,7 @@ export function encodeBody(command: Command): Uint8Array {
       writer.id128(command.into)
       break
   }
-  return writer.finish()
+  return writer.finishIn(bodies)
 }
 
 function encodeWrite(command: WriteCommand): void {
@@ -102,7 +105,7 @@ export function stampBody(header: CommandHeader, body: Uint8Array): Uint8Array {
   writer.varint(header.at)
   writer.varint(header.wallMs)
   writer.raw(body)
-  return writer.finish()
+  return writer.finishIn(entries)
 }
 
 /** Of an entry's data. Views into `bytes`, no copies. */
