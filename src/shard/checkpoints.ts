@@ -4,7 +4,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type Index, type Lsn, lsn } from '../base/ids.ts'
-import type { Completion, Done } from '../platform.ts'
+import type { Clock, Completion, Done } from '../platform.ts'
 import type { RaftStatus } from '../raft/types.ts'
 import type { Compacted, Engine } from '../storage/engine.ts'
 import type { LogBegin } from './checkpoint-note.ts'
@@ -13,11 +13,15 @@ import type { LogBegin } from './checkpoint-note.ts'
 export const checkpointBytesDefault = 32 * 1024 * 1024
 /** Less than this is left to the log when the store is closed. */
 const checkpointBytesAtClose = 64 * 1024
+/** A peer that nobody has written to for so long has the time to make one for this much: tabs are killed, and not closed. */
+const idleMs = 3000
+const checkpointBytesIdle = 1024 * 1024
 /** A follower that is alive keeps so many times the tail in the log before it has to get a snapshot. */
 const patienceTails = 4
 
 export interface CheckpointsHost {
   readonly engine: Engine
+  readonly clock: Pick<Clock, 'now'>
   /** A checkpoint is made when so much of the log would have to be applied again. */
   readonly checkpointBytes: number
   /** No entry is half applied, and the owner goes on. */
@@ -34,6 +38,8 @@ export class Checkpoints {
   private readonly host: CheckpointsHost
   private wanted: Done[] = []
   private awaiting = false
+  /** As the last look found it, and since when. */
+  private unsaved = { bytes: 0, sinceMs: 0 }
 
   constructor(host: CheckpointsHost) {
     this.host = host
@@ -46,6 +52,16 @@ export class Checkpoints {
   make(done: Done): void {
     this.wanted.push(done)
     this.step()
+  }
+
+  /** Now and then. */
+  tick(): void {
+    const { engine, clock, checkpointBytes } = this.host
+    const { uncheckpointedBytes: bytes } = engine
+    if (bytes !== this.unsaved.bytes) this.unsaved = { bytes, sinceMs: clock.now() }
+    const enough = bytes >= Math.min(checkpointBytesIdle, checkpointBytes)
+    if (!enough || clock.now() - this.unsaved.sinceMs < idleMs) return
+    if (this.host.ready() && !engine.checkpointing && this.wanted.length === 0) this.make(() => {})
   }
 
   /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */

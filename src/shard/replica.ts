@@ -108,9 +108,10 @@ export class Replica {
   }
 
   private makeCheckpoints(): Checkpoints {
-    const { engine, wal, checkpointBytes } = this.host
+    const { engine, clock, wal, checkpointBytes } = this.host
     return new Checkpoints({
       engine,
+      clock,
       checkpointBytes,
       ready: () => !this.stopped && !this.applying,
       stopped: () => this.stopped,
@@ -184,6 +185,7 @@ export class Replica {
     this.raft.tick()
     this.source.tick()
     this.sink.tick()
+    this.checkpoints.tick()
     this.schedule()
     this.ticks++
     if (this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return

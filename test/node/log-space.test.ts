@@ -41,3 +41,12 @@ test('forty times as many writes as a checkpoint waits for take some checkpoints
   expect(await again.get(['k', 99])).toBe('39 '.repeat(5000))
   await again.close()
 })
+
+test('what was written before a pause need not be applied again by who starts after a crash', { timeout: 30_000 }, async () => {
+  const dir = folder.in('idle')
+  const db = await openLocal(dir, { files: unsyncedFiles })
+  for (let n = 0; n < 20; n++) await db.put(['k', n], 'x'.repeat(100_000))
+  expect(db.status().log.firstIndex).toBe(1)
+  await expect.poll(() => db.status().log.firstIndex, { timeout: 20_000 }).toBeGreaterThan(20)
+  await db.close()
+})
