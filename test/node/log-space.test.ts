@@ -42,7 +42,9 @@ test('forty times as many writes as a checkpoint waits for take some checkpoints
   await again.close()
 })
 
-test('what was written before a pause need not be applied again by who starts after a crash', { timeout: 30_000 }, async () => {
+test('what was written before a pause need not be applied again by who starts after a crash', {
+  timeout: 30_000,
+}, async () => {
   const dir = folder.in('idle')
   const db = await openLocal(dir, { files: unsyncedFiles })
   for (let n = 0; n < 20; n++) await db.put(['k', n], 'x'.repeat(100_000))
