@@ -477,6 +477,7 @@ export class Replica {
     this.applying = false
     this.host.onInstalled()
     this.wake()
+    this.checkpoints.step()
     this.schedule()
   }
 

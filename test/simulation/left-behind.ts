@@ -14,12 +14,22 @@ export function fill(host: Host, from: number, count: number): void {
   }
 }
 
+interface Story {
+  /** Keys that all three have, in the end those that the others have. */
+  readonly before?: number
+  readonly count?: number
+  readonly disk?: WorldOptions['disk']
+}
+
 /** h2 is away while the others write more than their logs keep. */
-export function leftBehind(seed: number, count = rows, disk: WorldOptions['disk'] = {}): { world: World; all: Host[] } {
+export function leftBehind(
+  seed: number,
+  { before = 40, count = rows, disk = {} }: Story = {},
+): { world: World; all: Host[] } {
   const world = new World(seed, { disk })
   const all = hosts(world, 3, undefined, options)
   for (const host of all) expect(host.join()).toBeUndefined()
-  fill(all[0]!, 0, 40)
+  fill(all[0]!, 0, before)
   world.run(1000)
   world.network.partition(['h2'], ['h0', 'h1'])
   // The links are given up: nothing that is sent now arrives later.
