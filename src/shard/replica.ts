@@ -283,6 +283,7 @@ export class Replica {
 
   private fail(error: unknown): void {
     this.stop()
+    this.host.engine.close()
     this.host.onFatal(error)
   }
 

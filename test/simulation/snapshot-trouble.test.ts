@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { encodeText } from '../../src/base/text.ts'
+import type { View } from '../../src/storage/engine.ts'
 import { expectWhole, leftBehind, rows } from './left-behind.ts'
 import type { Host } from './simulated-host.ts'
 
@@ -41,5 +42,31 @@ describe('while a peer gets a state', () => {
     expect(world.runUntil(() => compacted !== undefined, 30_000)).toBe(true)
     expect(compacted).not.toBeInstanceOf(HarmonyError)
     expectWhole(world, all, rows)
+  })
+
+  it('who reads then sees the state before or the state after it, never a part of it', () => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const keys = 1000
+      const { world, all } = leftBehind(seed, { before: keys, count: keys, disk: { reads: 'asynchronous' } })
+      const late = all[2]!
+      let reads = 0
+      const missing = new Set<string>()
+      const read = (): void => {
+        if (late.snapshots > 0) return
+        const key = `key ${(reads++ * 7919) % keys}`
+        const get = (view: View): boolean => view.get(encodeText(key)) !== undefined
+        late.peer.clients.read({ consistency: 'local' }, 60_000, get, found => {
+          if (found === false) missing.add(key)
+          world.after(0.1, 'read', read)
+        })
+        if (late.peer.clients.peek(get)?.value === false) missing.add(key)
+      }
+      for (let i = 0; i < 20; i++) read()
+      world.network.heal()
+      expect(world.runUntil(() => late.snapshots > 0, 60_000)).toBe(true)
+      expectWhole(world, all, keys)
+      expect(reads).toBeGreaterThan(1000)
+      expect([...missing]).toEqual([])
+    }
   })
 })
