@@ -26,7 +26,7 @@ const headBytes = 8
 export interface ReceivedSnapshot {
   readonly base: LogBase
   readonly note: Uint8Array
-  /** Undefined: there is no more. */
+  /** Undefined: there is no more. It does not come at all once the sink has given up: another history may have begun. */
   next(done: Completion<readonly Change[] | undefined>): void
 }
 
@@ -167,7 +167,7 @@ export class SnapshotSink {
   }
 
   private finish(file: LogFile): void {
-    const { base, note } = this
+    const { base, note, session } = this
     if (base === undefined || note === undefined) return this.end()
     let at = 0
     const { end } = file
@@ -177,12 +177,14 @@ export class SnapshotSink {
       next: done => {
         if (at >= end) return done({ ok: true, value: undefined })
         file.read(at, headBytes, head => {
+          if (session !== this.session) return
           if (!head.ok) return done(head)
           const reader = new ByteReader(head.value)
           const length = reader.u32()
           const crc = reader.u32()
           if (at + headBytes + length > end) return done(unreadable)
           file.read(at + headBytes, length, read => {
+            if (session !== this.session) return
             if (!read.ok) return done(read)
             at += headBytes + length
             const rows = crc32c(read.value) === crc ? unpackRows(read.value) : undefined

@@ -1,10 +1,13 @@
 /** What comes in between while a peer gets a state from another. */
 import { describe, expect, it } from 'vitest'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { clusterId } from '../../src/base/ids.ts'
 import { encodeText } from '../../src/base/text.ts'
 import type { View } from '../../src/storage/engine.ts'
 import { expectWhole, leftBehind, rows } from './left-behind.ts'
 import type { Host } from './simulated-host.ts'
+
+const deep = process.env.DEEP === '1'
 
 /** So many writers, each with its next write when the last one is answered, until `ended`. */
 function keepWriting(host: Host, writers: number, keys: number, ended: () => boolean): void {
@@ -67,6 +70,54 @@ describe('while a peer gets a state', () => {
       expectWhole(world, all, keys)
       expect(reads).toBeGreaterThan(1000)
       expect([...missing]).toEqual([])
+    }
+  })
+
+  it('it may be closed at any moment: whoever waits is answered, and the store is whole', () => {
+    const closeAt = (place: number): number => {
+      const { world, all } = leftBehind(5, { before: 200 })
+      const late = all[2]!
+      world.network.heal()
+      const { disk } = late.process
+      const before = disk.operations
+      world.runUntil(() => disk.operations - before >= place || late.snapshots > 0, 60_000)
+      if (late.snapshots > 0) return 0
+      const answers: unknown[] = []
+      for (let i = 0; i < 40; i++) {
+        late.peer.clients.read(
+          { consistency: 'local' },
+          10_000,
+          view => view.get(encodeText(`key ${i * 5}`)) !== undefined,
+          answer => answers.push(answer),
+        )
+      }
+      late.close()
+      expect(answers.filter(answer => answer !== true && !(answer instanceof HarmonyError))).toEqual([])
+      expect(answers).toHaveLength(40)
+      late.crash('kept')
+      late.restart()
+      expect(late.join()).toBeUndefined()
+      expectWhole(world, all, rows)
+      return 1
+    }
+    let places = 0
+    for (let place = 1; closeAt(place) > 0; place += deep ? 1 : 8) places++
+    expect(places).toBeGreaterThan(5)
+  })
+
+  it('it may go over to another cluster at any moment: nothing of the state comes along', () => {
+    for (let moment = 0; moment < 20; moment++) {
+      const { world, all } = leftBehind(5, { before: 20, disk: { reads: 'asynchronous' } })
+      const late = all[2]!
+      world.network.heal()
+      expect(world.runUntil(() => late.status.raft.applied === 0, 60_000)).toBe(true)
+      world.run(moment * 0.1)
+      const { peer } = late
+      const other = clusterId('7'.repeat(32))
+      peer['adopt'](other)
+      world.run(1000)
+      expect(peer['store'].engine.status().keys, `moment ${moment}`).toBe(0)
+      expect(late.status).toMatchObject({ cluster: other, receivedBytes: undefined, hasData: false })
     }
   })
 })
