@@ -454,6 +454,9 @@ export class Replica {
       install(this.machine, engine, this.cluster, snapshot, error => {
         if (this.stopped) return
         if (error !== undefined) return this.fail(error)
+        // What the core has goes into the log first: it may hold the very entry that the state was made by.
+        this.pump()
+        if (this.stopped) return
         this.frozen = true
         const { base } = snapshot
         const isKnown = this.raft.has(base)
