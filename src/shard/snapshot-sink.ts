@@ -14,7 +14,7 @@ import type { PeerId } from '../base/ids.ts'
 import type { Clock, Completion, Directory, LogFile } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Change } from '../storage/engine.ts'
-import { type SnapshotAsk, type SnapshotPiece, unpackRows } from './snapshot-wire.ts'
+import { afterNote, type SnapshotAsk, type SnapshotPiece, unpackRows } from './snapshot-wire.ts'
 
 /** Name of the file in the store's directory; it means nothing after a restart. */
 export const incomingFile = 'incoming'
@@ -55,7 +55,7 @@ export class SnapshotSink {
   private askedMs = 0
   private number = 0
   private base: LogBase | undefined
-  private note: Uint8Array | undefined
+  private note: ByteWriter | undefined
   private after: Uint8Array | undefined
   private bytes = 0
 
@@ -98,16 +98,17 @@ export class SnapshotSink {
         file.truncate(0)
         this.number = piece.snapshot
         this.base = piece.base
-        this.note = piece.note?.slice()
+        this.note = new ByteWriter(1024)
         this.bytes = 0
       }
+      if (piece.note !== undefined) this.note?.raw(piece.note)
       file.append(new ByteWriter(headBytes).u32(piece.rows.length).u32(piece.crc).finish())
       file.append(piece.rows)
       file.sync(error => {
         if (session !== this.session) return
         if (error !== undefined) return host.onFatal(error)
         this.bytes += piece.rows.length
-        this.after = rows.at(-1)?.key.slice() ?? this.after
+        this.after = rows.at(-1)?.key.slice() ?? afterNote(this.note?.length ?? 0)
         if (piece.last) return this.finish(file)
         this.busy = false
         this.ask()
@@ -173,7 +174,7 @@ export class SnapshotSink {
     const { end } = file
     this.host.received({
       base,
-      note,
+      note: note.finish(),
       next: done => {
         if (at >= end) return done({ ok: true, value: undefined })
         file.read(at, headBytes, head => {
