@@ -91,21 +91,22 @@ function pieceOf({ restored: { cluster, log } }: Store): SnapshotPiece {
   return { snapshot: 3, base: at, after: undefined, last: true, note, rows, crc: crc32c(rows) }
 }
 
+const noops = (from: number, through: number): Entry[] =>
+  Array.from({ length: through - from + 1 }, (_, i) => {
+    return { index: index(from + i), term: term(1), kind: 'noop', data: new Uint8Array(0) }
+  })
+
 it('entries that came in the same moment are in the log before a checkpoint relies on them', () => {
   for (const reads of ['synchronous', 'asynchronous'] as const) {
     const world = new World(1, { disk: { reads } })
     const store = opened(world)
     const common = { from: leader, to: store.identity.id, term: term(1) }
-    const entries = Array.from(
-      { length: base + 2 },
-      (_, i): Entry => ({ index: index(i + 1), term: term(1), kind: 'noop', data: new Uint8Array(0) }),
-    )
     const append: Message = {
       type: 'append',
       ...common,
       prevIndex: index(0),
       prevTerm: term(0),
-      entries,
+      entries: noops(1, base + 2),
       commit: index(0),
     }
     const replica = replicaOf(world, store, () => replica.step(append))
@@ -118,4 +119,26 @@ it('entries that came in the same moment are in the log before a checkpoint reli
     const again = opened(world)
     expect(replicaOf(world, again, () => {}).applied).toBe(base)
   }
+})
+
+it('nothing comes into the log between a state and its checkpoint', () => {
+  const world = new World(2)
+  const store = opened(world)
+  const common = { from: leader, to: store.identity.id, term: term(1), commit: index(0) }
+  const replica = replicaOf(world, store, () => {})
+  replica.step({ type: 'snapshot', ...common, index: index(base) })
+  world.run(10)
+  replica.snapshotArrived(pieceOf(store))
+  expect(world.runUntil(() => store.engine.checkpointing, 10_000)).toBe(true)
+  const whole = { prevIndex: index(0), prevTerm: term(0), entries: noops(1, base + 2) }
+  replica.step({ type: 'append', ...common, ...whole })
+  expect(world.runUntil(() => replica.status().commit === base, 10_000)).toBe(true)
+  const rest = { prevIndex: index(base), prevTerm: term(1), entries: noops(base + 1, base + 3) }
+  replica.step({ type: 'append', ...common, ...rest })
+  world.run(100)
+  world.process('p').crash('lost')
+  world.process('p').restart()
+  const again = replicaOf(world, opened(world), () => {})
+  expect(again.applied).toBe(base)
+  expect(again.status()).toMatchObject({ firstIndex: base + 1, lastIndex: base + 3 })
 })

@@ -1,6 +1,8 @@
 /** A state on its way: what its source sends, piece by piece, is bounded, and is what its sink has in the end. */
 import { describe, expect, it } from 'vitest'
 import { World } from '../../../platform/simulation/world.ts'
+import { ByteWriter } from '../../../src/base/bytes.ts'
+import { crc32c } from '../../../src/base/checksum.ts'
 import { index, type PeerId, peerId, term } from '../../../src/base/ids.ts'
 import { type ReceivedSnapshot, SnapshotSink } from '../../../src/shard/snapshot-sink.ts'
 import { SnapshotSource } from '../../../src/shard/snapshot-source.ts'
@@ -12,6 +14,7 @@ import { configurationOf } from '../raft/model-node.ts'
 const pieceBytesMax = 1000
 const [here, there] = ['1', '2'].map(digit => peerId(digit.repeat(32))) as [PeerId, PeerId]
 const rowBytes = 60
+const other = new ByteWriter(64).bytes(Uint8Array.of(9)).bytes(new Uint8Array(20)).finish()
 
 interface Sent {
   readonly pieces: readonly SnapshotPiece[]
@@ -46,8 +49,14 @@ function travel(noteBytes: number, rows: number): Sent {
     describe: () => ({ base: { index: index(7), term: term(1), configuration: configurationOf([1]) }, note }),
     reaches: () => true,
     send: (_, piece) => {
+      const late = pieces.at(-1)
       pieces.push(piece)
-      clock.soon(() => sink.arrived(piece))
+      clock.soon(() => {
+        // Once more, and one of another state: neither is what was asked for.
+        if (late !== undefined) sink.arrived(late)
+        if (piece.after !== undefined) sink.arrived({ ...piece, snapshot: 8, rows: other, crc: crc32c(other) })
+        sink.arrived(piece)
+      })
     },
     onFatal,
   })
