@@ -3,7 +3,7 @@
  * (`Replica.install`). So whatever happens to the link, the leader or this peer in between costs nothing but time.
  *
  * One ask is out at a time, and the next follows when the piece is written: neither side holds more than one. An ask that is not answered within
- * `patienceMs` is put again, to whoever leads then; another leader has another state, and the file begins anew.
+ * `patienceMs` is put again, to whoever leads then, and later each time: over a slow link the same piece would be sent again and again. Another leader has another state, and the file begins anew.
  *
  * Format of the file: records, each u32 length of the rows | u32 CRC-32C of the rows | rows (`snapshot-wire.ts`).
  */
@@ -20,6 +20,7 @@ import { afterNote, type SnapshotAsk, type SnapshotPiece, unpackRows } from './s
 export const incomingFile = 'incoming'
 
 const patienceMs = 2_000
+const patienceMsMax = 16_000
 const headBytes = 8
 
 /** A whole state in the file, to be read once, from its beginning. */
@@ -53,6 +54,8 @@ export class SnapshotSink {
   /** Moves on with each `end`: what was begun before means nothing any more. */
   private session = 0
   private askedMs = 0
+  private asked: PeerId | undefined
+  private patience = patienceMs
   private number = 0
   private base: LogBase | undefined
   private note: ByteWriter | undefined
@@ -75,11 +78,18 @@ export class SnapshotSink {
     this.number = 0
     this.bytes = 0
     this.after = undefined
+    this.patience = patienceMs
     this.ask()
   }
 
   tick(): void {
-    if (this.active && !this.busy && this.host.clock.now() - this.askedMs > patienceMs) this.ask()
+    if (!this.active || this.busy) return
+    const { host, asked } = this
+    if (asked !== host.leader()) this.patience = patienceMs
+    if (host.clock.now() - this.askedMs <= this.patience) return
+    // Kept for the next pieces: they come over the same link.
+    if (asked !== undefined) this.patience = Math.min(patienceMsMax, this.patience * 2)
+    this.ask()
   }
 
   arrived(piece: SnapshotPiece): void {
@@ -138,6 +148,7 @@ export class SnapshotSink {
   private ask(): void {
     this.askedMs = this.host.clock.now()
     const leader = this.host.leader()
+    this.asked = leader
     if (leader !== undefined)
       this.host.send(leader, { snapshot: this.number, after: this.number === 0 ? undefined : this.after })
   }

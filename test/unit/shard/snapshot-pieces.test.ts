@@ -100,4 +100,33 @@ describe('a state on its way', () => {
       })
     }
   }
+
+  it('is asked for later each time by who gets no answer, and soon of another leader', () => {
+    const world = new World(1)
+    const { platform, directory } = world.process('p')
+    const { clock } = platform
+    let leader = here
+    const asked: PeerId[] = []
+    const sink = new SnapshotSink({
+      clock,
+      directory,
+      leader: () => leader,
+      wants: () => true,
+      send: to => asked.push(to),
+      received: () => {},
+      onFatal: () => {},
+    })
+    const tick = (): void => {
+      sink.tick()
+      clock.after(50, tick)
+    }
+    sink.needed()
+    tick()
+    world.run(60_000)
+    expect(asked.length).toBeGreaterThan(4)
+    expect(asked.length).toBeLessThan(8)
+    leader = there
+    world.run(2100)
+    expect(asked.at(-1)).toBe(there)
+  })
 })
