@@ -312,8 +312,8 @@ export class Raft implements RaftCore {
   }
 
   baseAt(at: Index): LogBase {
-    const { applied, log, configurations } = this.state
-    assert(at >= log.base && at <= applied, `a log that begins after ${at}, of ${log.base}…${applied}`)
+    const { delivered, log, configurations } = this.state
+    assert(at >= log.base && at <= delivered, `a log that begins after ${at}, of ${log.base}…${delivered}`)
     return { index: at, term: log.termOf(at), configuration: configurations.at(at) }
   }
 

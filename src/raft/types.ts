@@ -238,7 +238,7 @@ export interface RaftCore {
   fetched(request: FetchRequest, entries: readonly Entry[]): void
   /** This very entry is in the log, or its base. */
   has(entry: Pick<LogBase, 'index' | 'term'>): boolean
-  /** What a log that begins after `at` begins with; `at` is applied, and in this log or its base. */
+  /** What a log that begins after `at` begins with; `at` was handed out to be applied (`applied` may not have said so yet), and is in this log or its base. */
   baseAt(at: Index): LogBase
   /** The log file has no entries through `base` any more, or will soon not have them; a checkpoint has them. */
   compact(base: Index): void

@@ -96,9 +96,9 @@ export class ApplyMachine {
     }
   }
 
-  /** Back to the state before the first entry. */
+  /** Back to the state before the first entry; another machine's is to be filled in. */
   reset(): void {
-    this.engine.reset()
+    this.engine.reset(true)
     this.sessions.clear()
     this.appliedIndex = 0 as Index
     this.lastTimestamp = timestamp(0)

@@ -285,6 +285,7 @@ export class Replica {
 
   private fail(error: unknown): void {
     this.stop()
+    this.host.engine.close()
     this.host.onFatal(error)
   }
 
@@ -455,6 +456,9 @@ export class Replica {
       install(this.machine, engine, this.cluster, snapshot, error => {
         if (this.stopped) return
         if (error !== undefined) return this.fail(error)
+        // What the core has goes into the log first: it may hold the very entry that the state was made by.
+        this.pump()
+        if (this.stopped) return
         this.frozen = true
         const { base } = snapshot
         const isKnown = this.raft.has(base)
@@ -479,6 +483,7 @@ export class Replica {
     this.applying = false
     this.host.onInstalled()
     this.wake()
+    this.checkpoints.step()
     this.schedule()
   }
 

@@ -3,7 +3,7 @@
  * (`Replica.install`). So whatever happens to the link, the leader or this peer in between costs nothing but time.
  *
  * One ask is out at a time, and the next follows when the piece is written: neither side holds more than one. An ask that is not answered within
- * `patienceMs` is put again, to whoever leads then; another leader has another state, and the file begins anew.
+ * `patienceMs` is put again, to whoever leads then, and later each time: over a slow link the same piece would be sent again and again. Another leader has another state, and the file begins anew.
  *
  * Format of the file: records, each u32 length of the rows | u32 CRC-32C of the rows | rows (`snapshot-wire.ts`).
  */
@@ -14,19 +14,20 @@ import type { PeerId } from '../base/ids.ts'
 import type { Clock, Completion, Directory, LogFile } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Change } from '../storage/engine.ts'
-import { type SnapshotAsk, type SnapshotPiece, unpackRows } from './snapshot-wire.ts'
+import { afterNote, type SnapshotAsk, type SnapshotPiece, unpackRows } from './snapshot-wire.ts'
 
 /** Name of the file in the store's directory; it means nothing after a restart. */
 export const incomingFile = 'incoming'
 
 const patienceMs = 2_000
+const patienceMsMax = 16_000
 const headBytes = 8
 
 /** A whole state in the file, to be read once, from its beginning. */
 export interface ReceivedSnapshot {
   readonly base: LogBase
   readonly note: Uint8Array
-  /** Undefined: there is no more. */
+  /** Undefined: there is no more. It does not come at all once the sink has given up: another history may have begun. */
   next(done: Completion<readonly Change[] | undefined>): void
 }
 
@@ -53,9 +54,11 @@ export class SnapshotSink {
   /** Moves on with each `end`: what was begun before means nothing any more. */
   private session = 0
   private askedMs = 0
+  private asked: PeerId | undefined
+  private patience = patienceMs
   private number = 0
   private base: LogBase | undefined
-  private note: Uint8Array | undefined
+  private note: ByteWriter | undefined
   private after: Uint8Array | undefined
   private bytes = 0
 
@@ -75,11 +78,18 @@ export class SnapshotSink {
     this.number = 0
     this.bytes = 0
     this.after = undefined
+    this.patience = patienceMs
     this.ask()
   }
 
   tick(): void {
-    if (this.active && !this.busy && this.host.clock.now() - this.askedMs > patienceMs) this.ask()
+    if (!this.active || this.busy) return
+    const { host, asked } = this
+    if (asked !== host.leader()) this.patience = patienceMs
+    if (host.clock.now() - this.askedMs <= this.patience) return
+    // Kept for the next pieces: they come over the same link.
+    if (asked !== undefined) this.patience = Math.min(patienceMsMax, this.patience * 2)
+    this.ask()
   }
 
   arrived(piece: SnapshotPiece): void {
@@ -98,16 +108,17 @@ export class SnapshotSink {
         file.truncate(0)
         this.number = piece.snapshot
         this.base = piece.base
-        this.note = piece.note?.slice()
+        this.note = new ByteWriter(1024)
         this.bytes = 0
       }
+      if (piece.note !== undefined) this.note?.raw(piece.note)
       file.append(new ByteWriter(headBytes).u32(piece.rows.length).u32(piece.crc).finish())
       file.append(piece.rows)
       file.sync(error => {
         if (session !== this.session) return
         if (error !== undefined) return host.onFatal(error)
         this.bytes += piece.rows.length
-        this.after = rows.at(-1)?.key.slice() ?? this.after
+        this.after = rows.at(-1)?.key.slice() ?? afterNote(this.note?.length ?? 0)
         if (piece.last) return this.finish(file)
         this.busy = false
         this.ask()
@@ -137,6 +148,7 @@ export class SnapshotSink {
   private ask(): void {
     this.askedMs = this.host.clock.now()
     const leader = this.host.leader()
+    this.asked = leader
     if (leader !== undefined)
       this.host.send(leader, { snapshot: this.number, after: this.number === 0 ? undefined : this.after })
   }
@@ -167,22 +179,24 @@ export class SnapshotSink {
   }
 
   private finish(file: LogFile): void {
-    const { base, note } = this
+    const { base, note, session } = this
     if (base === undefined || note === undefined) return this.end()
     let at = 0
     const { end } = file
     this.host.received({
       base,
-      note,
+      note: note.finish(),
       next: done => {
         if (at >= end) return done({ ok: true, value: undefined })
         file.read(at, headBytes, head => {
+          if (session !== this.session) return
           if (!head.ok) return done(head)
           const reader = new ByteReader(head.value)
           const length = reader.u32()
           const crc = reader.u32()
           if (at + headBytes + length > end) return done(unreadable)
           file.read(at + headBytes, length, read => {
+            if (session !== this.session) return
             if (!read.ok) return done(read)
             at += headBytes + length
             const rows = crc32c(read.value) === crc ? unpackRows(read.value) : undefined

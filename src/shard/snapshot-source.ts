@@ -2,11 +2,12 @@
  * Gives the state to peers that have fallen behind the log: one state at a time, held while anybody asks for it, while writes go on. What was
  * sent is not remembered: every ask names the key to go on behind.
  */
+import { crc32c } from '../base/checksum.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Clock } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Engine, EngineSnapshot } from '../storage/engine.ts'
-import { packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
+import { noteBytesBefore, packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
 
 export interface SnapshotSourceHost {
   readonly engine: Engine
@@ -104,19 +105,22 @@ export class SnapshotSource {
   }
 
   private give(held: Held, to: PeerId, after: Uint8Array | undefined): void {
-    const { number, base, note, snapshot } = held
+    const { number, base, snapshot } = held
+    const { pieceBytesMax } = this.host
     held.usedMs = this.host.clock.now()
-    snapshot.read(packRows(after, this.host.pieceBytesMax), packed => {
+    const noteFrom = noteBytesBefore(after)
+    const note = noteFrom === undefined ? undefined : held.note.subarray(noteFrom, noteFrom + pieceBytesMax)
+    if (noteFrom !== undefined && noteFrom + pieceBytesMax < held.note.length) {
+      const nothing = new Uint8Array(0)
+      const part = { snapshot: number, base, after, note, last: false, rows: nothing, crc: crc32c(nothing) }
+      return this.host.send(to, part)
+    }
+    const behind = noteFrom === undefined ? after : undefined
+    snapshot.read(packRows(behind, pieceBytesMax - (note?.length ?? 0)), packed => {
       if (this.held !== held) return
       // The state of a history that was given up is gone; what is damaged, the reads of this peer's own clients find as well.
       if (!packed.ok) return this.release()
-      this.host.send(to, {
-        snapshot: number,
-        base,
-        after,
-        note: after === undefined ? note : undefined,
-        ...packed.value,
-      })
+      this.host.send(to, { snapshot: number, base, after, note, ...packed.value })
     })
   }
 }

@@ -4,8 +4,11 @@
  *
  *   ask     varint snapshot (0: any) | bool, bytes after: the last key it has
  *   piece   varint snapshot | varint index | varint term | bytes configuration   the entry that the state was made by, and what was in force
- *           | bool, bytes after: as asked | bool last | bool, bytes note: in the first piece (`apply-note.ts`) | u32 CRC-32C of the rows | rows
+ *           | bool, bytes after: as asked | bool last | bool, bytes note: a part of it (`apply-note.ts`) | u32 CRC-32C of the rows | rows
  *   rows    { bytes key | bytes stored value } to the end
+ *
+ * The note comes first, in as many parts as it takes: what is asked for `after` so many bytes of it is no key, but 0x00 and their number in four bytes. The
+ * first rows come with its last part.
  *
  * Decoding is total.
  */
@@ -94,6 +97,18 @@ export function unpackRows(rows: Uint8Array): Change[] | undefined {
     changes.push({ key, value: reader.bytes() })
   }
   return reader.failed || changes.some(({ key }) => key.length === 0 || key[0] === 0) ? undefined : changes
+}
+
+/** What to ask for next by who has so many bytes of the note. */
+export const afterNote = (bytes: number): Uint8Array => new ByteWriter(8).u8(0).u32(bytes).finish()
+
+/** How many bytes of the note the asker has; undefined: all of it. */
+export function noteBytesBefore(after: Uint8Array | undefined): number | undefined {
+  if (after === undefined) return 0
+  const reader = new ByteReader(after)
+  if (after.length > 0 && reader.u8() !== 0) return undefined
+  const bytes = reader.u32()
+  return reader.failed ? 0 : bytes
 }
 
 function behind(key: Uint8Array): Uint8Array {

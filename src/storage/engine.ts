@@ -113,8 +113,8 @@ export interface Engine {
    */
   update<T>(operation: (view: View) => Update<T>, applied: Index, done: Completion<T>): void
   /**
-   * Fills an engine that was emptied, in several calls; then `update` gives what is there its applied index. No checkpoint is made in between, and whoever reads sees
-   * half of it: the owner lets nobody.
+   * Fills an engine that was emptied to be filled, in several calls; then `update` gives what is there its applied index. No checkpoint is made in between, and
+   * whoever reads waits for that update.
    */
   load(changes: readonly Change[], done: Done): void
   /** Changes since the last checkpoint, in bytes of log about: what would have to be applied again after a crash. */
@@ -134,12 +134,12 @@ export interface Engine {
   compact(checkpoint: (done: Done) => void, done: Completion<Compacted>): void
   /**
    * Back to empty, applied 0 (a peer that gives up its own history to join another's). What is under way goes on over the empty state, or ends
-   * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots).
+   * with CLOSED (updates) or SNAPSHOT_TOO_OLD (reads of snapshots). `toBeFilled`: what comes now is no state until `load` and an `update` have made it one.
    */
-  reset(): void
+  reset(toBeFilled?: boolean): void
   /** Tells readers in other threads whether what is here may be shown to whoever asks for whatever there is. At first, and after `reset`: no. */
   show(ready: boolean): void
-  /** The owner is done: readers in other threads find nothing any more. */
+  /** The owner is done: readers in other threads find nothing any more, and who waits for a state that is not there yet hears CLOSED. */
   close(): void
   status(): EngineStatus
 }

@@ -23,6 +23,11 @@ interface Wait {
   misses: number
 }
 
+interface Parked {
+  run(): void
+  fail(error: HarmonyError): void
+}
+
 const waitsMax = 32
 
 export class PageWaits {
@@ -36,7 +41,8 @@ export class PageWaits {
   /** They met a miss, and others that wait come first. */
   private readonly queue: Wait[] = []
   /** Not run as long as the tree is midway. */
-  private parked: (() => void)[] = []
+  private parked: Parked[] = []
+  private closed: HarmonyError | undefined
 
   constructor(pool: BufferPool, tree: BTree, isMidway: () => boolean) {
     this.pool = pool
@@ -49,8 +55,8 @@ export class PageWaits {
   }
 
   read<T>(operation: () => T, done: Completion<T>): void {
-    if (this.isMidway()) this.parked.push(() => this.read(operation, done))
-    else this.run(operation, done, false)
+    if (!this.isMidway()) return this.run(operation, done, false)
+    this.park({ run: () => this.read(operation, done), fail: error => done({ ok: false, error }) })
   }
 
   /** At once, before all that queue. One at a time. */
@@ -63,7 +69,20 @@ export class PageWaits {
     if (this.parked.length === 0) return
     const { parked } = this
     this.parked = []
-    for (const run of parked) run()
+    for (const { run } of parked) run()
+  }
+
+  /** If the tree is midway, it stays so: who waits for its end hears `error`. */
+  close(error: HarmonyError): void {
+    this.closed ??= error
+    const { parked } = this
+    this.parked = []
+    for (const one of parked) one.fail(error)
+  }
+
+  private park(one: Parked): void {
+    if (this.closed === undefined) this.parked.push(one)
+    else one.fail(this.closed)
   }
 
   /** Another tree took the place of the old one: operations that wait are run over that. */
@@ -145,8 +164,7 @@ export class PageWaits {
 
   private go(wait: Wait, loadNext: () => void): void {
     if (!wait.writing && this.isMidway()) {
-      this.parked.push(() => this.go(wait, () => this.load(wait)))
-      return
+      return this.park({ run: () => this.go(wait, () => this.load(wait)), fail: error => wait.fail(error) })
     }
     if (wait.attempt()) return
     wait.page = this.pool.miss.page

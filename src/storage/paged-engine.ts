@@ -70,6 +70,8 @@ export class PagedEngine implements Engine {
   private batch: TreeBatch | undefined
   private updating = false
   private writingNote = false
+  /** Between `reset` and the update that ends the filling: operations wait. */
+  private filling = false
   /** An update that came while a note was being written: it goes on, or hears that the state was emptied. */
   private deferred: ((go: boolean) => void) | undefined
   /** Who waits for the end of the checkpoint under way; undefined: there is none. */
@@ -95,7 +97,7 @@ export class PagedEngine implements Engine {
     this.appliedIndex = meta?.applied ?? index(0)
     this.keys = meta?.keys ?? 0
     this.bytes = meta?.bytes ?? 0
-    this.waits = new PageWaits(pool, tree, () => this.batch?.midway === true)
+    this.waits = new PageWaits(pool, tree, () => this.midway)
   }
 
   /** Errors: CORRUPT, VERSION_MISMATCH, those of the page file. */
@@ -129,12 +131,17 @@ export class PagedEngine implements Engine {
     return this.appliedIndex
   }
 
+  /** What is here is no state. */
+  private get midway(): boolean {
+    return this.filling || this.batch?.midway === true
+  }
+
   get shared(): SharedPool | undefined {
     return this.pool.shared
   }
 
   peek<T>(operation: (view: View) => T): { readonly value: T } | undefined {
-    if (this.batch?.midway === true) return undefined
+    if (this.midway) return undefined
     const { pool } = this
     pool.peeking = true
     try {
@@ -171,8 +178,10 @@ export class PagedEngine implements Engine {
         const { changes, result } = executed.value
         const finish = (): void => {
           this.updating = false
+          this.filling = false
           this.appliedIndex = applied
           done({ ok: true, value: result })
+          this.waits.resume()
         }
         this.bytesSince += entryBytes
         if (changes.length === 0) {
@@ -180,9 +189,8 @@ export class PagedEngine implements Engine {
           return finish()
         }
         this.write(changes, applied, ran => {
-          if (!ran.ok) return done(ran)
-          finish()
-          this.waits.resume()
+          if (ran.ok) finish()
+          else done(ran)
         })
       },
     )
@@ -206,12 +214,14 @@ export class PagedEngine implements Engine {
   }
 
   load(changes: readonly Change[], done: Done): void {
-    assert(this.appliedIndex === 0 && !this.updating && this.idle === undefined, 'only an empty engine is loaded')
+    assert(
+      this.filling && !this.updating && this.idle === undefined,
+      'only an engine that was emptied for it is filled',
+    )
     this.updating = true
     this.write(changes, undefined, ran => {
       this.updating = false
       done(ran.ok ? undefined : ran.error)
-      if (ran.ok) this.waits.resume()
     })
   }
 
@@ -273,8 +283,9 @@ export class PagedEngine implements Engine {
     compact(this.store, { checkpoint }, done)
   }
 
-  reset(): void {
+  reset(toBeFilled = false): void {
     this.generation++
+    this.filling = toBeFilled
     this.updating = false
     this.writingNote = false
     const { deferred } = this
@@ -295,10 +306,11 @@ export class PagedEngine implements Engine {
   }
 
   show(ready: boolean): void {
-    this.pool.show(ready)
+    this.pool.show(ready && !this.filling)
   }
 
   close(): void {
+    this.waits.close(new HarmonyError('CLOSED', 'the database was closed before a state was there to be read'))
     this.pool.close()
   }
 

@@ -1,47 +1,9 @@
 /** Peers that were away for longer than the others' logs reach, and get the state instead of the entries. */
 import { describe, expect, it } from 'vitest'
-import { World } from '../../platform/simulation/world.ts'
-import { Host, hosts } from './simulated-host.ts'
+import { agree, expectWhole, fill, leftBehind, options, rows } from './left-behind.ts'
+import { Host } from './simulated-host.ts'
 
 const deep = process.env.DEEP === '1'
-/** A short log, and a state that takes many pieces. */
-const options = { checkpointBytes: 8 * 1024, limits: { messageBytesMax: 2000 } }
-const rows = 400
-
-function fill(host: Host, from: number, count: number): void {
-  for (let i = from; i < from + count; i += 20) {
-    const batch = Array.from({ length: 20 }, (_, n) => [`key ${i + n}`, `${i + n} `.repeat(20)] as const)
-    expect(host.putAll(batch)).toBe('ok')
-  }
-}
-
-/** h2 is away while the others write more than their logs keep. */
-function leftBehind(seed: number): { world: World; all: Host[] } {
-  const world = new World(seed)
-  const all = hosts(world, 3, undefined, options)
-  for (const host of all) expect(host.join()).toBeUndefined()
-  fill(all[0]!, 0, 40)
-  world.run(1000)
-  world.network.partition(['h2'], ['h0', 'h1'])
-  // The links are given up: nothing that is sent now arrives later.
-  world.run(20_000)
-  fill(all[0]!, 0, rows)
-  expect(all[0]!.status.raft.firstIndex).toBeGreaterThan(all[2]!.status.raft.lastIndex)
-  return { world, all }
-}
-
-const agree = (all: readonly Host[]): boolean =>
-  all.every(
-    ({ status }) =>
-      status.raft.applied === all[0]!.status.raft.lastIndex && status.fingerprint === all[0]!.status.fingerprint,
-  )
-
-function expectWhole(world: World, all: readonly Host[], count: number): void {
-  expect(world.runUntil(() => agree(all), 60_000)).toBe(true)
-  for (const host of all) {
-    for (let i = 0; i < count; i += 37) expect(host.get(`key ${i}`, 'local')).toBe(`${i} `.repeat(20))
-  }
-}
 
 describe('a peer that was away for longer than the logs reach', () => {
   it('gets the state in pieces while writes go on, and goes on with the log behind it', () => {
