@@ -13,41 +13,18 @@
  * verb returns 0, false, '' or empty bytes. Read everything, then ask `done()` once. Lengths are checked against what
  * remains before anything is allocated.
  */
+
 import { assert } from './assert.ts'
 import { decodeText, encodeTextInto, textBytes } from './text.ts'
 
 const two32 = 0x1_0000_0000
 /** A writer that has been emptied keeps a buffer up to this size for its next use. */
-const slabBytes = 64 * 1024
-const slabPieceBytesMax = 2048
 const keptBytesMax = 1 << 16
 const empty = new Uint8Array(0)
 /** Up to here a loop is faster than a call into the host. */
 const handBytesMax = 160
 
 /** Numbers out of range are bugs of the caller (assertion): check user input before it gets here. */
-/**
- * Small pieces of memory out of larger ones: an array with memory of its own costs more than to fill it. The whole is free once none of its pieces is in
- * use, so pieces of one object should live for about as long. Never for what is posted to another realm: that would clone the whole.
- */
-export class Slabs {
-  private slab = empty
-  private used = 0
-
-  copy(bytes: Uint8Array, length: number): Uint8Array {
-    if (length > slabPieceBytesMax) return copyBytes(bytes, 0, length)
-    if (this.used + length > this.slab.length) {
-      this.slab = new Uint8Array(slabBytes)
-      this.used = 0
-    }
-    const { slab, used } = this
-    this.used += length
-    if (length > handBytesMax) slab.set(bytes.subarray(0, length), used)
-    else for (let i = 0; i < length; i++) slab[used + i] = bytes[i]!
-    return slab.subarray(used, used + length)
-  }
-}
-
 export class ByteWriter {
   private buffer: Uint8Array
   private view: DataView
@@ -125,10 +102,8 @@ export class ByteWriter {
   raw(bytes: Uint8Array): this {
     const { length } = bytes
     this.reserve(length)
-    const { buffer, used } = this
-    if (length > handBytesMax) buffer.set(bytes, used)
-    else for (let i = 0; i < length; i++) buffer[used + i] = bytes[i]!
-    this.used = used + length
+    copyInto(this.buffer, this.used, bytes, 0, length)
+    this.used += length
     return this
   }
 
@@ -179,8 +154,8 @@ export class ByteWriter {
     return bytes
   }
 
-  /** As `finish`, in a piece of a larger array. */
-  finishIn(slabs: Slabs): Uint8Array {
+  /** As `finish`, in a piece of a larger array (`slabs.ts`). */
+  finishIn(slabs: { copy(bytes: Uint8Array, length: number): Uint8Array }): Uint8Array {
     const bytes = slabs.copy(this.buffer, this.used)
     this.reset()
     return bytes
@@ -377,6 +352,13 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
+/** The next key: there is none between. */
+export function keyBehind(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1)
+  next.set(key)
+  return next
+}
+
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
@@ -398,11 +380,16 @@ export function firstNonZero(bytes: Uint8Array, from: number, to: number): numbe
 
 /** Bytes[from, to) in a plain array of its own. Not `bytes.slice()`: for a Node `Buffer` that is a view, and for few bytes it is slow. */
 export function copyBytes(bytes: Uint8Array, from = 0, to = bytes.length): Uint8Array {
-  const length = to - from
-  const copy = new Uint8Array(length)
-  if (length > handBytesMax) copy.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to))
-  else for (let i = 0; i < length; i++) copy[i] = bytes[from + i]!
+  const copy = new Uint8Array(to - from)
+  copyInto(copy, 0, bytes, from, to)
   return copy
+}
+
+/** Short pieces by hand: a call into the host costs more than the loop. */
+export function copyInto(target: Uint8Array, at: number, bytes: Uint8Array, from: number, to: number): void {
+  const length = to - from
+  if (length <= handBytesMax) for (let i = 0; i < length; i++) target[at + i] = bytes[from + i]!
+  else target.set(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to), at)
 }
 
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {

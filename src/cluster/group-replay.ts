@@ -3,7 +3,7 @@ import { type ClusterId, groupId, type Index, index, type Lsn, lsn, type Term, t
 import { decodeConfiguration } from '../raft/configuration.ts'
 import type { Configuration, HardState, LogBase } from '../raft/types.ts'
 import type { CheckpointNote } from '../shard/checkpoint-note.ts'
-import { kindOf, type RestoredGroup } from '../shard/group-log.ts'
+import { bornHardState, kindOf, type RestoredGroup } from '../shard/group-log.ts'
 import { Positions } from '../shard/positions.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
 
@@ -15,7 +15,7 @@ export class GroupReplay {
   readonly from: Lsn
   private cluster: ClusterId | undefined
   private base: LogBase = { index: index(0), term: term(0), configuration: nobody }
-  private hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
+  private hardState = bornHardState
   private positions = new Positions()
   private termRuns: { from: Index; term: Term }[] = []
   private configurations: { index: Index; configuration: Configuration }[] = []
@@ -47,7 +47,7 @@ export class GroupReplay {
         const birth = decodeConfiguration(record.birth)
         if (!birth.ok) return 'its first configuration is malformed'
         this.cluster = record.cluster
-        this.hardState = { term: term(0), vote: undefined, commit: index(0) }
+        this.hardState = bornHardState
         this.begin({ index: index(0), term: term(0), configuration: birth.value })
         this.begunAt = position.lsn
         return undefined

@@ -2,7 +2,8 @@
 import type { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type Index, index, type PeerId, term } from '../base/ids.ts'
 import type { Platform, Rendezvous } from '../platform.ts'
-import type { Configuration, Message, RaftLimits, RaftStatus } from '../raft/types.ts'
+import { membersOf } from '../raft/configuration.ts'
+import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
@@ -91,18 +92,10 @@ export const noSession: SessionId = '0'.repeat(32)
 export const leaderOf = (status: RaftStatus): PeerId | undefined =>
   status.role === 'leader' || status.role === 'follower' ? status.leader : undefined
 
-export const membersOf = (configuration: Configuration): ReadonlySet<PeerId> =>
-  new Set([
-    ...configuration.voters,
-    ...configuration.outgoing,
-    ...configuration.learners,
-    ...configuration.learnersNext,
-  ])
-
 export function isSole(restored: RestoredGroup, id: PeerId): boolean {
   const { configurations, base } = restored.log
   const members = membersOf((configurations[configurations.length - 1] ?? base).configuration)
-  return members.size === 1 && members.has(id)
+  return members.length === 1 && members.includes(id)
 }
 
 /** Where a peer stands in the configuration that it knows. */
@@ -112,12 +105,12 @@ export function placeOf(
 ): Pick<Own, 'voters' | 'inConfiguration' | 'hasCompany' | 'hasLeader'> {
   const configuration = status?.configuration ?? nobody
   const members = membersOf(configuration)
-  const inConfiguration = members.has(id)
+  const inConfiguration = members.includes(id)
   const hasLeader = status !== undefined && leaderOf(status) !== undefined
   return {
     voters: configuration.voters,
     inConfiguration,
-    hasCompany: members.size > (inConfiguration ? 1 : 0),
+    hasCompany: members.length > (inConfiguration ? 1 : 0),
     hasLeader,
   }
 }

@@ -147,7 +147,7 @@ export class Peer {
     if (this.left) return 'left'
     const status = this.replica?.status()
     if (status !== undefined && leaderOf(status) !== undefined) return !this.links.open ? 'solo' : 'ok'
-    if (!this.links.open && !placeOf(this.id, this.replica?.status()).hasCompany) return 'solo'
+    if (!this.links.open && !this.own().hasCompany) return 'solo'
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
   }
 
@@ -201,7 +201,7 @@ export class Peer {
     const { clock, foundingLock } = this.platform
     this.left = false
     this.leaderSeenMs = clock.now()
-    this.links.start(options, this.advert(placeOf(this.id, this.replica?.status()).hasCompany ? 'member' : 'newcomer'))
+    this.links.start(options, this.advert(this.own().hasCompany ? 'member' : 'newcomer'))
     this.membership = new Membership(
       { wish, bootstrap, onConflict, room, foundingLock, clock },
       {
@@ -228,7 +228,7 @@ export class Peer {
     if (!this.links.open) return done(undefined)
     this.departures.begin('remove', () => {
       this.disconnect()
-      this.left = placeOf(this.id, this.replica?.status()).hasCompany
+      this.left = this.own().hasCompany
       const why = 'this peer left the cluster before the answer came'
       this.clients.failAll(sent => new HarmonyError('NOT_MEMBER', why, { maybeCommitted: sent }))
       this.changed()
@@ -312,7 +312,7 @@ export class Peer {
   private checkJoin(): void {
     const { joining, membership } = this
     if (joining === undefined || membership === undefined) return
-    const member = membership.standing === 'member' && placeOf(this.id, this.replica?.status()).inConfiguration
+    const member = membership.standing === 'member' && this.own().inConfiguration
     const verdict = joining.check({
       member,
       newcomer: membership.standing === 'newcomer',

@@ -158,9 +158,9 @@ class Verification {
       return end()
     }
     const { commit } = group.log.hardState
-    const isWhole = group.log.base.index === 0
-    const machine = new ApplyMachine(this.engine, group.cluster)
-    if (isWhole) this.machine = machine
+    const { base } = group.log
+    const machine = base.index === 0 ? new ApplyMachine(this.engine, group.cluster) : undefined
+    this.machine = machine
     let failed = false
     const visit = (record: WalRecord, position: Position): void => {
       this.tell(2, position)
@@ -169,7 +169,7 @@ class Verification {
       const kind = kindOf(record.kind)
       if (kind === undefined) return
       try {
-        if (isWhole) {
+        if (machine !== undefined) {
           machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
           this.compare(machine)
         } else if (kind === 'command') {
@@ -184,7 +184,6 @@ class Verification {
       }
     }
     const { checkpoint } = this.pages ?? {}
-    const { base } = group.log
     if (base.index > (checkpoint?.applied ?? 0)) {
       this.find(
         'damage',

@@ -270,6 +270,10 @@ export class LocalCore implements Core {
     ) {
       return this.readPageBeside(readThreads, snapshot, request)
     }
+    return this.readPageHere(snapshot, request)
+  }
+
+  private readPageHere(snapshot: EngineSnapshot, request: CoreScan): Page | Promise<Page> {
     const operation = pageOf(this.packer, request)
     return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
   }
@@ -279,9 +283,7 @@ export class LocalCore implements Core {
     const page = await threads.page({ limit, keysOnly, from, to, reverse, continuation }, snapshot.applied)
     this.threadsUse.told(page !== undefined)
     // An index alone would not tell one history from another.
-    if (page !== undefined && snapshot.standing() !== 'gone') return page
-    const operation = pageOf(this.packer, request)
-    return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
+    return page !== undefined && snapshot.standing() !== 'gone' ? page : this.readPageHere(snapshot, request)
   }
 
   private settle(run: (done: (error: HarmonyError | undefined) => void) => void): Promise<void> {

@@ -1,4 +1,5 @@
 /** From what the engine stores to what a core hands out, as operations over a `View`: they may be run again, and begin anew then. By the peer's thread and by reader threads alike. */
+import { keyBehind } from '../base/bytes.ts'
 import { headBytes, timestampOf } from '../mvcc/versioned.ts'
 import type { View } from '../storage/engine.ts'
 import type { CorePage, CoreScan } from './core.ts'
@@ -31,8 +32,8 @@ export function entriesOf(packer: EntryPacker, keys: readonly Uint8Array[]): (vi
 export function pageOf(packer: EntryPacker, request: PageRequest): (view: View) => Page {
   const { reverse, keysOnly, continuation, limit } = request
   const after = continuation?.after
-  // Going on ascending: just behind the last key is that key with a zero byte after it. Descending: the end is exclusive anyway.
-  const from = after !== undefined && !reverse ? withZero(after) : request.from
+  // Descending, the end is exclusive anyway.
+  const from = after !== undefined && !reverse ? keyBehind(after) : request.from
   const to = after !== undefined && reverse ? after : request.to
   return view => {
     packer.reset()
@@ -48,10 +49,4 @@ export function pageOf(packer: EntryPacker, request: PageRequest): (view: View) 
     })
     return { entries: packer.finish(), done: !more }
   }
-}
-
-function withZero(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }

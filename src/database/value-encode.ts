@@ -3,8 +3,9 @@
  * is refused with the path to it.
  */
 import { assert } from '../base/assert.ts'
-import { ByteWriter, Slabs } from '../base/bytes.ts'
+import { ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
+import { Slabs } from '../base/slabs.ts'
 import { isDirectInstance, isPlainObject, typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes } from './magnitude.ts'
 import {

@@ -176,16 +176,18 @@ export class RaftLog {
   /** Lets go of the oldest entries, durable and applied ones only, until memory is within its bound. */
   evict(applied: Index, bytesMax: number): void {
     const limit = Math.min(applied, this.durableThrough)
-    while (this.cachedBytes > bytesMax && this.first <= limit) {
-      this.cachedBytes -= entryBytes(this.cached[this.head]!)
-      this.cached[this.head] = undefined
-      this.head++
-      this.first++
-    }
+    while (this.cachedBytes > bytesMax && this.first <= limit) this.evictFirst()
     if (this.head > emptySlotsMax && this.head * 2 > this.cached.length) {
       this.cached = this.cached.slice(this.head)
       this.head = 0
     }
+  }
+
+  private evictFirst(): void {
+    this.cachedBytes -= entryBytes(this.cached[this.head]!)
+    this.cached[this.head] = undefined
+    this.head++
+    this.first++
   }
 
   /** Forgets everything before `base`, which is durable and applied. */
@@ -193,13 +195,7 @@ export class RaftLog {
     assert(base <= this.durableThrough, `compacted to ${base}, durable through ${this.durableThrough}`)
     if (base <= this.base) return
     this.runs.dropBefore(base)
-    while (this.first <= base && this.first <= this.lastAt) {
-      this.cachedBytes -= entryBytes(this.cached[this.head]!)
-      this.cached[this.head] = undefined
-      this.head++
-      this.first++
-    }
-    this.first = Math.max(this.first, base + 1)
+    while (this.first <= base) this.evictFirst()
     if ((this.window[0]?.index ?? base + 1) <= base) this.setWindow([])
   }
 

@@ -5,6 +5,7 @@
 import { HarmonyError } from '../base/errors.ts'
 import { type Index, type Lsn, lsn } from '../base/ids.ts'
 import type { Clock, Completion, Done } from '../platform.ts'
+import { membersOf } from '../raft/configuration.ts'
 import type { RaftStatus } from '../raft/types.ts'
 import type { Compacted, Engine } from '../storage/engine.ts'
 import type { LogBegin } from './checkpoint-note.ts'
@@ -151,8 +152,7 @@ export interface LogView {
  */
 export function chooseBase({ status, endLsn, before, tailBytes, held }: LogView): Index {
   const { firstIndex, applied, role, progress, configuration } = status
-  const { voters, outgoing, learners, learnersNext } = configuration
-  const alone = new Set([...voters, ...outgoing, ...learners, ...learnersNext]).size <= 1
+  const alone = membersOf(configuration).length <= 1
   const behind = (bytes: number): Index => before(lsn(Math.max(0, endLsn - bytes)))
   let base: number = alone ? applied : Math.min(applied, behind(tailBytes))
   if (role === 'leader') {

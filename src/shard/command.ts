@@ -14,9 +14,10 @@
  *
  * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
  */
-import { ByteReader, ByteWriter, Slabs } from '../base/bytes.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, clusterId, type Timestamp, timestamp } from '../base/ids.ts'
+import { Slabs } from '../base/slabs.ts'
 import type { Result } from '../platform.ts'
 
 /** 32 hex digits, drawn at random by the peer that opens it. */

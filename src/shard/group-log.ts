@@ -1,6 +1,7 @@
 /** One group's log in the write-ahead log: where its entries stand, and where it begins. */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type Lsn, lsn, term } from '../base/ids.ts'
+import { repeat } from '../base/repeat.ts'
 import type {
   Configuration,
   Entry,
@@ -29,11 +30,13 @@ export interface RestoredGroup {
   readonly from: Lsn
 }
 
+/** Of a peer that has heard nothing of its group yet. */
+export const bornHardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
+
 /** A group as it is at birth: an empty log under `birth`. */
 export function newGroup(group: GroupId, cluster: ClusterId, birth: Configuration): RestoredGroup {
-  const hardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
   const base: LogBase = { index: index(0), term: term(0), configuration: birth }
-  const log: RestoredLog = { hardState, base, lastIndex: index(0), termRuns: [], configurations: [] }
+  const log: RestoredLog = { hardState: bornHardState, base, lastIndex: index(0), termRuns: [], configurations: [] }
   return { group, cluster, log, positions: new Positions(), from: lsn(0) }
 }
 
@@ -128,30 +131,20 @@ export class GroupLog {
     const entries: Entry[] = []
     let bytes = 0
     let next = request.from as number
-    let looping = false
-    // A loop instead of recursion: where reads complete at once, thousands come in one turn.
-    const loop = (): void => {
-      if (looping) return
-      looping = true
-      let arrived = true
-      while (arrived && !this.host.stopped()) {
-        const { positions } = this
-        // The log may have been cut since the core asked, at either end: what is gone is simply not delivered, and the core asks anew.
-        const gone = next > positions.lastIndex || next < positions.firstIndex
-        if (gone || next > request.through || bytes >= request.bytesMax) return done(entries)
-        arrived = false
-        this.readEntry(index(next), entry => {
-          if (entry === undefined) return done(entries)
-          entries.push(entry)
-          bytes += entry.data.length
-          next++
-          arrived = true
-          loop()
-        })
-      }
-      looping = false
-    }
-    loop()
+    repeat(again => {
+      const { host, positions } = this
+      if (host.stopped()) return
+      // The log may have been cut since the core asked, at either end: what is gone is simply not delivered, and the core asks anew.
+      const gone = next > positions.lastIndex || next < positions.firstIndex
+      if (gone || next > request.through || bytes >= request.bytesMax) return done(entries)
+      this.readEntry(index(next), entry => {
+        if (entry === undefined) return done(entries)
+        entries.push(entry)
+        bytes += entry.data.length
+        next++
+        again()
+      })
+    })
   }
 
   private readEntry(at: Index, done: (entry: Entry | undefined) => void): void {

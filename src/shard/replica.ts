@@ -7,7 +7,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, timestamp } from '../base/ids.ts'
-import type { Clock, Completion, Directory, Done } from '../platform.ts'
+import type { Clock, Completion, Directory } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
@@ -163,7 +163,9 @@ export class Replica {
 
   /** `applied`: as the state machine is, which the core hears of a little later; 0 while it is filled with a received state. */
   status(): RaftStatus {
-    return { ...this.raft.status(), applied: this.installing ? index(0) : this.machine.applied }
+    const status = this.raft.status()
+    const applied = this.installing ? index(0) : this.machine.applied
+    return status.applied === applied ? status : { ...status, applied }
   }
 
   get applied(): Index {
@@ -392,11 +394,6 @@ export class Replica {
     } catch (error) {
       this.fail(error)
     }
-  }
-
-  /** Makes the state between two entries durable: a restart then replays the log only from there. */
-  checkpoint(done: Done): void {
-    this.checkpoints.make(done)
   }
 
   /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */

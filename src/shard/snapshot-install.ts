@@ -1,6 +1,7 @@
 /** Fills an engine with a state that was received (`snapshot-sink.ts`). */
 import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId } from '../base/ids.ts'
+import { repeat } from '../base/repeat.ts'
 import type { Done } from '../platform.ts'
 import type { Engine } from '../storage/engine.ts'
 import type { ApplyMachine } from './apply.ts'
@@ -21,25 +22,11 @@ export function install(
     return done(new HarmonyError('CORRUPT', 'a state that was received does not belong to its own description'))
   }
   machine.reset()
-  let looping = false
-  // A loop instead of recursion: where everything completes at once, a large state would exhaust the stack.
-  const loop = (): void => {
-    if (looping) return
-    looping = true
-    let arrived = true
-    while (arrived) {
-      arrived = false
-      const proceed = (): void => {
-        arrived = true
-        loop()
-      }
-      next(read => {
-        if (!read.ok) done(read.error)
-        else if (read.value === undefined) machine.install(decoded.value, done)
-        else engine.load(read.value, loaded => (loaded === undefined ? proceed() : done(loaded)))
-      })
-    }
-    looping = false
-  }
-  loop()
+  repeat(again =>
+    next(read => {
+      if (!read.ok) done(read.error)
+      else if (read.value === undefined) machine.install(decoded.value, done)
+      else engine.load(read.value, error => (error === undefined ? again() : done(error)))
+    }),
+  )
 }

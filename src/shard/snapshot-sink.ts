@@ -38,7 +38,7 @@ export interface SnapshotSinkHost {
   /** Is a state of this index news? */
   wants(base: LogBase): boolean
   send(to: PeerId, ask: SnapshotAsk): void
-  /** All is there; `stop` follows. */
+  /** All is there; `end` follows. */
   received(snapshot: ReceivedSnapshot): void
   onFatal(error: unknown): void
 }

@@ -40,7 +40,7 @@ export class SnapshotSource {
   private held: Held | undefined
   private taking = false
   /** They wait for a state to be taken. */
-  private readonly asking = new Map<PeerId, SnapshotAsk>()
+  private readonly asking = new Set<PeerId>()
 
   constructor(host: SnapshotSourceHost) {
     this.host = host
@@ -56,7 +56,7 @@ export class SnapshotSource {
     if (held !== undefined && (ask.snapshot === held.number || host.reaches(held.base))) {
       return this.give(held, from, ask.snapshot === held.number ? ask.after : undefined)
     }
-    this.asking.set(from, ask)
+    this.asking.add(from)
     this.take()
   }
 
@@ -81,7 +81,7 @@ export class SnapshotSource {
 
   private take(): void {
     const { engine, clock } = this.host
-    if (this.taking || this.host.describe() === undefined) return
+    if (this.taking) return
     this.taking = true
     engine.snapshot(taken => {
       this.taking = false
@@ -98,7 +98,7 @@ export class SnapshotSource {
         usedMs: clock.now(),
       }
       this.held = held
-      const askers = [...this.asking.keys()]
+      const askers = [...this.asking]
       this.asking.clear()
       for (const from of askers) this.give(held, from, undefined)
     })

@@ -12,7 +12,7 @@
  *
  * Decoding is total.
  */
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, keyBehind } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { index, term } from '../base/ids.ts'
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration.ts'
@@ -75,7 +75,7 @@ export function packRows(
   return view => {
     const writer = new ByteWriter(64 * 1024)
     let last = true
-    view.scan(after && behind(after), undefined, false, ({ key, keyBytes, value, valueFrom, valueTo }) => {
+    view.scan(after && keyBehind(after), undefined, false, ({ key, keyBytes, value, valueFrom, valueTo }) => {
       if (writer.length > 0 && writer.length + keyBytes + valueTo - valueFrom > bytesMax) {
         last = false
         return false
@@ -109,12 +109,6 @@ export function noteBytesBefore(after: Uint8Array | undefined): number | undefin
   if (after.length > 0 && reader.u8() !== 0) return undefined
   const bytes = reader.u32()
   return reader.failed ? 0 : bytes
-}
-
-function behind(key: Uint8Array): Uint8Array {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }
 
 function optional(writer: ByteWriter, bytes: Uint8Array | undefined): void {

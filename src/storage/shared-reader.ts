@@ -24,6 +24,7 @@
  * A page that is not in memory is the owner's to bring: `miss`. After so many attempts in vain: `busy`.
  */
 import { assert } from '../base/assert.ts'
+import { compareBytes } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import type { Row, View, Visit } from './engine.ts'
 import { firstKey } from './note-key.ts'
@@ -232,12 +233,7 @@ export class SharedTreeReader implements View, RestOrder {
   ): number {
     this.check(base)
     const rest = this.readChain(chain, restBytes + valueBytes, restBytes)
-    const length = Math.min(key.length - from, restBytes)
-    for (let i = 0; i < length; i++) {
-      const difference = key[from + i]! - rest[i]!
-      if (difference !== 0) return difference
-    }
-    return key.length - from - restBytes
+    return compareBytes(key.subarray(from), rest.subarray(0, restBytes))
   }
 
   /** False: changes are under way. */

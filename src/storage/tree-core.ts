@@ -1,4 +1,5 @@
 /** What reading and changing a tree have in common: its root, its pages in the pool, its chains, its snapshots. */
+import { compareBytes } from '../base/bytes.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import { emptyHash, finishHash, hashBytes, LeafFilters } from './leaf-filters.ts'
 import { Chains, corrupt } from './overflow.ts'
@@ -112,12 +113,7 @@ export class TreeCore implements RestOrder {
     chain: PageId,
   ): number {
     const rest = this.restOf(base, chain, restBytes, valueBytes)
-    const length = Math.min(key.length - from, restBytes)
-    for (let i = 0; i < length; i++) {
-      const difference = key[from + i]! - rest[i]!
-      if (difference !== 0) return difference
-    }
-    return key.length - from - restBytes
+    return compareBytes(key.subarray(from), rest.subarray(0, restBytes))
   }
 
   /** The whole key in a slot, in bytes of its own. @throws PageMiss */

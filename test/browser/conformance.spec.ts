@@ -1,10 +1,11 @@
 /** The rules of storage and clock in a real Chromium: IndexedDB in a dedicated worker and on a page, one test for each rule. */
-import { expect, type Page, test } from '@playwright/test'
+import { expect, test } from '@playwright/test'
 import { clockRules } from '../conformance/clock-suite.ts'
 import { directoryRules } from '../conformance/directory-suite.ts'
 import { logFileRules } from '../conformance/log-file-suite.ts'
 import { pageFileRules } from '../conformance/page-file-suite.ts'
 import type { RuleOutcome } from '../conformance/rule.ts'
+import { callsTo } from './page-calls.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 
 let server: PageServer
@@ -16,15 +17,7 @@ test.afterAll(() => server.stop())
 
 type Here = typeof import('./conformance-page.ts')
 
-async function call<Name extends keyof Here>(page: Page, name: Name, ...args: unknown[]): Promise<unknown> {
-  return page.evaluate(
-    async ([called, given]) => {
-      const here = (await import('./conformance-page.ts')) as unknown as Record<string, (...args: unknown[]) => unknown>
-      return here[called as string]!(...(given as unknown[]))
-    },
-    [name, args] as const,
-  )
-}
+const call = callsTo<Here>('./conformance-page.ts')
 
 const rules = [...logFileRules, ...pageFileRules, ...directoryRules, ...clockRules]
 

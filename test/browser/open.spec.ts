@@ -1,5 +1,6 @@
 /** `open` in a real Chromium: storage slots, workers and their ends, and the database's rules through the public entry. */
 import { type BrowserContext, expect, type Page, test } from '@playwright/test'
+import { callsTo } from './page-calls.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 
 let server: PageServer
@@ -11,16 +12,7 @@ test.afterAll(() => server.stop())
 
 type Here = typeof import('./open-page.ts')
 
-/** Calls a function of `open-page.ts` in the page. */
-async function call<Name extends keyof Here>(page: Page, name: Name, ...args: unknown[]): Promise<unknown> {
-  return page.evaluate(
-    async ([called, given]) => {
-      const here = (await import('./open-page.ts')) as unknown as Record<string, (...args: unknown[]) => unknown>
-      return here[called as string]!(...(given as unknown[]))
-    },
-    [name, args] as const,
-  )
-}
+const call = callsTo<Here>('./open-page.ts')
 
 async function tab(context: BrowserContext): Promise<Page> {
   const page = await context.newPage()

@@ -1,5 +1,6 @@
 /** `peek` on a page: from the memory that it shares with its worker where it is cross-origin isolated, `undefined` where it is not. */
-import { expect, type Page, test } from '@playwright/test'
+import { expect, test } from '@playwright/test'
+import { callsTo } from './page-calls.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 
 let isolated: PageServer
@@ -13,15 +14,7 @@ test.afterAll(() => Promise.all([isolated.stop(), plain.stop()]))
 
 type Here = typeof import('./open-page.ts')
 
-async function call<Name extends keyof Here>(page: Page, name: Name, ...args: unknown[]): Promise<unknown> {
-  return page.evaluate(
-    async ([called, given]) => {
-      const here = (await import('./open-page.ts')) as unknown as Record<string, (...args: unknown[]) => unknown>
-      return here[called as string]!(...(given as unknown[]))
-    },
-    [name, args] as const,
-  )
-}
+const call = callsTo<Here>('./open-page.ts')
 
 const durationMs = process.env.DEEP === '1' ? 60_000 : 2_000
 

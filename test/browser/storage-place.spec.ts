@@ -1,5 +1,6 @@
 /** Where a browser's database is kept, and how it gets from one place to the other. */
 import { type BrowserContext, expect, type Page, test } from '@playwright/test'
+import { callsTo } from './page-calls.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 
 let server: PageServer
@@ -12,15 +13,7 @@ test.afterAll(() => server.stop())
 
 type Here = typeof import('./open-page.ts')
 
-async function call<Name extends keyof Here>(page: Page, name: Name, ...args: unknown[]): Promise<unknown> {
-  return page.evaluate(
-    async ([called, given]) => {
-      const here = (await import('./open-page.ts')) as unknown as Record<string, (...args: unknown[]) => unknown>
-      return here[called as string]!(...(given as unknown[]))
-    },
-    [name, args] as const,
-  )
-}
+const call = callsTo<Here>('./open-page.ts')
 
 async function tab(context: BrowserContext): Promise<Page> {
   const page = await context.newPage()

@@ -1,6 +1,7 @@
 /** One peer that runs a script on a simulated disk through crashes. */
 import type { SimulatedProcess } from '../../platform/simulation/process.ts'
 import { World } from '../../platform/simulation/world.ts'
+import { keyBehind } from '../../src/base/bytes.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { decodeText, encodeText } from '../../src/base/text.ts'
 import { Peer } from '../../src/cluster/peer.ts'
@@ -177,8 +178,7 @@ export class CrashRun {
       if (entry instanceof HarmonyError) throw new Error(`a read ended with ${entry.code}: ${entry.message}`)
       if (entry === 'none') return found
       found.set(decodeText(entry.key) ?? '?', fingerprint(payloadOf(entry.value)))
-      from = new Uint8Array(entry.key.length + 1)
-      from.set(entry.key)
+      from = keyBehind(entry.key)
     }
   }
 

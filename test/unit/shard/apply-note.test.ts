@@ -9,6 +9,7 @@ import { type Command, encodeBody, stampBody } from '../../../src/shard/command.
 import type { Outcome } from '../../../src/shard/sessions.ts'
 import type { Change, Compacted, Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
+import { damaged } from '../../damaged.ts'
 
 const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 32, maxLength: 32 })
 const count = fc.nat(2 ** 40)
@@ -46,11 +47,7 @@ describe('the note of a checkpoint', () => {
   })
 
   it('is a value or CORRUPT or VERSION_MISMATCH, whatever the bytes', () => {
-    const changed = fc.tuple(note, fc.nat(), fc.nat(255), fc.nat()).map(([value, at, byte, cut]) => {
-      const bytes = encodeNote(value)
-      bytes[at % bytes.length] = byte
-      return bytes.subarray(0, cut % (bytes.length + 1))
-    })
+    const changed = damaged(note, encodeNote)
     fc.assert(
       fc.property(fc.oneof(changed, fc.uint8Array({ maxLength: 300 })), bytes => {
         const result = decodeNote(bytes)
