@@ -29,7 +29,9 @@ import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
 import { TreeChange } from './tree-change.ts'
 import { TreeCore } from './tree-core.ts'
+import { HeldPages } from './tree-held-pages.ts'
 import { findRow, readKey, readRange } from './tree-read.ts'
+import { type SectionOptions, TreeSection } from './tree-section.ts'
 import type { TreeSnapshot } from './tree-snapshots.ts'
 
 /** What can be read, of the tree or of a snapshot. */
@@ -81,7 +83,7 @@ export class BTree implements TreeReader {
 
   constructor({ pool, source, root, applied = 0 }: BTreeOptions) {
     this.core = new TreeCore(pool, source, root ?? (0 as PageId))
-    this.change = new TreeChange(this.core)
+    this.change = new TreeChange(this.core, new HeldPages(this.core))
     pool.endChange(this.core.root, applied)
   }
 
@@ -114,6 +116,11 @@ export class BTree implements TreeReader {
   /** @param applied What readers in other threads are told once it is through; undefined: nothing new. */
   batch(changes: readonly Change[], applied?: number): TreeBatch {
     return new Batch(this.core, this.change, changes, applied)
+  }
+
+  /** Other threads change the tree, too; undefined: not now. Nothing else is done here until it is closed. */
+  section(options: SectionOptions): TreeSection | undefined {
+    return TreeSection.open(this.core, options)
   }
 
   /** As the tree is now; not while a batch is midway. Costs nothing until pages change. */

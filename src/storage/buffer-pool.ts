@@ -255,6 +255,32 @@ export class BufferPool {
     Atomics.add(this.header, frame * words + versionWord, 1)
   }
 
+  /** A frame of a page that another thread may make (`tree-section.ts`): odd and pinned, neither dirty nor clean, until `takeBack`. */
+  lend(page: PageId): number {
+    const frame = this.take()
+    assert(frame !== -1, 'frames that are lent are reserved before')
+    this.settle(frame, page)
+    this.pin(frame)
+    Atomics.add(this.header, frame * words + versionWord, 1)
+    return frame
+  }
+
+  /** The frame's page: made, and even by now, or still odd, and given up. */
+  takeBack(frame: number, made: boolean): PageId {
+    const page = this.pageIn(frame)
+    if (!made) Atomics.add(this.header, frame * words + versionWord, 1)
+    this.unpin(frame)
+    if (made) this.setDirty(frame)
+    else this.discard(page)
+    return page
+  }
+
+  /** Another thread changed the frame's page, which the closing epoch does not need any more. */
+  changedElsewhere(frame: number): PageId {
+    this.setDirty(frame)
+    return this.pageIn(frame)
+  }
+
   /** Before the first change of a batch (`beginWrite` does it): until `endChange` readers in other threads believe nothing that they see. */
   beginChange(): void {
     if (this.shared === undefined || this.changing) return

@@ -33,6 +33,9 @@ export class ReadMemo {
   readonly rests = new Map<PageId, Progress>()
 }
 
+/** Where chains lie: the owner's pool, or what another thread has of it. */
+export type ChainPool = Pick<BufferPool, 'pageBytes' | 'arena' | 'frameOf' | 'create' | 'discard'>
+
 const noBytes = new Uint8Array(0)
 
 export class Chains {
@@ -41,11 +44,11 @@ export class Chains {
   readonly memos = new Set<ReadMemo>()
   readonly dataBytes: number
   readonly idsMax: number
-  private readonly pool: BufferPool
-  private readonly source: PageSource
+  private readonly pool: ChainPool
+  private readonly source: Pick<PageSource, 'allocate' | 'free'>
   private readonly view: DataView
 
-  constructor(pool: BufferPool, source: PageSource) {
+  constructor(pool: ChainPool, source: Pick<PageSource, 'allocate' | 'free'>) {
     this.pool = pool
     this.source = source
     this.dataBytes = pool.pageBytes - headerBytes

@@ -232,8 +232,7 @@ export class SharedTreeReader implements View, RestOrder {
     chain: PageId,
   ): number {
     this.check(base)
-    const rest = this.readChain(chain, restBytes + valueBytes, restBytes)
-    return compareBytes(key.subarray(from), rest.subarray(0, restBytes))
+    return compareBytes(key.subarray(from), this.readChain(chain, restBytes + valueBytes, restBytes))
   }
 
   /** False: changes are under way. */

@@ -11,13 +11,13 @@
  *  - An empty leaf stays only as the root, or where it is its parent's only child.
  */
 import { assert } from '../base/assert.ts'
+import type { ChangedTree, ChangeHands } from './changed-tree.ts'
 import { corrupt } from './overflow.ts'
 import { type Cell, kindBranch, kindLeaf, slotBytes } from './page.ts'
 import { emptyCell, separatorCell, setLeafCell } from './page-cells.ts'
 import { PageEntries } from './page-entries.ts'
 import type { PageId } from './page-source.ts'
-import { levelsMax, type TreeCore } from './tree-core.ts'
-import { HeldPages } from './tree-held-pages.ts'
+import { levelsMax } from './tree-core.ts'
 
 const noBytes = new Uint8Array(0)
 
@@ -33,20 +33,20 @@ interface Neighbours {
 }
 
 export class TreeChange {
-  private readonly core: TreeCore
+  protected readonly core: ChangedTree
+  /** From the root down: frames, and the place of the child taken. */
+  protected readonly frames: number[] = []
+  protected readonly path: PageId[] = []
+  protected readonly positions: number[] = []
   private readonly entries: PageEntries
   private readonly parentEntries: PageEntries
-  /** From the root down: frames, and the place of the child taken. */
-  private readonly frames: number[] = []
-  private readonly path: PageId[] = []
-  private readonly positions: number[] = []
-  private readonly held: HeldPages
+  private readonly held: ChangeHands
   private readonly neighbours: (Neighbours | undefined)[] = []
   private readonly cell: Cell = emptyCell()
 
-  constructor(core: TreeCore) {
+  constructor(core: ChangedTree, held: ChangeHands) {
     this.core = core
-    this.held = new HeldPages(core)
+    this.held = held
     this.entries = new PageEntries(core.pages)
     this.parentEntries = new PageEntries(core.pages)
   }
@@ -54,7 +54,7 @@ export class TreeChange {
   /** Value undefined removes. Returns the length of the value that was there, or -1. @throws PageMiss */
   run(key: Uint8Array, value: Uint8Array | undefined): number {
     try {
-      this.descend(key)
+      this.descend(key, value === undefined)
       return value === undefined ? this.remove(key) : this.put(key, value)
     } finally {
       this.finish()
@@ -64,14 +64,14 @@ export class TreeChange {
   /** Pins the way to a key's leaf for the caller, who unpins what is told. @throws PageMiss */
   touch(key: Uint8Array, pinned: (frame: number) => void): void {
     try {
-      this.descend(key)
+      this.descend(key, false)
       for (const frame of this.frames) pinned(frame)
     } finally {
       this.finish()
     }
   }
 
-  private descend(key: Uint8Array): void {
+  protected descend(key: Uint8Array, _removes: boolean): void {
     const { pages } = this.core
     let page = this.core.root
     for (let level = 0; level < levelsMax; level++) {
@@ -95,7 +95,10 @@ export class TreeChange {
     this.cell.value = noBytes
   }
 
-  private base(level: number): number {
+  /** A change that goes on to this level says so before it changes anything. */
+  protected reach(_level: number): void {}
+
+  protected base(level: number): number {
     return this.frames[level]! * this.core.pages.pageBytes
   }
 
@@ -116,8 +119,7 @@ export class TreeChange {
   }
 
   private writeChain(cell: Cell, key: Uint8Array, value: Uint8Array): void {
-    const { chains, snapshots } = this.core
-    if (cell.long) cell.chain = chains.write(key, cell.local, value, page => snapshots.made(page))
+    if (cell.long) cell.chain = this.core.chains.write(key, cell.local, value, page => this.held.made(page))
   }
 
   private unlinkCell(cell: Cell): void {
@@ -177,6 +179,7 @@ export class TreeChange {
     const { pages } = core
     const leaf = this.frames.length - 1
     const base = this.base(leaf)
+    this.reach(leaf - 1)
     const next = pages.right(base)
     const cut = entries.cut(false, next === 0 && index === entries.count - 1)
     assert(cut > 0, 'a leaf that is too full cannot be cut')
@@ -208,16 +211,19 @@ export class TreeChange {
 
   /** At most so many pages above this level are made when it is split. */
   private splitsAbove(level: number): number {
-    const { pages } = this.core
     let made = 0
     for (let above = level - 1; above >= 0; above--) {
-      const base = this.base(above)
-      const spare = pages.gap(base) + pages.dead(base)
-      // As though nothing were shared by the keys any more.
-      if (spare >= pages.cellBytesMax + pages.count(base) * pages.prefixBytes(base)) return made
+      if (this.takesAnySeparator(this.base(above))) return made
       made++
     }
     return made + 1
+  }
+
+  protected takesAnySeparator(base: number): boolean {
+    const { pages } = this.core
+    const spare = pages.gap(base) + pages.dead(base)
+    // As though nothing were shared by the keys any more.
+    return spare >= pages.cellBytesMax + pages.count(base) * pages.prefixBytes(base)
   }
 
   /** The shortest key above entry cut-1 and not above entry cut. Entry `own` is not written yet, its key is `key`. */
@@ -334,8 +340,9 @@ export class TreeChange {
   }
 
   /** Pins the neighbour of the node at this level; none where it is an only child. @throws PageMiss */
-  private neighboursOf(level: number): Neighbours | undefined {
+  protected neighboursOf(level: number): Neighbours | undefined {
     const { pages } = this.core
+    this.reach(level - 1)
     const parent = this.base(level - 1)
     const position = this.positions[level - 1]!
     const count = pages.count(parent)

@@ -112,8 +112,7 @@ export class TreeCore implements RestOrder {
     valueBytes: number,
     chain: PageId,
   ): number {
-    const rest = this.restOf(base, chain, restBytes, valueBytes)
-    return compareBytes(key.subarray(from), rest.subarray(0, restBytes))
+    return compareBytes(key.subarray(from), this.restOf(base, chain, restBytes, valueBytes))
   }
 
   /** The whole key in a slot, in bytes of its own. @throws PageMiss */

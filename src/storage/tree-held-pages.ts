@@ -3,10 +3,11 @@
  * until it is through, so that readers in other threads never see a split half done. What snapshots need is copied before.
  */
 import { exhausted } from './buffer-pool.ts'
+import type { ChangeHands } from './changed-tree.ts'
 import type { PageId } from './page-source.ts'
 import type { TreeCore } from './tree-core.ts'
 
-export class HeldPages {
+export class HeldPages implements ChangeHands {
   private readonly core: TreeCore
   private readonly frames: number[] = []
   private readonly pages: PageId[] = []
@@ -62,6 +63,10 @@ export class HeldPages {
     const base = frame * pages.pageBytes
     pages.format(base, kind, level)
     return { page, base }
+  }
+
+  made(page: PageId): void {
+    this.core.snapshots.made(page)
   }
 
   /** The tree does not use the page any more. */
