@@ -4,13 +4,10 @@
  * Short by default; minutes with DEEP=1.
  */
 
-import { readFileSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { build, type Plugin } from 'esbuild'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { SharedPool } from '../../src/storage/pool-memory.ts'
+import { bundle, type Mutation, removeBundles } from './mutated-bundle.ts'
 import type { OwnerOrder, OwnerReport, ReaderOrder, ReaderReport } from './thread-worker.ts'
 
 const deep = process.env.DEEP === '1'
@@ -18,47 +15,14 @@ const runMs = deep ? 60_000 : 1_500
 const foundMsMax = 60_000
 const readers = 3
 
-interface Mutation {
-  readonly file: string
-  readonly edits: readonly (readonly [from: string, to: string])[]
+interface Broken extends Mutation {
   /** Where it shows. */
   readonly shape?: Shape
   /** Found after 10 to 15 seconds, not within one: only where there is time. */
   readonly rare?: boolean
 }
 
-const scripts: string[] = []
-afterAll(() => Promise.all(scripts.map(script => rm(script, { force: true }))))
-
-/** The threads' code as one file; a mutation is a piece of it replaced. */
-async function bundle(mutation?: Mutation): Promise<string> {
-  const script = join(import.meta.dirname, `../../node_modules/.cache/threads-${process.pid}-${scripts.length}.mjs`)
-  scripts.push(script)
-  const mutate: Plugin = {
-    name: 'mutate',
-    setup({ onLoad }) {
-      if (mutation === undefined) return
-      onLoad({ filter: new RegExp(`${mutation.file}$`) }, ({ path }) => {
-        let contents = readFileSync(path, 'utf8')
-        for (const [from, to] of mutation.edits) {
-          expect(contents.split(from), from).toHaveLength(2)
-          contents = contents.replace(from, to)
-        }
-        return { contents, loader: 'ts' }
-      })
-    },
-  }
-  await build({
-    entryPoints: [join(import.meta.dirname, 'thread-worker.ts')],
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    packages: 'external',
-    plugins: [mutate],
-    outfile: script,
-  })
-  return script
-}
+afterAll(removeBundles)
 
 interface Shape {
   readonly frames: number
@@ -134,7 +98,7 @@ const evicting: Shape = { frames: 200, pageBytes: 512, longMax: 6000 }
 const largePages: Shape = { frames: 64, pageBytes: 8192, longMax: 60_000 }
 
 describe('an owner that writes and readers in other threads', () => {
-  const script = bundle()
+  const script = bundle('thread-worker.ts')
   for (const [title, shape] of Object.entries({
     'everything in memory': resident,
     'pages come and go': evicting,
@@ -155,7 +119,7 @@ describe('without one of the precautions the oracle finds it out', () => {
   const reader = 'src/storage/shared-reader.ts'
   const pool = 'src/storage/buffer-pool.ts'
   const bump = 'Atomics.add(this.header, frame * words + versionWord, 1)\n'
-  const mutations: Readonly<Record<string, Mutation>> = {
+  const mutations: Readonly<Record<string, Broken>> = {
     'no look at versions': {
       file: reader,
       edits: [
@@ -212,7 +176,7 @@ describe('without one of the precautions the oracle finds it out', () => {
   for (const [title, mutation] of Object.entries(mutations)) {
     test.skipIf(mutation.rare === true && !deep)(title, { timeout: foundMsMax + 30_000 }, async () => {
       const begun = performance.now()
-      const script = await bundle(mutation)
+      const script = await bundle('thread-worker.ts', mutation)
       const { failures } = await run(script, mutation.shape ?? resident, foundMsMax, 1)
       expect(failures).not.toEqual([])
       if (process.env.VERBOSE !== undefined) console.log(title, performance.now() - begun, failures)

@@ -6,6 +6,9 @@ import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import { BTree } from '../../../src/storage/btree.ts'
 import { BufferPool } from '../../../src/storage/buffer-pool.ts'
 import type { Change } from '../../../src/storage/engine.ts'
+import { LatchedPages } from '../../../src/storage/latched-pages.ts'
+import type { PageId } from '../../../src/storage/page-source.ts'
+import { headerWords, poolMemory, versionWord } from '../../../src/storage/pool-memory.ts'
 import { SharedTreeReader } from '../../../src/storage/shared-reader.ts'
 import { insideWord, sectionMemory } from '../../../src/storage/shared-section.ts'
 import { SharedTreeWriter } from '../../../src/storage/shared-writer.ts'
@@ -157,6 +160,115 @@ describe('writers of a section', () => {
     )
   })
 
+  it('ask for latches from the root down: no branch after a leaf, no level after a lower one', {
+    timeout: 60_000,
+  }, () => {
+    const random = seededRandom(5)
+    const here = bed(4096)
+    const { pool, tree } = here
+    const levels: number[] = []
+    let neighbours = 0
+    const latches = LatchedPages.prototype as unknown as {
+      latch(frame: number): void
+      finish(): void
+      arena: Uint8Array
+    }
+    const { latch, finish } = latches
+    latches.latch = function (frame) {
+      latch.call(this, frame)
+      levels.push(this.arena[frame * pool.pageBytes + 1]!)
+    }
+    latches.finish = function () {
+      if (levels.some((level, i) => i > 0 && level > levels[i - 1]!)) throw new Error(`latches on levels ${levels}`)
+      if (levels.filter(level => level === 1).length > 1) neighbours++
+      levels.length = 0
+      finish.call(this)
+    }
+    try {
+      for (let wave = 0; wave < 10; wave++) {
+        const section = opened(here, { pages: 2500, changes: 3000, writers: 1 })
+        const writer = new SharedTreeWriter(pool.shared!, section.shared)
+        writer.enter()
+        for (let i = 0; i < 2000; i++) {
+          const { key, value } = changeOf(random, 4000, wave % 2 === 0 ? 0.1 : 0.97)
+          expect(writer.write(key, value)).toBe('done')
+        }
+        writer.leave()
+        section.close()
+        tree.batch([]).run()
+      }
+    } finally {
+      Object.assign(latches, { latch, finish })
+    }
+    expect(tree.verify().run().problems).toEqual([])
+    expect(neighbours).toBeGreaterThan(3)
+  })
+
+  /** Runs `meanwhile` between a writer's look at the root and its first latch, once. */
+  function betweenRootAndLatch(writer: SharedTreeWriter, meanwhile: () => void): void {
+    const { tree } = writer as unknown as { tree: { root: PageId } }
+    const real = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(tree), 'root')!
+    let done = false
+    Object.defineProperty(tree, 'root', {
+      get: () => {
+        const root = real.get!.call(tree) as PageId
+        if (!done) {
+          done = true
+          meanwhile()
+        }
+        return root
+      },
+      set: (page: PageId) => real.set!.call(tree, page),
+    })
+  }
+
+  it('look again where another one has replaced the root meanwhile', () => {
+    const here = bed(256)
+    const { pool, tree } = here
+    const section = opened(here)
+    const [one, other] = [1, 2].map(() => new SharedTreeWriter(pool.shared!, section.shared)) as [
+      SharedTreeWriter,
+      SharedTreeWriter,
+    ]
+    const value = new Uint8Array(40)
+    betweenRootAndLatch(one, () => {
+      for (let i = 0; i < 20; i++) other.write(text.encode(`a${String(i).padStart(3, '0')}`), value)
+    })
+    one.write(text.encode('b'), value)
+    section.close()
+    tree.batch([]).run()
+    expect(tree.verify().run()).toMatchObject({ problems: [], keys: 21, levels: 2 })
+  })
+
+  it('tell readers of another root after it took its place, too', () => {
+    const here = bed(256)
+    const { pool, tree } = here
+    const section = opened(here, { shown: true })
+    const writer = new SharedTreeWriter(pool.shared!, section.shared)
+    const reader = new SharedTreeReader(pool.shared!, { attemptsMax: 1, maySleep: false })
+    const value = new Uint8Array(40)
+    const { tree: shared } = writer as unknown as { tree: { root: PageId } }
+    const real = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(shared), 'root')!
+    // A reader looks at its slot and at the root after it was told of the change, and before the root is another one.
+    const parts = reader as unknown as { begin(): boolean; isOneState(): boolean }
+    let believed: boolean | undefined
+    Object.defineProperty(shared, 'root', {
+      get: () => real.get!.call(shared),
+      set: (page: PageId) => {
+        expect(parts.begin()).toBe(true)
+        real.set!.call(shared, page)
+        believed = true
+      },
+    })
+    for (let i = 0; believed === undefined; i++) writer.write(text.encode(`a${String(i).padStart(3, '0')}`), value)
+    // The old root is a leaf like any other by now, with half of the keys.
+    believed = reader.find(text.encode('a009')) !== undefined || parts.isOneState()
+    expect(believed).toBe(false)
+    section.close()
+    tree.batch([]).run()
+    expect(tree.verify().run().problems).toEqual([])
+  })
+
   it('are not let in once the owner closes', () => {
     const here = bed(256)
     const section = opened(here)
@@ -183,7 +295,24 @@ describe('writers of a section', () => {
     expect(new BTree({ pool: alone, source, root: undefined }).section(options)).toBeUndefined()
   })
 
-  it('one that does not leave has died, and the state with it', { timeout: 30_000 }, () => {
+  it('find out that one died with a latch, and the state with it', { timeout: 60_000 }, () => {
+    const here = bed(64)
+    const section = opened(here, { pages: 4 })
+    const shared = here.pool.shared!
+    const { header } = poolMemory(shared.frames, shared.pageBytes, shared.memory)
+    Atomics.add(header, here.pool.find(here.tree.root) * headerWords + versionWord, 1)
+    const writers = [1, 2].map(() => new SharedTreeWriter(shared, section.shared))
+    for (const writer of writers) writer.enter()
+    const begun = performance.now()
+    expect(writers[0]!.write(text.encode('a'), text.encode('b'))).toBe('lost')
+    expect(performance.now() - begun).toBeGreaterThan(5000)
+    expect(writers[1]!.write(text.encode('a'), text.encode('b'))).toBe('lost')
+    for (const writer of writers) writer.leave()
+    expect(performance.now() - begun).toBeLessThan(20_000)
+    expect(() => section.close()).toThrow(expect.objectContaining({ code: 'STORAGE_LOST' }))
+  })
+
+  it.runIf(deep)('one that does not leave has died, too', { timeout: 30_000 }, () => {
     const here = bed(64)
     const section = opened(here, { pages: 4 })
     const { control } = sectionMemory(here.pool.shared!, section.shared)
