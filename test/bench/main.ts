@@ -9,14 +9,17 @@ import { browserCaseNames, browserEngineNames, endBrowser, runStorageBrowser } f
 import { caseNames } from './storage-cases.ts'
 import { engineNames } from './storage-child.ts'
 import type { Outcome, SuiteOptions } from './suite-options.ts'
+import { endThreads, runThreads, threadCaseNames, threadEngineNames } from './threads.ts'
 
 interface Suite {
   readonly caseNames: readonly string[]
   readonly engineNames: readonly string[]
   readonly records: number
   readonly seconds: number
-  /** Of HarmonyDB, in the checkout. */
+  /** Of HarmonyDB, in the checkout; empty: it is in the suite. */
   readonly modulePath: string
+  /** What the others are compared with. */
+  readonly compared: string
   run(options: SuiteOptions): Promise<Outcome>
   end(): void
 }
@@ -28,6 +31,7 @@ const suites: Readonly<Record<string, Suite>> = {
     records: 100_000,
     seconds: 1,
     modulePath: 'dist/node/index.js',
+    compared: 'HarmonyDB',
     run: runStorage,
     end: endRunning,
   },
@@ -37,8 +41,19 @@ const suites: Readonly<Record<string, Suite>> = {
     records: 10_000,
     seconds: 0.3,
     modulePath: 'dist/browser/index.js',
+    compared: 'HarmonyDB',
     run: runStorageBrowser,
     end: endBrowser,
+  },
+  threads: {
+    caseNames: threadCaseNames,
+    engineNames: threadEngineNames,
+    records: 100_000,
+    seconds: 1,
+    modulePath: '',
+    compared: 'the owner',
+    run: runThreads,
+    end: endThreads,
   },
 }
 
@@ -47,6 +62,7 @@ const help = `npm run bench -- SUITE [options]
   storage           HarmonyDB (the build in dist/) and other embedded stores in Node
   storage-browser   the same in Chromium, each on an on-disk profile of its own
 Each through its public interface, all with durable writes.
+  threads           HarmonyDB's tree in memory (of these sources, no build): its owner alone, and several threads that write at once
 
   --json            one JSON line for each case and engine: suite, case, engine, opsPerSecond, p50Ms, p99Ms, and more
   --records N       records in the store (default ${suites.storage!.records}, in Chromium ${suites['storage-browser']!.records}; may be given again)
@@ -73,6 +89,10 @@ storage-browser
     They are measured from the page; with -in-worker behind their name, in the worker that the engine runs in:
     get-in-worker, put-64-in-worker and so on (not start and crash-start).
   Chromium: CHROMIUM_PATH, or where systems put it.
+
+threads
+  Engines: ${threadEngineNames.join(', ')}
+  Cases: put-10000 (new records, each thread its share), batch-1000, batch-10000 (a batch that the owner makes with so many threads, itself one of them)
 
 Cases
   put-1, put-64     durable puts of new records, from 1 caller and from 64
@@ -113,7 +133,7 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
   const { values, suite } = parsed
   const progress = (text: string): void => console.error(text)
   const modulePath = resolve(root, values.module ?? suite.modulePath)
-  if (values.module === undefined) warnIfStale(root, modulePath, progress)
+  if (values.module === undefined && suite.modulePath !== '') warnIfStale(root, modulePath, progress)
   const dir = values.dir === undefined ? join(scratchDir, 'data') : join(resolve(values.dir), 'harmonydb-bench')
   const onSignal = (): never => {
     suite.end()
@@ -142,7 +162,7 @@ export async function main({ root, childScript, scratchDir }: Surroundings, args
     all.push(...outcome.lines)
     if (values.json === true) for (const line of outcome.lines) console.log(JSON.stringify(line))
     else if (outcome.lines.length > 0) {
-      console.log(`\n${records} records, medians of ${parsed.rounds}; (n×): HarmonyDB is n times as good\n`)
+      console.log(`\n${records} records, medians of ${parsed.rounds}; (n×): ${suite.compared} is n times as good\n`)
       console.log(table(outcome.lines))
     }
   }

@@ -1,4 +1,4 @@
-/** The results for people: one row a case, one column an engine, each peer with the ratio of HarmonyDB to it (above 1: HarmonyDB is better). */
+/** The results for people: one row a case, one column an engine, each peer with the ratio of HarmonyDB (of the owner alone) to it: above 1 that is better. */
 import { isStart, type Line } from './lines.ts'
 
 export function table(lines: readonly Line[]): string {
@@ -6,7 +6,7 @@ export function table(lines: readonly Line[]): string {
   const cases = [...new Set(lines.map(line => line.case))]
   const rows = cases.map(name => {
     const ofCase = lines.filter(line => line.case === name)
-    const ours = ofCase.find(line => line.engine === 'harmonydb')
+    const ours = ofCase.find(line => line.engine === 'harmonydb' || line.engine === 'owner')
     return [
       name,
       ...engines.map(engine =>

@@ -28,7 +28,9 @@ let status = 1
 try {
   const { build } = await import('esbuild')
   await build({
-    entryPoints: ['main.ts', 'child.ts'].map(name => fileURLToPath(new URL(name, import.meta.url))),
+    entryPoints: ['main.ts', 'child.ts', 'threads-worker.ts'].map(name =>
+      fileURLToPath(new URL(name, import.meta.url)),
+    ),
     outdir: scratchDir,
     outExtension: { '.js': '.mjs' },
     bundle: true,

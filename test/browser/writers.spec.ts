@@ -30,7 +30,7 @@ for (const shown of [true, false]) {
     const report = (await page.evaluate(
       given =>
         new Promise<unknown>((resolve, reject) => {
-          const worker = new Worker('/test/browser/writers-worker.ts', { type: 'module' })
+          const worker = new Worker('./writers-worker.ts', { type: 'module' })
           worker.onmessage = ({ data }) => resolve(data)
           worker.onerror = ({ message }) => reject(new Error(message))
           worker.postMessage(given)

@@ -47,6 +47,19 @@ test('--json prints one line for each case and engine, with rate, median and 99t
   }
 })
 
+test('threads: the owner alone, several threads, and batches made together', async () => {
+  const engines = ['--engine', 'owner', '--engine', 'threads-2']
+  const { status, out, err } = await bench('threads', '--json', ...tiny, ...engines, '--module', built.index)
+  expect(status, err).toBe(0)
+  const lines = out.trimEnd().split('\n')
+  const found = lines.map(line => JSON.parse(line) as Record<string, unknown>)
+  const names = ['put-10000', 'batch-1000', 'batch-10000']
+  expect(found.map(line => `${line.case} ${line.engine}`)).toEqual(
+    names.flatMap(name => [`${name} owner`, `${name} threads-2`]),
+  )
+  for (const line of found) expect(line.opsPerSecond).toBeGreaterThan(100)
+})
+
 test('a process that is killed while it writes is opened again, and has its records', async () => {
   const only = ['--engine', 'harmonydb', '--case', 'crash-start', '--module', built.index]
   const { status, out, err } = await bench('storage', ...tiny, ...only)

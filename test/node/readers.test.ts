@@ -13,7 +13,7 @@ import type { Database, OpenOptions } from '../../src/database/types.ts'
 import { StoredValues } from '../../src/mvcc/versioned.ts'
 import { BTree } from '../../src/storage/btree.ts'
 import { BufferPool } from '../../src/storage/buffer-pool.ts'
-import { MemorySource } from '../unit/storage/btree-kit.ts'
+import { MemorySource } from '../unit/storage/memory-source.ts'
 import { until } from './network-kit.ts'
 
 let databases: Database[] = []

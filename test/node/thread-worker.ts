@@ -5,7 +5,7 @@ import { BTree } from '../../src/storage/btree.ts'
 import { BufferPool } from '../../src/storage/buffer-pool.ts'
 import type { SharedPool } from '../../src/storage/pool-memory.ts'
 import { SharedTreeReader } from '../../src/storage/shared-reader.ts'
-import { MemorySource } from '../unit/storage/btree-kit.ts'
+import { MemorySource } from '../unit/storage/memory-source.ts'
 import { checkOf, comingKey, Oracle, pairKey, pairs } from './thread-oracle.ts'
 
 export interface OwnerOrder {

@@ -10,7 +10,7 @@ import type { SharedPool } from '../../src/storage/pool-memory.ts'
 import { SharedTreeReader } from '../../src/storage/shared-reader.ts'
 import type { SharedSection } from '../../src/storage/shared-section.ts'
 import { SharedTreeWriter } from '../../src/storage/shared-writer.ts'
-import { MemorySource } from '../unit/storage/btree-kit.ts'
+import { MemorySource } from '../unit/storage/memory-source.ts'
 import { nameOf, type PlannedChange, ReaderChecks, WriterPlan } from './writers-oracle.ts'
 
 export interface OwnerOrder {

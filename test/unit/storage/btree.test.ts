@@ -7,8 +7,9 @@ import type { BufferPool } from '../../../src/storage/buffer-pool.ts'
 import type { Change } from '../../../src/storage/engine.ts'
 import type { PageId } from '../../../src/storage/page-source.ts'
 import type { PolicyName } from '../../../src/storage/replacement.ts'
-import { apply, drive, entriesOf, hex, MemorySource, poolOf, unhex } from './btree-kit.ts'
+import { apply, drive, entriesOf, hex, poolOf, unhex } from './btree-kit.ts'
 import { entryOf } from './engine-kit.ts'
+import { MemorySource } from './memory-source.ts'
 
 type Model = Map<string, string>
 

@@ -3,7 +3,8 @@ import { seededRandom } from '../../../src/base/random.ts'
 import { BTree } from '../../../src/storage/btree.ts'
 import { emptyHash, finishHash, hashBytes, LeafFilters } from '../../../src/storage/leaf-filters.ts'
 import type { PageId } from '../../../src/storage/page-source.ts'
-import { MemorySource, poolOf } from './btree-kit.ts'
+import { poolOf } from './btree-kit.ts'
+import { MemorySource } from './memory-source.ts'
 
 const hashOf = (key: Uint8Array): number => finishHash(hashBytes(emptyHash, key, 0, key.length))
 const numbered = (n: number): Uint8Array => new TextEncoder().encode(`key ${String(n).padStart(12, '0')}`)

@@ -8,7 +8,7 @@ import { BufferPool } from '../../../src/storage/buffer-pool.ts'
 import type { View } from '../../../src/storage/engine.ts'
 import { poolMemory, type SharedPool, sequenceWord } from '../../../src/storage/pool-memory.ts'
 import { SharedTreeReader } from '../../../src/storage/shared-reader.ts'
-import { MemorySource } from './btree-kit.ts'
+import { MemorySource } from './memory-source.ts'
 
 interface Bed {
   readonly pool: BufferPool

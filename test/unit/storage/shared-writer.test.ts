@@ -13,7 +13,8 @@ import { SharedTreeReader } from '../../../src/storage/shared-reader.ts'
 import { insideWord, sectionMemory } from '../../../src/storage/shared-section.ts'
 import { SharedTreeWriter } from '../../../src/storage/shared-writer.ts'
 import type { SectionOptions, TreeSection } from '../../../src/storage/tree-section.ts'
-import { apply, entriesOf, hex, MemorySource } from './btree-kit.ts'
+import { apply, entriesOf, hex } from './btree-kit.ts'
+import { MemorySource } from './memory-source.ts'
 
 const deep = process.env.DEEP === '1'
 
