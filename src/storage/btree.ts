@@ -7,6 +7,7 @@
  *   tree-read.ts               gets and scans
  *   tree-change.ts             one change: splits, merges, borrowing
  *   leaf-filters.ts            what a leaf that is not in memory surely does not have
+ *   tree-section.ts            several threads change the tree
  *   tree-snapshots.ts          what readers of an older state see
  *   btree-verify.ts            walks everything
  *

@@ -1,6 +1,6 @@
 /**
  * How a buffer pool lies in memory: one piece, so that other threads can map it. Who makes the pool (its owner) is the only one that
- * writes; `shared-reader.ts` reads from any thread.
+ * writes, but for the time of a section (`tree-section.ts`), when others change pages, too; `shared-reader.ts` reads from any thread.
  *
  *   arena     frames × pageBytes
  *   header    frames × four i32: page id (0: none) | pins | flags | version
@@ -10,7 +10,8 @@
  *   slots     `slotsMax` × 64 bytes: an i32 each that the owner changes before it changes what readers may be reading
  *   slack     in shared memory: whatever 16-bit offsets and counts of a torn page say lies inside of the memory
  *
- * The version of a frame is odd while its content is not a page's: somebody writes in it, it is being filled, or it is free. Bytes read
+ * The version of a frame is odd while its content is not a page's: somebody writes in it, it is being filled, or it is free. In a section it is the
+ * page's latch: who makes it odd has it. Bytes read
  * between two looks at an even version are the page's only if the second look found the same, and looked by reading and writing the word
  * in one step (`shared-reader.ts`).
  *

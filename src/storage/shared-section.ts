@@ -10,6 +10,7 @@
  * Control words: state | writers inside | writers asleep at a latch | places of the reserve taken | places of `unlinked` taken.
  */
 import type { SharedPool } from './pool-memory.ts'
+import { levelsMax } from './tree-core.ts'
 
 /** A section as other threads see it; structured-clonable. */
 export interface SharedSection {
@@ -26,6 +27,13 @@ export const asleepWord = 2
 export const reserveWord = 3
 export const unlinkedWord = 4
 const controlWords = 16
+
+/** Places in `unlinked` that a writer takes at once; one change needs fewer than there are levels, and one more. */
+export const unlinkedAtOnce = 4 * levelsMax
+
+/** For writers that make so many changes in all; of what is taken at once, a quarter may stay unused. */
+export const unlinkedMaxFor = (changes: number, writers: number): number =>
+  Math.ceil(1.5 * changes) + writers * unlinkedAtOnce * 2
 
 export const sectionOpen = 0
 /** Nobody enters any more. */

@@ -29,18 +29,13 @@ import {
   sectionOpen,
   sectionPoisoned,
   sectionStateWord,
+  unlinkedAtOnce,
   unlinkedWord,
 } from './shared-section.ts'
 import { levelsMax } from './tree-core.ts'
 
 /** `lost`: a writer died or failed, and so has the section; nothing was or will be changed. */
 export type WriteAnswer = 'done' | 'miss' | 'full' | 'lost'
-
-/** Places in `unlinked` that a writer takes at once; one change needs fewer than there are levels, and one more. */
-const unlinkedAtOnce = 4 * levelsMax
-
-/** A section's list for writers that make so many changes in all. */
-export const unlinkedMaxFor = (changes: number, writers: number): number => changes + writers * unlinkedAtOnce * 2
 
 export class SharedTreeWriter {
   private readonly section: SectionMemory
@@ -66,7 +61,7 @@ export class SharedTreeWriter {
     return false
   }
 
-  /** False: whoever is inside should come to an end. */
+  /** False: whoever is inside should come to an end, or is taken for dead after some seconds. */
   get isOpen(): boolean {
     return Atomics.load(this.section.control, sectionStateWord) === sectionOpen
   }

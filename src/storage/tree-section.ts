@@ -23,9 +23,9 @@ import {
   sectionMemory,
   sectionPoisoned,
   sectionStateWord,
+  unlinkedMaxFor,
   unlinkedWord,
 } from './shared-section.ts'
-import { unlinkedMaxFor } from './shared-writer.ts'
 import type { TreeCore } from './tree-core.ts'
 
 export interface SectionOptions {
