@@ -108,7 +108,7 @@ describe('an owner that writes and readers in other threads', () => {
       const outcome = await run(await script, shape, runMs, 1)
       expect(outcome.failures).toEqual([])
       expect(outcome.owner.batches).toBeGreaterThan(200)
-      expect(outcome.readers.reduce((sum, { reads }) => sum + reads, 0)).toBeGreaterThan(300)
+      expect(outcome.readers.reduce((sum, { reads }) => sum + reads, 0)).toBeGreaterThan(50)
       if (shape === evicting) expect(outcome.owner.evictions).toBeGreaterThan(100)
       if (process.env.VERBOSE !== undefined) console.log(title, outcome.owner, outcome.readers)
     })

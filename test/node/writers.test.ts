@@ -53,7 +53,7 @@ describe('several writers and several readers on one tree', () => {
       expect(report.failures).toEqual([])
       expect(report.sections).toBeGreaterThan(5)
       expect(report.answers.done).toBeGreaterThan(1000)
-      expect(report.readers.reduce((sum, { reads }) => sum + reads, 0)).toBeGreaterThan(100)
+      expect(report.readers.reduce((sum, { reads }) => sum + reads, 0)).toBeGreaterThan(20)
       if (shape.frames < 1000 && shape.pageBytes === 512) {
         expect(report.answers.miss).toBeGreaterThan(10)
         expect(report.answers.full).toBeGreaterThan(10)
