@@ -6,7 +6,7 @@
  *                                    works from any server, under any bundler and in an import map.
  *   dist/browser/worker.js           `harmonydb/worker`: one module with everything in it, for the same reason.
  *
- * `worker: 'auto'` starts a worker from a string, and so do Node's reader threads: the modules that do it in development are replaced here by ones that
+ * `worker: 'auto'` starts a worker from a string, and so do Node's threads beside a database: the modules that do it in development are replaced here by ones that
  * hold the bundles (see their headers).
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -46,12 +46,12 @@ const inlinedWorker: Plugin = {
   },
 }
 
-const readerSource: Plugin = {
-  name: 'reader-source',
+const poolThreadSource: Plugin = {
+  name: 'pool-thread-source',
   setup({ onLoad }) {
-    onLoad({ filter: /platform[\\/]node[\\/]reader-source\.ts$/ }, async () => {
+    onLoad({ filter: /platform[\\/]node[\\/]pool-thread-source\.ts$/ }, async () => {
       const { outputFiles, metafile } = await build({
-        entryPoints: ['platform/node/reader-thread.ts'],
+        entryPoints: ['platform/node/pool-thread.ts'],
         bundle: true,
         write: false,
         minify: true,
@@ -60,7 +60,7 @@ const readerSource: Plugin = {
         target: nodeTarget,
         metafile: true,
       })
-      const contents = `export const readerSource = async () => ${JSON.stringify(outputFiles[0]?.text)}`
+      const contents = `export const poolThreadSource = async () => ${JSON.stringify(outputFiles[0]?.text)}`
       return { contents, loader: 'js', watchFiles: Object.keys(metafile.inputs) }
     })
   },
@@ -92,7 +92,7 @@ export default defineConfig([
     tsconfig: 'platform/node/tsconfig.json',
     platform: 'node',
     target: nodeTarget,
-    esbuildPlugins: [readerSource],
+    esbuildPlugins: [poolThreadSource],
     skipNodeModulesBundle: true,
     define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
     dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },

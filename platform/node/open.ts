@@ -27,7 +27,7 @@ import {
 import type { Connection, ConnectionEvents, Directory, Platform, Rendezvous, Transport } from '../../src/platform.ts'
 import { nodeClock, nodeRandom } from './host.ts'
 import { KeepAlive } from './keep-alive.ts'
-import { loadReaders } from './readers.ts'
+import { loadReaders, loadWriters } from './pool-threads.ts'
 import { asAdoptable } from './rtc/adoptable.ts'
 import { createNodeRendezvous } from './signaling/client.ts'
 
@@ -51,14 +51,22 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 }
 
 export interface NodeOpenOptions
-  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'onEvent'> {
+  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'writers' | 'onEvent'> {
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
   readonly checkpointBytes?: number
 }
 
 /** The core under `open`: for the command line, which also serves it to others. */
 export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
-  const { storage = 'auto', cacheBytes, checkpointBytes, durability = 'strict', readers = 0, onEvent } = options
+  const {
+    storage = 'auto',
+    cacheBytes,
+    checkpointBytes,
+    durability = 'strict',
+    readers = 0,
+    writers = 0,
+    onEvent,
+  } = options
   const dir = directoryOf(options)
   const transport = createLateTransport()
   const keepAlive = new KeepAlive()
@@ -71,6 +79,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     foundingLock: undefined,
   }
   const startReaders = readers > 0 ? await loadReaders(readers) : undefined
+  const writeHelpers = writers > 0 ? await loadWriters(writers) : undefined
   // On failure the directory is closed by whoever failed.
   const core = await keepAlive.during(() =>
     openLocalCore({
@@ -80,7 +89,9 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
       durability: storage === 'memory' ? 'relaxed' : durability,
-      ...(startReaders === undefined ? {} : { shared: true, readThreads: startReaders }),
+      shared: readers > 0 || writers > 0,
+      ...(startReaders === undefined ? {} : { readThreads: startReaders }),
+      ...(writeHelpers === undefined ? {} : { writeHelpers }),
       rendezvous: join => {
         transport.configure(join.rtc)
         return rendezvousFor(join)

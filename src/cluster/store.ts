@@ -15,6 +15,8 @@ import { incomingFile } from '../shard/snapshot-sink.ts'
 import type { Engine } from '../storage/engine.ts'
 import { PageStore } from '../storage/page-store.ts'
 import { PagedEngine } from '../storage/paged-engine.ts'
+import type { WriteHelpers } from '../storage/parallel-batch.ts'
+import type { SharedPool } from '../storage/pool-memory.ts'
 import { openSuperblock, type SuperblockStore } from '../storage/superblock.ts'
 import { Wal } from '../storage/wal.ts'
 import { replayLog } from '../storage/wal-replay.ts'
@@ -65,6 +67,8 @@ export interface StoreOptions {
   readonly cacheBytes: number
   /** Pages in memory that other threads can map. */
   readonly shared?: boolean
+  /** Threads that help with large updates; `shared` is needed. */
+  readonly writeHelpers?: ((pool: SharedPool) => WriteHelpers) | undefined
 }
 
 /** Opens or creates. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
@@ -144,10 +148,10 @@ function lost(what: string): { readonly ok: false; readonly error: HarmonyError 
 
 /** The newest checkpoint, which says where the log goes on from it; then the log. */
 function openEngine(options: StoreOptions, files: Files, self: Self, done: Completion<Store>): void {
-  const { platform, cacheBytes, shared = false } = options
+  const { platform, cacheBytes, shared = false, writeHelpers } = options
   PageStore.open(files.pages, files.superblock, {}, store => {
     if (!store.ok) return done(store)
-    PagedEngine.open({ opened: store.value, cacheBytes, shared, clock: platform.clock }, engine => {
+    PagedEngine.open({ opened: store.value, cacheBytes, shared, writeHelpers, clock: platform.clock }, engine => {
       if (!engine.ok) return done(engine)
       const { note } = engine.value
       const decoded = note === undefined ? undefined : decodeCheckpointNote(note)

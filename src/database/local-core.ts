@@ -12,6 +12,7 @@ import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { WriteCheck } from '../shard/command.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
+import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
@@ -35,6 +36,8 @@ export interface LocalCoreOptions {
   readonly shared?: boolean
   /** Starts threads that read beside this one; needs `shared`. */
   readonly readThreads?: StartReadThreads
+  /** Threads that help with large batches; needs `shared`. */
+  readonly writeHelpers?: (pool: SharedPool) => WriteHelpers
   readonly checkpointBytes?: number
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
@@ -51,10 +54,10 @@ const threadEntriesMin = 200
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   return new Promise((resolve, reject) => {
-    const { directory, platform, cacheBytes = cacheBytesDefault, shared = false } = options
+    const { directory, platform, cacheBytes = cacheBytesDefault, shared = false, writeHelpers } = options
     // The lock must not outlive a failed opening.
     const fail = (error: unknown): void => directory.close(() => reject(error))
-    openStore({ directory, platform, cacheBytes, shared }, store => {
+    openStore({ directory, platform, cacheBytes, shared, writeHelpers }, store => {
       if (!store.ok) return fail(store.error)
       try {
         resolve(new LocalCore(options, store.value))
@@ -383,7 +386,7 @@ export class LocalCore implements Core {
 
   private storageStatus(status: PeerStatus): Status {
     const { wal, engine } = this.store
-    const { keys, bytes, cache, pages } = engine.status()
+    const { keys, bytes, cache, pages, writers } = engine.status()
     return {
       storage: {
         kind: this.options.storageKind,
@@ -398,6 +401,7 @@ export class LocalCore implements Core {
       },
       cache,
       readers: { threads: this.readThreads?.threads ?? 0, ...(this.readThreads?.counts ?? noReads) },
+      writers,
       log: {
         firstIndex: status.raft.firstIndex,
         lastIndex: status.raft.lastIndex,

@@ -8,13 +8,13 @@ import type { OpenOptions } from './types.ts'
 const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
 
 const cacheBytesMin = 1024 * 1024
-const readersMax = 16
+const threadsMax = 16
 
 /** @throws HarmonyError VALIDATION. */
 export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   const options =
     typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
-  const { name, storage, cacheBytes, durability, readers, onEvent, cluster } = options
+  const { name, storage, cacheBytes, durability, readers, writers, onEvent, cluster } = options
   if (typeof name !== 'string' || !nameForm.test(name)) {
     throw invalid(
       `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
@@ -32,8 +32,10 @@ export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
       `cacheBytes must be a whole number of bytes, ${cacheBytesMin} (1 MiB) or more, not ${shown(cacheBytes)}`,
     )
   }
-  if (readers !== undefined && !(Number.isInteger(readers) && readers >= 0 && readers <= readersMax)) {
-    throw invalid(`readers must be a whole number from 0 to ${readersMax}, not ${shown(readers)}`)
+  for (const [what, threads] of Object.entries({ readers, writers })) {
+    if (threads !== undefined && !(Number.isInteger(threads) && threads >= 0 && threads <= threadsMax)) {
+      throw invalid(`${what} must be a whole number from 0 to ${threadsMax}, not ${shown(threads)}`)
+    }
   }
   if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')

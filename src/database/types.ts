@@ -223,6 +223,8 @@ export interface Status {
    * memory, or writes came in between.
    */
   readers: { threads: number; answered: number; declined: number }
+  /** Threads that help with large batches (`OpenOptions.writers`), and the changes that they made. */
+  writers: { threads: number; changes: number }
   /**
    * The replicated log: entries `firstIndex` to `lastIndex`; what came before is in the pages alone. `receivedBytes`: of a snapshot that this peer is getting because it was behind the
    * others' logs; undefined where it is not.
@@ -271,6 +273,11 @@ export interface OpenOptions {
    * Default: 0. Each takes a few megabytes; the pages are shared.
    */
   readers?: number
+  /**
+   * Node.js: so many threads, 0 to 16, that help with batches of 4,000 changes and more, in the pages in memory. Default: 0; worth trying where large batches
+   * are frequent and there are cores to spare. One that dies in the middle of a batch stops the database, which is then opened anew (`STORAGE_LOST`).
+   */
+  writers?: number
   cluster?: JoinOptions
   onEvent?: (event: DatabaseEvent) => void
 }

@@ -28,6 +28,7 @@ import type { Change, Row, Visit } from './engine.ts'
 import type { FilterStatus } from './leaf-filters.ts'
 import { ReadMemo } from './overflow.ts'
 import type { PageId, PageSource } from './page-source.ts'
+import type { TogetherWriter } from './parallel-batch.ts'
 import { TreeChange } from './tree-change.ts'
 import { TreeCore } from './tree-core.ts'
 import { HeldPages } from './tree-held-pages.ts'
@@ -114,9 +115,12 @@ export class BTree implements TreeReader {
     return this.one(key, undefined)
   }
 
-  /** @param applied What readers in other threads are told once it is through; undefined: nothing new. */
-  batch(changes: readonly Change[], applied?: number): TreeBatch {
-    return new Batch(this.core, this.change, changes, applied)
+  /**
+   * @param applied What readers in other threads are told once it is through; undefined: nothing new.
+   * @param together Threads that may help.
+   */
+  batch(changes: readonly Change[], applied?: number, together?: TogetherWriter): TreeBatch {
+    return new Batch(this.core, this.change, changes, applied, together)
   }
 
   /** Other threads change the tree, too; undefined: not now. Nothing else is done here until it is closed. */
@@ -182,8 +186,12 @@ export class BTree implements TreeReader {
 class Batch implements TreeBatch {
   private readonly core: TreeCore
   private readonly change: TreeChange
-  private readonly changes: readonly Change[]
+  private changes: readonly Change[]
   private readonly applied: number | undefined
+  /** Until it has been asked for its part. */
+  private together: TogetherWriter | undefined
+  /** Other threads have made some of the changes. */
+  private begun = false
   private told = false
   private readonly pins = new Set<number>()
   private memo: ReadMemo | undefined
@@ -192,7 +200,14 @@ class Batch implements TreeBatch {
   private keys = 0
   private bytes = 0
 
-  constructor(core: TreeCore, change: TreeChange, changes: readonly Change[], applied: number | undefined) {
+  constructor(
+    core: TreeCore,
+    change: TreeChange,
+    changes: readonly Change[],
+    applied: number | undefined,
+    together: TogetherWriter | undefined,
+  ) {
+    this.together = together
     this.core = core
     this.change = change
     this.changes = changes
@@ -201,14 +216,16 @@ class Batch implements TreeBatch {
   }
 
   get midway(): boolean {
-    return this.at > 0 && this.at < this.changes.length
+    return this.begun ? !this.told : this.at > 0 && this.at < this.changes.length
   }
 
   run(): BatchDelta {
-    const { core, changes } = this
+    const { core } = this
     const { chains, pool } = core
     chains.memo = this.memo
     try {
+      if (this.together !== undefined) this.writeTogether(this.together)
+      const { changes } = this
       if (pool.waits && changes.length > 1) this.touch()
       for (; this.at < changes.length; this.at++) this.apply(changes[this.at]!)
       if (!this.told) pool.endChange(core.root, this.applied)
@@ -232,6 +249,18 @@ class Batch implements TreeBatch {
     for (const frame of this.pins) this.core.pool.unpin(frame)
     this.pins.clear()
     if (this.memo !== undefined) this.core.chains.memos.delete(this.memo)
+  }
+
+  private writeTogether(together: TogetherWriter): void {
+    this.together = undefined
+    // Should it fail, what is here is no state.
+    this.begun = true
+    const written = together.write(options => TreeSection.open(this.core, options), this.changes)
+    this.begun = written !== undefined
+    if (written === undefined) return
+    this.changes = written.rest
+    this.keys = written.keys
+    this.bytes = written.bytes
   }
 
   /** Half of the frames at most, so that there is room for the changes themselves. */

@@ -85,6 +85,8 @@ export interface EngineStatus {
     readonly readsSpared: number
     readonly falsePositives: number
   }
+  /** Threads that help with large updates, and how many changes they made. */
+  readonly writers: { readonly threads: number; readonly changes: number }
   readonly pages: {
     readonly pageBytes: number
     readonly fileBytes: number

@@ -26,6 +26,7 @@ const noCache = {
   falsePositives: 0,
 }
 const noPages = { pageBytes: 0, fileBytes: 0, usedBytes: 0, bytesWritten: 0, checkpoints: 0 }
+const noWriters = { threads: 0, changes: 0 }
 
 export class MemoryEngine implements Engine {
   readonly note = undefined
@@ -140,7 +141,7 @@ export class MemoryEngine implements Engine {
 
   /** `bytes` sums keys and values, without what the tree itself takes. */
   status(): EngineStatus {
-    return { keys: this.keys, bytes: this.bytes, cache: noCache, pages: noPages }
+    return { keys: this.keys, bytes: this.bytes, cache: noCache, pages: noPages, writers: noWriters }
   }
 
   private count(key: Uint8Array, previous: Uint8Array | undefined, value: Uint8Array | undefined): void {

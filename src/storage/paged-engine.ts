@@ -25,6 +25,7 @@ import type { PageId } from './page-source.ts'
 import type { OpenedPageStore, PageStore } from './page-store.ts'
 import { compact } from './page-store-compact.ts'
 import { PageWaits } from './page-waits.ts'
+import { TogetherWriter, type WriteHelpers } from './parallel-batch.ts'
 import type { SharedPool } from './pool-memory.ts'
 import type { PolicyName } from './replacement.ts'
 
@@ -37,6 +38,8 @@ export interface PagedEngineOptions {
   readonly policy?: PolicyName
   /** Pages in memory that other threads can map; only where the host has it. */
   readonly shared?: boolean
+  /** Starts threads that map `shared` memory and help with large updates. */
+  readonly writeHelpers?: ((pool: SharedPool) => WriteHelpers) | undefined
 }
 
 /** What stands in a checkpoint besides its pages. */
@@ -59,6 +62,7 @@ export class PagedEngine implements Engine {
   private readonly pool: BufferPool
   private readonly clock: Pick<Clock, 'now' | 'after'>
   private readonly waits: PageWaits
+  private readonly together: TogetherWriter | undefined
   private tree: BTree
   private view: View
   private appliedIndex: Index
@@ -82,7 +86,7 @@ export class PagedEngine implements Engine {
   private bytesSince = 0
 
   private constructor(
-    { opened, clock }: PagedEngineOptions,
+    { opened, clock, writeHelpers }: PagedEngineOptions,
     pool: BufferPool,
     tree: BTree,
     meta: Meta | undefined,
@@ -98,6 +102,10 @@ export class PagedEngine implements Engine {
     this.keys = meta?.keys ?? 0
     this.bytes = meta?.bytes ?? 0
     this.waits = new PageWaits(pool, tree, () => this.midway)
+    const { shared } = pool
+    if (shared !== undefined && writeHelpers !== undefined) {
+      this.together = new TogetherWriter(shared, writeHelpers(shared))
+    }
   }
 
   /** Errors: CORRUPT, VERSION_MISMATCH, those of the page file. */
@@ -199,7 +207,7 @@ export class PagedEngine implements Engine {
   private write(changes: readonly Change[], applied: Index | undefined, done: Completion<void>): void {
     const { generation } = this
     for (const { key, value } of changes) this.bytesSince += key.length + (value?.length ?? 0)
-    const batch = this.tree.batch(changes, applied)
+    const batch = this.tree.batch(changes, applied, this.together)
     this.batch = batch
     this.waits.write(
       () => this.still(generation, () => batch.run()),
@@ -311,6 +319,7 @@ export class PagedEngine implements Engine {
 
   close(): void {
     this.waits.close(new HarmonyError('CLOSED', 'the database was closed before a state was there to be read'))
+    this.together?.close()
     this.pool.close()
   }
 
@@ -332,7 +341,8 @@ export class PagedEngine implements Engine {
       falsePositives: filters?.falsePositives ?? 0,
     }
     const pages = { pageBytes, fileBytes, usedBytes, bytesWritten, checkpoints: checkpoint }
-    return { keys: this.keys, bytes: this.bytes, cache, pages }
+    const writers = this.together?.status ?? noHelp
+    return { keys: this.keys, bytes: this.bytes, cache, pages, writers }
   }
 
   /** What was begun over a state that was emptied since must not touch the tree again. */
@@ -380,6 +390,8 @@ export class PagedEngine implements Engine {
     else this.clock.after(0, () => this.writeClosing(then))
   }
 }
+
+const noHelp = { threads: 0, changes: 0 }
 
 const nothing = { ok: true, value: undefined } as const
 

@@ -92,7 +92,7 @@ storage-browser
 
 threads
   Engines: ${threadEngineNames.join(', ')}
-  Cases: put-10000 (new records, each thread its share), batch-1000, batch-10000 (a batch that the owner makes with so many threads, itself one of them)
+  Cases: get-100000, put-10000 (new records; each thread its share), batch-1000, batch-10000 (a batch that the owner makes with so many threads, itself one of them)
 
 Cases
   put-1, put-64     durable puts of new records, from 1 caller and from 64

@@ -53,7 +53,7 @@ test('threads: the owner alone, several threads, and batches made together', asy
   expect(status, err).toBe(0)
   const lines = out.trimEnd().split('\n')
   const found = lines.map(line => JSON.parse(line) as Record<string, unknown>)
-  const names = ['put-10000', 'batch-1000', 'batch-10000']
+  const names = ['get-100000', 'put-10000', 'batch-1000', 'batch-10000']
   expect(found.map(line => `${line.case} ${line.engine}`)).toEqual(
     names.flatMap(name => [`${name} owner`, `${name} threads-2`]),
   )

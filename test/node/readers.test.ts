@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { isHarmonyError, open } from '../../platform/node/entry.ts'
-import { readerSource } from '../../platform/node/reader-source.ts'
-import { loadReaders } from '../../platform/node/readers.ts'
+import { poolThreadSource } from '../../platform/node/pool-thread-source.ts'
+import { loadReaders } from '../../platform/node/pool-threads.ts'
 import { timestamp } from '../../src/base/ids.ts'
 import { EntryReader } from '../../src/database/entries.ts'
 import type { Database, OpenOptions } from '../../src/database/types.ts'
@@ -156,12 +156,12 @@ describe('reader threads', () => {
     const script = join(import.meta.dirname, `../../node_modules/.cache/readers-${process.pid}.mjs`)
     const code = (closing: string) => `
       import { open } from './platform/node/entry.ts'
-      const db = await open({ name: 'x', storage: 'memory', readers: 2 })
-      await db.batch(Array.from({ length: 500 }, (_, i) => ({ type: 'put', key: ['k', i], value: i })))
+      const db = await open({ name: 'x', storage: 'memory', readers: 2, writers: 1 })
+      for (let round = 0; round < 2; round++) await db.batch(Array.from({ length: 5000 }, (_, i) => ({ type: 'put', key: ['k', i], value: i })))
       const values = await db.getMany(Array.from({ length: 500 }, (_, i) => ['k', i]))
       console.log(values.length, db.status().readers.threads)
       ${closing}`
-    const source = await readerSource()
+    const source = await poolThreadSource()
     try {
       for (const closing of ['', 'await db.close()']) {
         await build({
@@ -173,10 +173,10 @@ describe('reader threads', () => {
           outfile: script,
           plugins: [
             {
-              name: 'reader-source',
+              name: 'pool-thread-source',
               setup: ({ onLoad }) => {
-                onLoad({ filter: /reader-source\.ts$/ }, () => ({
-                  contents: `export const readerSource = async () => ${JSON.stringify(source)}`,
+                onLoad({ filter: /pool-thread-source\.ts$/ }, () => ({
+                  contents: `export const poolThreadSource = async () => ${JSON.stringify(source)}`,
                 }))
               },
             },

@@ -51,7 +51,7 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
 /** Where a platform and the public surface are put together: these may also import `src/index.ts`. */
 const entries = [
   /^platform\/(node|browser\/page|browser\/worker)\/entry\.ts$/,
-  /^platform\/node\/(open|readers|reader-thread)\.ts$/,
+  /^platform\/node\/(open|pool-threads|pool-thread)\.ts$/,
   /^platform\/browser\/page\/open\.ts$/,
   /^platform\/browser\/worker\/open-core\.ts$/,
   /^platform\/node\/cli\//,
@@ -182,7 +182,7 @@ const isRoot = (path: string): boolean =>
   /^test\/.*\.(test|spec)\.ts$/.test(path) ||
   /^platform\/(node|browser\/page|browser\/worker)\/entry\.ts$/.test(path) ||
   path === 'platform/node/cli/main.ts' ||
-  path === 'platform/node/reader-thread.ts' ||
+  path === 'platform/node/pool-thread.ts' ||
   path === 'platform/browser/worker/inline.ts' ||
   /^demo\/(index\.html|start\.mjs|vite\.config\.ts)$/.test(path) ||
   /^test\/run\.mjs$/.test(path) ||

@@ -7,18 +7,18 @@
  * Two changes of one key are in one portion, one after the other: where the keys ascend, portions are pieces of the batch, so threads work in different parts of the
  * tree; else a hash of the key says which portion it is in. Once a change of such a portion is declined, so are those behind it.
  *
- *   control    4 i32: portions taken | portions | 1: keys ascend | 0
+ *   control    4 i32: portions taken | changes that helpers made | 1: keys ascend | 0
  *   begins     i32 each: a portion's first change, and behind the last
  *   places     four i32 for each change, portion by portion: key from, key bytes, value from, value bytes (-1: removed)
  *   done       u8 for each change: 1 once it is in the tree
  *   bytes      keys and values
  */
-import { compareBytes } from '../../src/base/bytes.ts'
-import type { Change } from '../../src/storage/engine.ts'
-import type { SharedPool } from '../../src/storage/pool-memory.ts'
-import type { SharedSection } from '../../src/storage/shared-section.ts'
-import { SharedTreeWriter } from '../../src/storage/shared-writer.ts'
-import type { SectionOptions, TreeSection } from '../../src/storage/tree-section.ts'
+import { compareBytes } from '../base/bytes.ts'
+import type { Change } from './engine.ts'
+import type { SharedPool } from './pool-memory.ts'
+import type { SharedSection } from './shared-section.ts'
+import { SharedTreeWriter } from './shared-writer.ts'
+import type { SectionOptions, TreeSection } from './tree-section.ts'
 
 /** What a helper is given; structured-clonable. */
 export interface WriteOrder {
@@ -28,24 +28,73 @@ export interface WriteOrder {
   readonly portions: number
 }
 
-/** Threads that may help, if they have nothing else to do. */
+/** Threads that help. */
 export interface WriteHelpers {
   readonly threads: number
   /** Each of them calls `helpToWrite` when it comes to it. */
   offer(order: WriteOrder): void
+  close(): void
 }
 
 export interface Together {
   /** Not done: the owner's. */
   readonly rest: readonly Change[]
+  /** Changes that helpers made. */
+  readonly helped: number
   readonly keys: number
   readonly bytes: number
 }
 
+const takenWord = 0
+const helpedWord = 1
+const ascendingWord = 2
+
+/** Measured on two cores: below some thousands, opening a section and waking threads costs what they gain. */
+const changesMinDefault = 4000
 const perPortion = 128
 const portionsMax = 4096
 /** Frames that a batch may take for new pages: so much of the cache at most. */
 const reserveShare = 8
+/** After a batch of which helpers could not do half: the data are not in memory. */
+const restBatches = 20
+
+/** Large batches of one tree, made with helpers where that is worth while. */
+export class TogetherWriter {
+  private readonly pool: SharedPool
+  private readonly helpers: WriteHelpers
+  private readonly changesMin: number
+  private resting = 0
+  private helped = 0
+
+  constructor(pool: SharedPool, helpers: WriteHelpers, changesMin = changesMinDefault) {
+    this.pool = pool
+    this.helpers = helpers
+    this.changesMin = changesMin
+  }
+
+  /** As `writeTogether`. */
+  write(open: OpenSection, changes: readonly Change[]): Together | undefined {
+    if (changes.length < this.changesMin) return undefined
+    if (this.resting > 0) {
+      this.resting--
+      return undefined
+    }
+    const together = writeTogether(open, this.pool, changes, this.helpers)
+    if (together === undefined) return undefined
+    this.helped += together.helped
+    if (together.rest.length > changes.length / 2) this.resting = restBatches
+    return together
+  }
+
+  get status(): { readonly threads: number; readonly changes: number } {
+    return { threads: this.helpers.threads, changes: this.helped }
+  }
+
+  close(): void {
+    this.helpers.close()
+  }
+}
+
 type OpenSection = (options: SectionOptions) => TreeSection | undefined
 
 /**
@@ -68,41 +117,51 @@ export function writeTogether(
   if (section === undefined) return undefined
   const { order, places } = pack(changes, bytes, section.shared)
   helpers.offer(order)
-  helpToWrite(pool, order)
+  takePart(pool, order, false)
   const { keys, bytes: added } = section.close()
-  const { done } = parts(order)
+  const { control, done } = parts(order)
   const rest: Change[] = []
   for (let i = 0; i < changes.length; i++) if (done[places[i]!] === 0) rest.push(changes[i]!)
-  return { rest, keys, bytes: added }
+  return { rest, helped: control[helpedWord]!, keys, bytes: added }
 }
 
-/** In any thread that may sleep: takes portions until none is left. */
+/** In a helper, which may sleep. */
 export function helpToWrite(pool: SharedPool, order: WriteOrder): void {
+  takePart(pool, order, true)
+}
+
+/** Takes portions until none is left. */
+function takePart(pool: SharedPool, order: WriteOrder, isHelper: boolean): void {
   const { control } = parts(order)
-  if (Atomics.load(control, 0) >= order.portions) return
+  if (Atomics.load(control, takenWord) >= order.portions) return
   const writer = new SharedTreeWriter(pool, order.section)
   if (!writer.enter()) return
   try {
-    takePortions(writer, order)
+    const made = takePortions(writer, order)
+    if (isHelper) Atomics.add(control, helpedWord, made)
   } finally {
     writer.leave()
   }
 }
 
-function takePortions(writer: SharedTreeWriter, order: WriteOrder): void {
+/** How many changes it made. */
+function takePortions(writer: SharedTreeWriter, order: WriteOrder): number {
   const { control, begins, places, done, bytes } = parts(order)
-  const ascending = control[2] === 1
+  const ascending = control[ascendingWord] === 1
+  let made = 0
   while (true) {
-    const portion = Atomics.add(control, 0, 1)
-    if (portion >= order.portions) return
+    const portion = Atomics.add(control, takenWord, 1)
+    if (portion >= order.portions) return made
     for (let i = begins[portion]!; i < begins[portion + 1]!; i++) {
       const at = 4 * i
       const key = bytes.subarray(places[at]!, places[at]! + places[at + 1]!)
       const length = places[at + 3]!
       const value = length < 0 ? undefined : bytes.subarray(places[at + 2]!, places[at + 2]! + length)
       const answer = writer.write(key, value)
-      if (answer === 'done') done[i] = 1
-      else if (answer !== 'miss') return
+      if (answer === 'done') {
+        done[i] = 1
+        made++
+      } else if (answer !== 'miss') return made
       else if (!ascending) break
     }
   }
@@ -144,8 +203,7 @@ function pack(changes: readonly Change[], total: number, section: SharedSection)
     const next = begins.slice()
     for (let i = 0; i < count; i++) places[i] = next[portionOf[i]!]!++
   }
-  control[1] = portions
-  control[2] = ascending ? 1 : 0
+  control[ascendingWord] = ascending ? 1 : 0
   let to = 0
   for (let i = 0; i < count; i++) {
     const { key, value } = changes[i]!
