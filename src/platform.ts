@@ -58,6 +58,8 @@ export interface LogFile {
  */
 export interface PageFile {
   readonly sectorBytes: number
+  /** What sectors had in files whose superblock does not say it (before format 3), where it was not `sectorBytes`. */
+  readonly sectorBytesOnce?: number
   readonly extentBytesMax: number
   /** What the engine should use as its page size here. */
   readonly pageBytesPreferred: number

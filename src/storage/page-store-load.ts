@@ -36,6 +36,24 @@ export interface LoadedTables extends CheckpointTables {
 
 export const entriesPerPiece = (pageBytes: number): number => pageBytes / entryBytes
 
+/** The same file in sectors of the store's size, which may be larger than the file's own. */
+export function countedIn(file: PageFile, sectorBytes: number): PageFile {
+  if (sectorBytes === file.sectorBytes) return file
+  return {
+    sectorBytes,
+    extentBytesMax: file.extentBytesMax,
+    pageBytesPreferred: file.pageBytesPreferred,
+    get bytes() {
+      return Math.ceil(file.bytes / sectorBytes) * sectorBytes
+    },
+    write: (offset, bytes) => file.write(offset, bytes),
+    read: (offset, length, done) => file.read(offset, length, done),
+    sync: done => file.sync(done),
+    truncate: bytes => file.truncate(bytes),
+    close: done => file.close(done),
+  }
+}
+
 export function emptySpace(pages: PageFile): SectorSpace {
   return new SectorSpace(superblocksBytes(pages) / pages.sectorBytes, pages.extentBytesMax / pages.sectorBytes)
 }

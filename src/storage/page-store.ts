@@ -26,6 +26,7 @@ import { SectorSpace } from './extents.ts'
 import { type PageId, type PageSource, pageIdMax } from './page-source.ts'
 import {
   type CheckpointTables,
+  countedIn,
   damage,
   emptySpace,
   encodeRoot,
@@ -122,7 +123,7 @@ export class PageStore implements PageSource {
 
   /** The superblock must have been written once (it holds the page size). Errors: CORRUPT, those of the page file; it stays open then. */
   static open(
-    pages: PageFile,
+    file: PageFile,
     superblock: SuperblockStore,
     options: PageStoreOptions,
     done: Completion<OpenedPageStore>,
@@ -130,7 +131,13 @@ export class PageStore implements PageSource {
     const block = superblock.current
     assert(block !== undefined, 'a page store needs a superblock')
     const { pageBytes, root } = block
+    const pages = countedIn(file, superblock.sectorBytes)
     const powerOfTwo = (pageBytes & (pageBytes - 1)) === 0
+    const multiple = pages.sectorBytes % file.sectorBytes === 0 && pages.extentBytesMax % pages.sectorBytes === 0
+    if (!multiple) {
+      const message = `sectors of ${pages.sectorBytes} bytes cannot be used here: open this store on the kind of storage that made it`
+      return done({ ok: false, error: new HarmonyError('CORRUPT', message) })
+    }
     if (!powerOfTwo || pageBytes < 512 || pageBytes > 65_536 || pageBytes + headerBytes > pages.extentBytesMax) {
       const message = `the page size of ${pageBytes} bytes cannot be used here: open this store on the kind of storage that made it`
       return done({ ok: false, error: new HarmonyError('CORRUPT', message) })

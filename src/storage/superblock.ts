@@ -5,7 +5,7 @@
  *
  * Format: 256 bytes, the rest of the sector zeros; integers little-endian:
  *    0   8  magic "Harmony\n"
- *    8   4  format version, 2 (1 had zeros from byte 88)
+ *    8   4  format version, 3 (1 had zeros from byte 88, 2 from byte 108)
  *   12   4  CRC-32C of the 256 bytes with zeros here
  *   16   8  epoch: 1 for the first ever written, one more each time
  *   24   4  page size in bytes, chosen when the file was made
@@ -18,7 +18,8 @@
  *   96   4  where the root of the page store stands: its first sector,
  *  100   4  how many it has,
  *  104   4  its CRC-32C
- *  108 148  zeros
+ *  108   4  bytes of a sector: of the two above, and wherever the page store counts in sectors
+ *  112 144  zeros
  *
  * A later version keeps bytes 0…15 and the length that the checksum covers, so that this one can tell "newer" from "damaged".
  */
@@ -49,6 +50,8 @@ export interface PageRoot {
 export interface Superblock extends SuperblockFields {
   readonly epoch: number
   readonly pageBytes: number
+  /** Undefined: not said (formats 1 and 2). */
+  readonly sectorBytes: number | undefined
   /** Undefined: no checkpoint was ever finished. */
   readonly root?: PageRoot
 }
@@ -60,7 +63,7 @@ export interface OpenedSuperblock {
 }
 
 const magic = new Uint8Array([0x48, 0x61, 0x72, 0x6d, 0x6f, 0x6e, 0x79, 0x0a])
-const version = 2
+const version = 3
 const blockBytes = 256
 /** Extents carry the checkpoint's number in 32 bits. */
 export const checkpointMax = 0xffff_ffff
@@ -130,8 +133,9 @@ export function decodeSuperblock(bytes: Uint8Array): DecodedSuperblock {
   const id = peerId(reader.id128())
   const durableLsn = lsn(reader.u64())
   const root = writtenVersion === 1 ? undefined : decodeRoot(reader)
-  if (reader.failed || epoch === 0 || pageBytes === 0) return { state: 'damaged' }
-  const found = { epoch, pageBytes, clean, identitySeed, peerId: id, durableLsn }
+  const sectorBytes = writtenVersion < 3 ? undefined : reader.u32()
+  if (reader.failed || epoch === 0 || pageBytes === 0 || sectorBytes === 0) return { state: 'damaged' }
+  const found = { epoch, pageBytes, sectorBytes, clean, identitySeed, peerId: id, durableLsn }
   return { state: 'valid', block: root === undefined ? found : { ...found, root } }
 }
 
@@ -150,7 +154,12 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
   writer.raw(magic).u32(version).u32(0).u64(block.epoch).u32(block.pageBytes).bool(block.clean).raw(new Uint8Array(3))
   writer.raw(block.identitySeed).id128(block.peerId).u64(block.durableLsn)
   const { checkpoint, sector, sectors, crc } = block.root ?? noRoot
-  writer.u64(checkpoint).u32(sector).u32(sectors).u32(crc)
+  writer
+    .u64(checkpoint)
+    .u32(sector)
+    .u32(sectors)
+    .u32(crc)
+    .u32(block.sectorBytes ?? 0)
   writer.raw(new Uint8Array(blockBytes - writer.length))
   writer.setU32(12, blockCrc(writer.peek()))
   return writer.finish()
@@ -224,6 +233,13 @@ export class SuperblockStore {
     this.block = current
   }
 
+  /** What the page store counts in. */
+  get sectorBytes(): number {
+    const { block, pages } = this
+    if (block === undefined) return pages.sectorBytes
+    return block.sectorBytes ?? pages.sectorBytesOnce ?? pages.sectorBytes
+  }
+
   /** The newest that is durable. */
   get current(): Superblock | undefined {
     return this.block
@@ -269,6 +285,7 @@ export class SuperblockStore {
       clean: write.fields?.clean ?? false,
       epoch: (this.block?.epoch ?? 0) + 1,
       pageBytes: this.block?.pageBytes ?? this.pages.pageBytesPreferred,
+      sectorBytes: this.sectorBytes,
       ...(root === undefined ? {} : { root }),
     }
     const slot = this.slot === 0 ? 1 : 0

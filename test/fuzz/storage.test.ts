@@ -123,6 +123,7 @@ describe('fuzz: storage decoders', () => {
           peerId,
           clean,
           pageBytes,
+          sectorBytes: 512 << random.below(8),
           epoch: 1 + random.below(99),
           durableLsn: lsn(5),
         })

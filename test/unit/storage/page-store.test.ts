@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { equalBytes } from '../../../src/base/bytes.ts'
+import { crc32c } from '../../../src/base/checksum.ts'
 import { HarmonyError } from '../../../src/base/errors.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import type { PageId } from '../../../src/storage/page-source.ts'
@@ -135,6 +136,18 @@ function run(pages: TestPages, store: PageStore, script: Script, random: SeededR
   return { possible, finished, live: script.model }
 }
 
+/** Writes a superblock as builds before format 3 did. */
+function makeFormat2(pages: TestPages, at: number): void {
+  const bytes = pages.stored.current.read(at, 4096)
+  const block = bytes.subarray(0, 256)
+  const view = new DataView(bytes.buffer)
+  view.setUint32(8, 2, true)
+  view.setUint32(108, 0, true)
+  view.setUint32(12, 0, true)
+  view.setUint32(12, crc32c(block), true)
+  pages.write(at, bytes)
+}
+
 const shapes: readonly Shape[] = [{ later: false }, { later: true }]
 
 describe('page store', () => {
@@ -170,6 +183,39 @@ describe('page store', () => {
     const again = mustOpenStore(next).store
     expectState(next, again, new Map([[page, 1]]))
     expect(again.stats.usedBytes).toBe(used)
+  })
+
+  it('a store keeps the sectors that it was made with, also one that does not say so', () => {
+    for (const saysSo of [true, false]) {
+      const random = seededRandom(saysSo ? 1 : 2)
+      const before = new TestPages({ sectorBytes: 4096 })
+      const script = new Script(random)
+      run(before, mustOpenStore(before).store, script, random, 5)
+      if (!saysSo) for (const at of [0, 4096]) makeFormat2(before, at)
+      let pages = before.reopened({ sectorBytes: 512, sectorBytesOnce: 4096 })
+      for (let life = 0; life < 3; life++) {
+        const { store, superblock } = mustOpenStore(pages)
+        expect(superblock.sectorBytes).toBe(4096)
+        script.begin(store)
+        expect(finish(pages, store, someMeta(script.checkpoints))).toBe('done')
+        run(pages, store, script, random, 5)
+        script.begin(store)
+        expect(finish(pages, store, someMeta(script.checkpoints))).toBe('done')
+        expectState(pages, store, script.model)
+        expect(store.stats.usedBytes % 4096).toBe(0)
+        expectNoLeak(pages, store)
+        pages = pages.reopened()
+      }
+    }
+    const small = mustOpenStore(new TestPages({ sectorBytes: 512, sectorBytesOnce: 4096 }))
+    expect(small.superblock.sectorBytes).toBe(512)
+  })
+
+  it('sectors that the file cannot have are refused', () => {
+    const pages = new TestPages({ sectorBytes: 512 })
+    const { store } = mustOpenStore(pages)
+    expect(checkpoint(pages, store, someMeta(1))).toBe('done')
+    expect(openStore(pages.reopened({ sectorBytes: 4096 }))).toMatchObject({ code: 'CORRUPT' })
   })
 
   it('pages of the closing state and of the current one are kept apart', () => {

@@ -13,12 +13,16 @@ import { openSuperblock, type SuperblockStore } from '../../../src/storage/super
 export interface Shape {
   readonly pageBytes?: number
   readonly extentBytesMax?: number
+  /** Default: 512. */
+  readonly sectorBytes?: number
+  readonly sectorBytesOnce?: number
   /** Completions wait for `settle`, reads and syncs in turns. */
   readonly later?: boolean
 }
 
 export class TestPages implements PageFile {
-  readonly sectorBytes = 512
+  readonly sectorBytes: number
+  readonly sectorBytesOnce: number
   readonly extentBytesMax: number
   readonly pageBytesPreferred: number
   readonly stored: StoredFile
@@ -34,6 +38,8 @@ export class TestPages implements PageFile {
   constructor(shape: Shape = {}, stored = new StoredFile('pages')) {
     this.shape = shape
     this.stored = stored
+    this.sectorBytes = shape.sectorBytes ?? 512
+    this.sectorBytesOnce = shape.sectorBytesOnce ?? this.sectorBytes
     this.extentBytesMax = shape.extentBytesMax ?? 65_536
     this.pageBytesPreferred = shape.pageBytes ?? 512
   }
@@ -72,7 +78,7 @@ export class TestPages implements PageFile {
   }
 
   truncate(bytes: number): void {
-    this.check(bytes, 512)
+    this.check(bytes, this.sectorBytes)
     if (this.step() && bytes < this.bytes) this.stored.cut(bytes)
   }
 
@@ -96,10 +102,10 @@ export class TestPages implements PageFile {
   }
 
   /** What another life finds after the process went. */
-  reopened(): TestPages {
+  reopened(shape = this.shape): TestPages {
     this.powerUntil = 0
     this.stored.keepAll()
-    return new TestPages(this.shape, this.stored)
+    return new TestPages(shape, this.stored)
   }
 
   /** A copy of what stands there, to damage. */
@@ -121,7 +127,7 @@ export class TestPages implements PageFile {
   }
 
   private check(offset: number, length: number): void {
-    if (offset % 512 !== 0 || length % 512 !== 0 || offset < 0) throw new Error('misaligned')
+    if (offset % this.sectorBytes !== 0 || length % this.sectorBytes !== 0 || offset < 0) throw new Error('misaligned')
     if (length <= 0 || length > this.extentBytesMax) throw new Error('oversized')
   }
 }

@@ -55,7 +55,12 @@ describe('superblock', () => {
     for (let n = 1; n <= 5; n++) {
       write(pages, n, n % 2 === 0)
       const reopened = new FakePages(pages.durable, { pageBytesPreferred: 16384 })
-      expect(mustOpen(reopened).current).toEqual({ ...fields(n, n % 2 === 0), epoch: n, pageBytes: 8192 })
+      expect(mustOpen(reopened).current).toEqual({
+        ...fields(n, n % 2 === 0),
+        epoch: n,
+        pageBytes: 8192,
+        sectorBytes: 512,
+      })
     }
   })
 
@@ -152,7 +157,7 @@ describe('superblock', () => {
       const outcome = open(new FakePages(whole.slice(0, length)))
       // The last bytes of a block are zeros: the missing ones read as such.
       if (length === 0) expect(outcome).toMatchObject({ current: undefined })
-      else if (length < 88) expect(['CORRUPT', 1], `length ${length}`).toContain(code(outcome) ?? mustEpoch(outcome))
+      else if (length < 110) expect(['CORRUPT', 1], `length ${length}`).toContain(code(outcome) ?? mustEpoch(outcome))
       else if (length <= 4096) expect(mustEpoch(outcome), `length ${length}`).toBe(1)
       else expect([1, 2], `length ${length}`).toContain(mustEpoch(outcome))
     }
@@ -175,7 +180,7 @@ describe('superblock', () => {
     for (let n = 1; n <= 2; n++) write(pages, n)
     const bytes = pages.durable.slice()
     const block = bytes.subarray(4096, 4096 + 256)
-    block[8] = 3
+    block[8] = 4
     block.fill(0, 12, 16)
     new DataView(bytes.buffer).setUint32(4096 + 12, crc32c(block), true)
     expect(code(open(new FakePages(bytes)))).toBe('VERSION_MISMATCH')
@@ -187,7 +192,7 @@ describe('superblock', () => {
         expect(['empty', 'foreign', 'damaged', 'newer', 'valid']).toContain(decodeSuperblock(bytes).state)
       }),
     )
-    const block = { ...fields(7, true), epoch: Number.MAX_SAFE_INTEGER, pageBytes: 65536 }
+    const block = { ...fields(7, true), epoch: Number.MAX_SAFE_INTEGER, pageBytes: 65536, sectorBytes: 512 }
     expect(decodeSuperblock(encodeSuperblock(block))).toEqual({ state: 'valid', block })
   })
 })
