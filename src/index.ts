@@ -7,12 +7,14 @@ export { generateSecret as secretFrom } from './base/secret.ts'
 export { storeFiles } from './cluster/store.ts'
 export { type Finding, type StoreReport, type VerifyProgress, verifyStore } from './cluster/verify.ts'
 export type { Core, CoreJoin } from './database/core.ts'
-export { batchBytesMax, batchOpsMax, createDatabase, getManyKeysMax } from './database/database.ts'
+export { createDatabase } from './database/database.ts'
 export { isPacked, type PackedEntries } from './database/entries.ts'
 export { keyBytesMax } from './database/key.ts'
 export { LocalCore, type LocalCoreOptions, openLocalCore } from './database/local-core.ts'
 export { openOptions } from './database/open-options.ts'
 export { rendezvousOf } from './database/own-signaling.ts'
+export { batchBytesMax, batchOpsMax } from './database/own-writes.ts'
+export { getManyKeysMax } from './database/reader.ts'
 export type {
   AbortSignalLike,
   Check,
@@ -25,19 +27,24 @@ export type {
   Entry,
   Health,
   IceConfiguration,
+  Isolation,
   JoinOptions,
   Key,
   KeyPart,
   Member,
   Op,
   OpenOptions,
+  OpenTransaction,
   Range,
   Reader,
   ReadOptions,
   Scan,
   ScanOptions,
   Signaling,
+  Snapshot,
   Status,
+  Transaction,
+  TransactionOptions,
   WriteOptions,
 } from './database/types.ts'
 export { valueBytesMax } from './database/value-format.ts'

@@ -188,6 +188,22 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     }
   })
   return {
+    clock: {
+      now: () => core.clock.now(),
+      after: (delayMs, run) => {
+        const letGo = keepAlive.hold()
+        const cancel = core.clock.after(delayMs, () => {
+          letGo()
+          run()
+        })
+        return () => {
+          letGo()
+          cancel()
+        }
+      },
+    },
+    snapshot: options => keepAlive.whileWaiting(core.snapshot(options)),
+    release: snapshot => core.release(snapshot),
     getMany: (keys, options) => keepAlive.whileWaiting(core.getMany(keys, options)),
     scan: request => keepAlive.whileWaiting(core.scan(request)),
     write: request => keepAlive.whileWaiting(core.write(request)),

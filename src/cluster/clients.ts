@@ -1,13 +1,19 @@
 /** What this process asks of the database: reads at a chosen consistency and writes, over the peer's replica. */
 import { HarmonyError } from '../base/errors.ts'
-import type { Index } from '../base/ids.ts'
+import { type Index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Done, Random } from '../platform.ts'
-import type { SessionId, WriteCheck, WriteOp } from '../shard/command.ts'
+import type { SessionId } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
 import type { ReadLevel } from './peer-types.ts'
 import { Reads } from './reads.ts'
-import { type PostResult, type WriteResult, Writes } from './writes.ts'
+import { type PostResult, type WriteRequest, type WriteResult, Writes } from './writes.ts'
+
+/** `at`: every version in it is this one or older. */
+export interface TakenSnapshot {
+  readonly snapshot: EngineSnapshot
+  readonly at: Timestamp
+}
 
 export interface ClientsHost {
   readonly clock: Clock
@@ -74,23 +80,20 @@ export class Clients {
   }
 
   /** The state at the level asked for, to be read for a while. The receiver releases it. */
-  snapshot(level: ReadLevel, timeoutMs: number, done: (result: EngineSnapshot | HarmonyError) => void): void {
+  snapshot(level: ReadLevel, timeoutMs: number, done: (result: TakenSnapshot | HarmonyError) => void): void {
     this.barrier(level, timeoutMs, error => {
-      if (error !== undefined) done(error)
-      else this.host.engine.snapshot(result => done(result.ok ? result.value : result.error))
+      if (error !== undefined) return done(error)
+      this.host.engine.snapshot(taken => {
+        const at = this.host.replica()?.stateTimestamp ?? timestamp(0)
+        done(taken.ok ? { snapshot: taken.value, at } : taken.error)
+      })
     })
   }
 
-  write(
-    ops: readonly WriteOp[],
-    checks: readonly WriteCheck[],
-    idempotencyKey: string | undefined,
-    timeoutMs: number,
-    done: (result: WriteResult) => void,
-  ): void {
+  write(request: WriteRequest, timeoutMs: number, done: (result: WriteResult) => void): void {
     const refusal = this.host.refusal()
     if (refusal !== undefined) return done({ error: refusal })
-    this.writes.submit(ops, checks, idempotencyKey, timeoutMs, done)
+    this.writes.submit(request, timeoutMs, done)
   }
 
   /** Gives free space of the storage back to the host. */

@@ -9,7 +9,7 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { Clock, Random } from '../platform.ts'
-import { type Command, encodeBody, type SessionId, type WriteCheck, type WriteOp } from '../shard/command.ts'
+import { encodeBody, type SessionId, type WriteCommand } from '../shard/command.ts'
 import type { Outcome } from '../shard/sessions.ts'
 import { randomId } from './store.ts'
 import type { ReturnReason } from './wire.ts'
@@ -22,11 +22,12 @@ const resendAfterMs = 2000
 
 export type WriteResult = { readonly outcome: Outcome } | { readonly error: HarmonyError }
 
+/** What a client wants done, all or nothing. */
+export type WriteRequest = Pick<WriteCommand, 'ops' | 'checks' | 'ranges' | 'idempotencyKey'>
+
 interface Pending {
   readonly serial: number
-  readonly ops: readonly WriteOp[]
-  readonly checks: readonly WriteCheck[]
-  readonly idempotencyKey: string | undefined
+  readonly request: WriteRequest
   readonly bytes: number
   readonly deadlineMs: number
   readonly done: (result: WriteResult) => void
@@ -76,25 +77,23 @@ export class Writes {
     return inflightBytesMax + queuedBytesMax
   }
 
-  submit(
-    ops: readonly WriteOp[],
-    checks: readonly WriteCheck[],
-    idempotencyKey: string | undefined,
-    timeoutMs: number,
-    done: (result: WriteResult) => void,
-  ): void {
+  submit(request: WriteRequest, timeoutMs: number, done: (result: WriteResult) => void): void {
+    const { ops, checks, ranges } = request
     let bytes = 64
     for (const op of ops) bytes += op.key.length + (op.type === 'put' ? op.value.length : 0) + 8
     for (const check of checks) bytes += check.key.length + 8
+    for (const { from, to } of ranges) bytes += (from?.length ?? 0) + (to?.length ?? 0) + 16
     if (this.queuedBytes + bytes > queuedBytesMax) {
       const message = `${this.queue.length} writes (${this.queuedBytes} bytes) wait already; await some of them before you send more`
       return done({ error: new HarmonyError('TIMEOUT', message, { retryable: true }) })
     }
     const deadlineMs = this.host.clock.now() + timeoutMs
-    const fields = { ops, checks, idempotencyKey, bytes, deadlineMs, done }
     const write: Pending = {
       serial: this.nextSerial++,
-      ...fields,
+      request,
+      bytes,
+      deadlineMs,
+      done,
       body: undefined,
       sentAtMs: undefined,
       everSent: false,
@@ -235,9 +234,10 @@ export class Writes {
   private send(write: Pending, now: number): boolean {
     if (write.body === undefined) {
       const floor = this.pending.keys().next().value ?? write.serial
-      const { serial, idempotencyKey, checks, ops } = write
-      const command: Command = { type: 'write', session: this.session, serial, floor, idempotencyKey, checks, ops }
-      write.body = encodeBody(command)
+      const { serial, request } = write
+      const { idempotencyKey, checks, ranges, ops } = request
+      const { session } = this
+      write.body = encodeBody({ type: 'write', session, serial, floor, idempotencyKey, checks, ranges, ops })
     }
     if (this.host.post(this.session, write.serial, write.body) === 'later') {
       this.unsent = true

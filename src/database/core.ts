@@ -3,6 +3,7 @@
  * implementations: in this realm (`local-core.ts`) and across a worker boundary (`rpc/`). Everything that passes is
  * structured-clonable except an own Signaling; errors are HarmonyErrors; bytes are not changed by either side once passed.
  */
+import type { Clock } from '../platform.ts'
 import type { PackedEntries } from './entries.ts'
 import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Signaling, Status } from './types.ts'
 
@@ -10,6 +11,15 @@ export interface CoreReadOptions {
   readonly consistency: Consistency
   readonly maxStalenessMs: number
   readonly timeoutMs: number
+  /** Reads this state (`Core.snapshot`), whatever the above says. */
+  readonly snapshot?: string | undefined
+}
+
+/** A state that is held to be read. */
+export interface CoreSnapshot {
+  readonly name: string
+  /** Of the newest commit in it. */
+  readonly version: string
 }
 
 export interface CoreScan extends CoreReadOptions {
@@ -35,9 +45,19 @@ export type CoreOp =
   | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: 'delete'; readonly key: Uint8Array }
 
+/** The range holds `count` keys, none of them newer than `version`: it is as it was at that version. */
+export interface CoreRange {
+  readonly from: Uint8Array | undefined
+  readonly to: Uint8Array | undefined
+  readonly version: string
+  readonly count: number
+}
+
 export interface CoreWrite {
   readonly ops: readonly CoreOp[]
   readonly checks: readonly { readonly key: Uint8Array; readonly version: string | null }[]
+  /** Default: none. */
+  readonly ranges?: readonly CoreRange[] | undefined
   readonly idempotencyKey: string | undefined
   readonly timeoutMs: number
 }
@@ -66,6 +86,8 @@ export interface CoreMirror {
 }
 
 export interface Core {
+  /** Of the realm that this object is in. */
+  readonly clock: Pick<Clock, 'now' | 'after'>
   /** In the order of the keys. Answers at once, or throws, where it need not wait for anything. */
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries>
   /** As `getMany`. */
@@ -75,6 +97,9 @@ export interface Core {
    * @throws HarmonyError CLOSED, and what reading a page that is in memory may find.
    */
   peek(key: Uint8Array): PackedEntries | undefined
+  /** The newest state at the level asked for, held until `release` (or SNAPSHOT_TOO_OLD). Answers as `getMany`. */
+  snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot>
+  release(snapshot: string): void
   write(request: CoreWrite): Promise<{ readonly version: string }>
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>

@@ -5,52 +5,30 @@
 import { HarmonyError } from '../base/errors.ts'
 import { unlessAborted } from './abort.ts'
 import { ClusterFacade } from './cluster.ts'
-import type { Core, CoreOp, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
-import { EntryReader, type PackedEntries } from './entries.ts'
-import { decodeKey, encodeKey } from './key.ts'
-import {
-  flag,
-  idempotencyKeyOf,
-  invalid,
-  limitOf,
-  oneOf,
-  readOptions,
-  record,
-  shown,
-  signalOf,
-  timeoutOf,
-  versionOf,
-} from './options.ts'
-import { encodeRange } from './range.ts'
-import { PagedScan, type ScanRequest } from './scan.ts'
+import type { Core, CoreOp, CoreWrite } from './core.ts'
+import { encodeKey } from './key.ts'
+import { idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf, versionOf } from './options.ts'
+import { batchBytesMax, batchOpsMax } from './own-writes.ts'
+import { decodeEntry, EntriesReader, onlyOf, type ReadSource, tooMany } from './reader.ts'
+import { CoreStateReader } from './snapshot.ts'
+import { Transactions } from './transactions.ts'
 import type {
-  AbortSignalLike,
   Check,
   Cluster,
   Committed,
   Database,
   Entry,
   Key,
-  KeyPart,
   Op,
-  Range,
+  OpenTransaction,
   ReadOptions,
-  Scan,
-  ScanOptions,
+  Snapshot,
   Status,
+  Transaction,
+  TransactionOptions,
   WriteOptions,
 } from './types.ts'
-import { decodeValue } from './value-decode.ts'
 import { encodeValue } from './value-encode.ts'
-
-const readDefaults = readOptions({})
-
-/** Keys of one `getMany`. */
-export const getManyKeysMax = 10_000
-/** Operations and checks of one `batch`. */
-export const batchOpsMax = 10_000
-/** Encoded keys and values of one `batch`: more than the largest single write takes. */
-export const batchBytesMax = 20 * 1024 * 1024
 
 /**
  * The database over a core. Closing it closes the core.
@@ -60,83 +38,30 @@ export function createDatabase(core: Core, onClosed: () => void = () => {}): Dat
   return new CoreDatabase(core, onClosed)
 }
 
-class CoreDatabase implements Database {
+class CoreDatabase extends EntriesReader implements Database {
+  protected readonly source: ReadSource
   private readonly core: Core
   private readonly facade: ClusterFacade
   private readonly onClosed: () => void
+  private readonly transactions: Transactions
   private closing: Promise<void> | undefined
 
   constructor(core: Core, onClosed: () => void) {
+    super()
     this.core = core
     this.onClosed = onClosed
+    this.source = {
+      ended: () => (this.closing === undefined ? undefined : closed()),
+      getMany: (keys, options) => core.getMany(keys, options),
+      scan: request => core.scan(request),
+    }
+    this.transactions = new Transactions(core, () => this.source.ended())
     this.facade = new ClusterFacade(core, () => this.assertOpen())
   }
 
   /** Joining and leaving a room, its members, their state. */
   get cluster(): Cluster {
     return this.facade
-  }
-
-  /**
-   * The value of a key, `undefined` where there is none.
-   * @throws INVALID_KEY, NO_QUORUM, TIMEOUT, ABORTED, CLOSED.
-   */
-  async get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
-    const fetched = this.fetchOne(key, options)
-    const reader = fetched instanceof Promise ? await fetched : fetched
-    return reader === undefined ? undefined : decodedValue<V>(reader)
-  }
-
-  /** As `get`, with the version, which `ifVersion` and checks take. */
-  async getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined> {
-    const fetched = this.fetchOne(key, options)
-    const reader = fetched instanceof Promise ? await fetched : fetched
-    return reader === undefined ? undefined : decodeEntry<V>(reader)
-  }
-
-  /**
-   * The values of several keys, all of one moment, in the order of the keys.
-   * @throws As `get`; TOO_LARGE for more than 10,000 keys.
-   */
-  async getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]> {
-    const { read, signal } = this.reading(options)
-    if (!Array.isArray(keys)) throw invalid(`getMany takes an array of keys, not ${shown(keys)}`)
-    if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
-    if (keys.length === 0) return []
-    const encoded = Array.from(keys, (key, i) => encodeKey(key, `keys[${i}]`))
-    const fetched = this.fetch(encoded, read, signal)
-    const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
-    const values: (V | undefined)[] = []
-    while (reader.next()) values.push(reader.present ? decodedValue<V>(reader) : undefined)
-    return values
-  }
-
-  /**
-   * The entries of a range in key order, all of one moment, fetched in pages while they are iterated over.
-   * Invalid arguments and failures reject in the iteration (or `toArray`).
-   * @param range Default: everything.
-   * @throws INVALID_KEY, VALIDATION (a cursor of another range), NO_QUORUM, TIMEOUT, SNAPSHOT_TOO_OLD (too slow, or an old cursor),
-   *   ABORTED, CLOSED.
-   */
-  scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V> {
-    const cursor = typeof options?.cursor === 'string' ? options.cursor : ''
-    return new PagedScan<V>(
-      {
-        prepare: () => this.scanRequest(range, options),
-        page: (request: CoreScan, signal) => unlessAborted(this.core.scan(request), signal, false),
-        decode: reader => decodeEntry<V>(reader),
-        closed: () => (this.closing === undefined ? undefined : closed()),
-      },
-      cursor,
-    )
-  }
-
-  private scanRequest(range: Range | undefined, options: ScanOptions | undefined): ScanRequest {
-    const { read, signal, given } = this.reading<ScanOptions>(options)
-    const { cursor = '' } = given
-    if (typeof cursor !== 'string') throw invalid(`cursor must be a string, not ${shown(cursor)}`)
-    const core = { ...read, reverse: flag(given.reverse, 'reverse'), keysOnly: flag(given.keysOnly, 'keysOnly') }
-    return { range: encodeRange(range), limit: limitOf(given), signal, cursor, core }
   }
 
   /**
@@ -191,6 +116,34 @@ class CoreDatabase implements Database {
   }
 
   /**
+   * Runs `fn` and commits what it wrote; runs it again where another write came first, at most `retries` times.
+   * @returns What `fn` returned, of the attempt that was committed.
+   * @throws What `fn` throws; CONFLICT (after the last attempt), TIMEOUT (also where `fn` does not end), ABORTED, TOO_LARGE, VALIDATION, and as `put`.
+   */
+  async transaction<T>(fn: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T> {
+    this.assertOpen()
+    return this.transactions.run(fn, options)
+  }
+
+  /** A transaction that its caller commits or rolls back. Takes its state with its first read. @throws VALIDATION, ABORTED, CLOSED. */
+  async begin(options?: TransactionOptions): Promise<OpenTransaction> {
+    this.assertOpen()
+    return this.transactions.begin(options)
+  }
+
+  /** @throws NO_QUORUM, TIMEOUT, ABORTED, CLOSED. */
+  async snapshot(options?: ReadOptions): Promise<Snapshot> {
+    const { read, signal } = this.reading(options)
+    const taking = this.core.snapshot(read)
+    // Given up: nobody else would let go of it.
+    if (taking instanceof Promise && signal !== undefined) {
+      taking.then(({ name }) => (signal.aborted ? this.core.release(name) : undefined)).catch(() => {})
+    }
+    const state = await unlessAborted(taking, signal, false)
+    return new CoreStateReader(this.core, state, () => this.source.ended())
+  }
+
+  /**
    * What this replica has, synchronously: the entry, `null` where there is none, `undefined` where that cannot be told at once.
    * @throws INVALID_KEY, CLOSED, CORRUPT.
    */
@@ -228,34 +181,9 @@ class CoreDatabase implements Database {
     await this.close()
   }
 
-  private assertOpen(): void {
-    if (this.closing !== undefined) throw closed()
-  }
-
-  private reading<O extends ReadOptions>(options: O | undefined) {
-    this.assertOpen()
-    if (options === undefined) return { given: {} as O, read: readDefaults, signal: undefined }
-    const given = record(options, 'options')
-    return { given, read: readOptions(given), signal: signalOf(given) }
-  }
-
   private writing<O extends WriteOptions>(options: O | undefined): O {
     this.assertOpen()
     return record(options, 'options')
-  }
-
-  /** Not a promise where it need not be one: what is in memory costs no wait. */
-  private fetchOne(
-    key: Key,
-    options: ReadOptions | undefined,
-  ): Promise<EntryReader | undefined> | EntryReader | undefined {
-    const { read, signal } = this.reading(options)
-    const fetched = this.fetch([encodeKey(key)], read, signal)
-    return fetched instanceof Promise ? fetched.then(onlyOf) : onlyOf(fetched)
-  }
-
-  private fetch(keys: readonly Uint8Array[], read: CoreReadOptions, signal: AbortSignalLike | undefined) {
-    return unlessAborted(this.core.getMany(keys, read), signal, false)
   }
 
   private async write(ops: readonly CoreOp[], checks: CoreWrite['checks'], given: WriteOptions): Promise<Committed> {
@@ -278,39 +206,6 @@ function encodeOp(op: Op, name: string): CoreOp {
   return op.type === 'put'
     ? { type: 'put', key, value: encodeValue(op.value, `${name}.value`) }
     : { type: 'delete', key }
-}
-
-function onlyOf(entries: PackedEntries): EntryReader | undefined {
-  const reader = new EntryReader(entries)
-  return reader.next() && reader.present ? reader : undefined
-}
-
-/** `keysOnly` leaves the value out: it is undefined then. */
-function decodeEntry<V>(reader: EntryReader): Entry<V> {
-  return { key: decodedKey(reader), value: decodedValue<V>(reader), version: reader.version() }
-}
-
-function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
-  const parts = decodeKey(bytes, keyFrom, keyTo)
-  if (!parts.ok) throw parts.error
-  return parts.value
-}
-
-function decodedValue<V>(reader: EntryReader): V {
-  const { bytes, valueFrom, valueTo } = reader
-  if (valueFrom === valueTo) return undefined as V
-  const decoded = decodeValue(bytes, valueFrom, valueTo)
-  if (decoded.ok) return decoded.value as V
-  const { code, message } = decoded.error
-  throw new HarmonyError(code, `the value stored under ${shownKey(decodedKey(reader))}: ${message}`)
-}
-
-function shownKey(parts: readonly KeyPart[]): string {
-  return `[${parts.map(part => (part instanceof Uint8Array ? `${part.length} bytes` : shown(part))).join(', ')}]`
-}
-
-function tooMany(who: string, limit: number, what: string): HarmonyError {
-  return new HarmonyError('TOO_LARGE', `${who} at most ${limit} ${what}; split it`)
 }
 
 function closed(): HarmonyError {

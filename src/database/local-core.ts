@@ -10,12 +10,23 @@ import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadL
 import { openStore, type Store } from '../cluster/store.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
-import type { WriteCheck } from '../shard/command.ts'
+import type { RangeCheck, WriteCheck } from '../shard/command.ts'
+import type { Outcome } from '../shard/sessions.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
-import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
+import type {
+  Core,
+  CoreJoin,
+  CoreMirror,
+  CorePage,
+  CoreReadOptions,
+  CoreScan,
+  CoreSnapshot,
+  CoreWrite,
+} from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
+import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse, type StartReadThreads } from './read-threads.ts'
 import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
@@ -45,8 +56,6 @@ export interface LocalCoreOptions {
 }
 
 const cacheBytesDefault = 64 * 1024 * 1024
-const snapshotsMax = 64
-const snapshotKeptMs = 60_000
 /** Below it a message to a thread and back costs more than the reading. */
 const threadKeysMin = 200
 const threadEntriesMin = 200
@@ -68,19 +77,7 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   })
 }
 
-interface Taken {
-  readonly name: string
-  readonly held: HeldSnapshot
-}
-
 const noReads = { answered: 0, declined: 0 }
-
-interface HeldSnapshot {
-  readonly snapshot: EngineSnapshot
-  /** How many scans began on it. */
-  scans: number
-  usedMs: number
-}
 
 export class LocalCore implements Core {
   /** For tests and tools that look inside. */
@@ -89,7 +86,7 @@ export class LocalCore implements Core {
   private readonly store: Store
   private readonly readThreads: ReadThreads | undefined
   private readonly threadsUse = new ReadThreadsUse()
-  private readonly snapshots = new Map<string, HeldSnapshot>()
+  private readonly snapshots: HeldSnapshots
   private readonly packer = new EntryPacker()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -101,6 +98,7 @@ export class LocalCore implements Core {
   constructor(options: LocalCoreOptions, store: Store) {
     this.options = options
     this.store = store
+    this.snapshots = new HeldSnapshots(() => options.platform.clock.now())
     const { platform, limits, timing, policy, checkpointBytes } = options
     this.peer = new Peer({
       platform,
@@ -126,8 +124,15 @@ export class LocalCore implements Core {
     return this.store.engine.shared
   }
 
+  get clock(): Platform['clock'] {
+    return this.options.platform.clock
+  }
+
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries> {
     const { readThreads } = this
+    if (options.snapshot !== undefined) {
+      return readFrom(this.snapshots.use(options.snapshot).snapshot, entriesOf(this.packer, keys))
+    }
     if (readThreads !== undefined && keys.length >= threadKeysMin && this.threadsUse.worthwhile()) {
       return this.getManyBeside(readThreads, keys, options)
     }
@@ -150,27 +155,36 @@ export class LocalCore implements Core {
     return this.peer.clients.peek(entriesOf(this.packer, [key]))?.value
   }
 
-  scan(request: CoreScan): CorePage | Promise<CorePage> {
-    const name = request.continuation?.snapshot
-    if (name !== undefined) return this.scanHeld(name, this.heldSnapshot(name), request)
-    const taken = this.takeSnapshot(request)
-    return taken instanceof Promise
-      ? taken.then(({ name, held }) => this.scanHeld(name, held, request))
-      : this.scanHeld(taken.name, taken.held, request)
+  snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot> {
+    return this.takeSnapshot(options, 'users')
   }
 
-  private scanHeld(name: string, held: HeldSnapshot, request: CoreScan): CorePage | Promise<CorePage> {
-    held.usedMs = this.options.platform.clock.now()
+  release(snapshot: string): void {
+    this.snapshots.letGoNamed(snapshot)
+  }
+
+  scan(request: CoreScan): CorePage | Promise<CorePage> {
+    const name = request.continuation?.snapshot ?? request.snapshot
+    if (name !== undefined) return this.scanState(this.snapshots.use(name), request)
+    const taken = this.takeSnapshot(request, 'scans')
+    return taken instanceof Promise
+      ? taken.then(state => this.scanState(state, request))
+      : this.scanState(taken, request)
+  }
+
+  private scanState(state: HeldState, request: CoreScan): CorePage | Promise<CorePage> {
+    const isOwn = request.continuation === undefined && request.snapshot === undefined
     const finish = ({ entries, done }: Page): CorePage => {
       // A scan of one page never comes back for its snapshot: free it at once instead of keeping it for a minute, unless others share it.
-      if (done && request.continuation === undefined && --held.scans === 0) this.release(name)
-      return { entries, snapshot: name, done }
+      if (done && isOwn) this.snapshots.letGo(state, 'scans')
+      return { entries, snapshot: state.name, done }
     }
-    const page = this.readPage(held.snapshot, request)
+    const page = this.readPage(state.snapshot, request)
     return page instanceof Promise ? page.then(finish) : finish(page)
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
+    const { ops, idempotencyKey } = request
     const checks: WriteCheck[] = []
     for (const { key, version } of request.checks) {
       const at = version === null ? timestamp(0) : parseVersion(version)
@@ -178,15 +192,18 @@ export class LocalCore implements Core {
       if (at === undefined) return Promise.reject(conflict(`no key ever had the version "${version}"`))
       checks.push({ key, at })
     }
+    const ranges: RangeCheck[] = []
+    for (const { from, to, version, count } of request.ranges ?? []) {
+      const at = parseVersion(version)
+      if (at === undefined) return Promise.reject(conflict(`there never was a state of the version "${version}"`))
+      ranges.push({ from, to, at, count })
+    }
     return new Promise((resolve, reject) => {
-      this.peer.clients.write(request.ops, checks, request.idempotencyKey, request.timeoutMs, result => {
+      this.peer.clients.write({ ops, checks, ranges, idempotencyKey }, request.timeoutMs, result => {
         if ('error' in result) return reject(result.error)
         const { outcome } = result
         if (outcome.type === 'committed') return resolve({ version: versionOf(outcome.at) })
-        if (outcome.type === 'conflict') {
-          const found = outcome.found === 0 ? 'the key is absent' : `the key has version ${versionOf(outcome.found)}`
-          return reject(conflict(`check ${outcome.check} failed: ${found}; read it again and decide anew`))
-        }
+        if (outcome.type === 'conflict') return reject(conflict(failedText(outcome, checks.length)))
         reject(
           new HarmonyError('COMMIT_UNKNOWN', `the write ended as "${outcome.type}"; read the key before you try again`),
         )
@@ -251,7 +268,7 @@ export class LocalCore implements Core {
 
   close(): Promise<void> {
     this.closed ??= this.settle(done => {
-      for (const name of [...this.snapshots.keys()]) this.release(name)
+      this.snapshots.close()
       this.readThreads?.close()
       this.peer.close(done)
     })
@@ -277,8 +294,7 @@ export class LocalCore implements Core {
   }
 
   private readPageHere(snapshot: EngineSnapshot, request: CoreScan): Page | Promise<Page> {
-    const operation = pageOf(this.packer, request)
-    return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
+    return readFrom(snapshot, pageOf(this.packer, request))
   }
 
   private async readPageBeside(threads: ReadThreads, snapshot: EngineSnapshot, request: CoreScan): Promise<Page> {
@@ -293,42 +309,15 @@ export class LocalCore implements Core {
     return new Promise((resolve, reject) => run(error => (error === undefined ? resolve() : reject(error))))
   }
 
-  private takeSnapshot(options: CoreReadOptions): Taken | Promise<Taken> {
-    const clock = this.options.platform.clock
-    return outcome<Taken>(done => {
+  private takeSnapshot(options: CoreReadOptions, by: 'scans' | 'users'): HeldState | Promise<HeldState> {
+    return outcome<HeldState>(done => {
       this.peer.clients.snapshot(levelOf(options), options.timeoutMs, result => {
         if (result instanceof HarmonyError) return done(result)
-        const name = `${this.peer.cluster.slice(0, 8)}.${result.applied.toString(36)}`
-        const known = this.snapshots.get(name)
-        // Two scans of the same state share one snapshot.
-        if (known !== undefined) result.release()
-        const held = known ?? { snapshot: result, scans: 0, usedMs: clock.now() }
-        held.scans++
-        this.snapshots.delete(name)
-        this.snapshots.set(name, held)
-        if (this.snapshots.size > snapshotsMax) this.expireSnapshots()
-        done({ name, held })
+        const { snapshot, at } = result
+        const name = `${this.peer.cluster.slice(0, 8)}.${snapshot.applied.toString(36)}`
+        done(this.snapshots.take(name, snapshot, versionOf(at), by))
       })
     })
-  }
-
-  private heldSnapshot(name: string): HeldSnapshot {
-    const held = this.snapshots.get(name)
-    if (held !== undefined) return held
-    const message = `the state that this cursor goes on with is no longer kept (${snapshotKeptMs / 1000} s after its last use); scan anew`
-    throw new HarmonyError('SNAPSHOT_TOO_OLD', message)
-  }
-
-  private expireSnapshots(): void {
-    const now = this.options.platform.clock.now()
-    for (const [name, held] of this.snapshots) {
-      if (this.snapshots.size > snapshotsMax || now - held.usedMs > snapshotKeptMs) this.release(name)
-    }
-  }
-
-  private release(name: string): void {
-    this.snapshots.get(name)?.snapshot.release()
-    this.snapshots.delete(name)
   }
 
   private onChange(): void {
@@ -336,7 +325,7 @@ export class LocalCore implements Core {
     this.store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emitDifferences(before, this.latest)
-    this.expireSnapshots()
+    this.snapshots.expire()
     for (const listener of [...this.mirrorListeners]) listener(this.latest)
   }
 
@@ -421,7 +410,16 @@ export class LocalCore implements Core {
   }
 }
 
+function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {
+  if (check >= checks) return 'a range that was read has changed since; read it again and decide anew'
+  const now = found === 0 ? 'the key is absent' : `the key has version ${versionOf(found)}`
+  return `check ${check} failed: ${now}; read it again and decide anew`
+}
+
 const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT', message, { retryable: false })
+
+const readFrom = <T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> =>
+  outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
 
 const levelOf = (options: CoreReadOptions): ReadLevel =>
   options.consistency === 'bounded'

@@ -77,6 +77,46 @@ export interface Reader {
   scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V>
 }
 
+/** One state, for as long as it is held: at most ten minutes after its last use (then `SNAPSHOT_TOO_OLD`). What is deleted meanwhile keeps its space until then. */
+export interface Snapshot extends Reader, AsyncDisposable {
+  /** Of the newest commit in it. */
+  readonly version: string
+  close(): Promise<void>
+}
+
+/**
+ * `serializable` (default): as if all transactions ran one after the other, in an order that agrees with real time. `snapshot`: reads one state, and no other
+ * transaction has changed meanwhile what it writes; two that read the same and write different keys may both commit (write skew). `read-committed`: each read sees
+ * what is committed at that moment; what was read may have changed when it commits (lost update).
+ */
+export type Isolation = 'serializable' | 'snapshot' | 'read-committed'
+
+export interface TransactionOptions {
+  isolation?: Isolation
+  /** Writing in it fails with `READ_ONLY`. Transactions that write nothing never go through the log, with this or without. */
+  readOnly?: boolean
+  /** How often it is tried again after a conflict. Default 30. */
+  retries?: number
+  /** For all attempts together. Default 10,000. */
+  timeoutMs?: number
+  /** Two transactions with one key are executed once; and an attempt whose outcome is not known is repeated. */
+  idempotencyKey?: string
+  signal?: AbortSignalLike
+}
+
+/** Reads see its own writes, whose version is all zeros until it commits. */
+export interface Transaction extends Reader {
+  put(key: Key, value: unknown): void
+  delete(key: Key): void
+  abort(reason?: unknown): never
+}
+
+/** Ended by `commit` or `rollback`, or by its `timeoutMs`. Disposing of it rolls back what was not committed. */
+export interface OpenTransaction extends Transaction, AsyncDisposable {
+  commit(): Promise<Committed>
+  rollback(): Promise<void>
+}
+
 export type Op = { type: 'put'; key: Key; value: unknown } | { type: 'delete'; key: Key }
 
 export interface Check {
@@ -93,6 +133,15 @@ export interface Database extends Reader, AsyncDisposable {
   delete(key: Key, options?: WriteOptions): Promise<Committed>
   /** All or nothing, in order. A failed check is `CONFLICT`. */
   batch(ops: readonly Op[], options?: WriteOptions & { check?: readonly Check[] }): Promise<Committed>
+  /**
+   * Runs `fn` and commits what it wrote, all or nothing; runs it again where another write came first (so it must have no effects of its own). What `fn` throws
+   * ends the transaction, and nothing is written.
+   */
+  transaction<T>(fn: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T>
+  /** A transaction without a function around it: whoever begins it commits it, and tries again himself. */
+  begin(options?: TransactionOptions): Promise<OpenTransaction>
+  /** The newest state (or an older one, by `consistency`), held to be read. */
+  snapshot(options?: ReadOptions): Promise<Snapshot>
   /**
    * What this replica has, at once and without a message to the worker (as `local` reads: perhaps behind others). The entry, `null` where there is no such key,
    * `undefined` where that cannot be told now: the page is not in memory, a write is under way just then, or memory is not shared

@@ -9,7 +9,16 @@
  */
 import { type Endpoint, proxy, type Remote, releaseProxy, transfer, wrap } from 'comlink'
 import { errorFromRecord, HarmonyError } from '../base/errors.ts'
-import type { Core, CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreWrite } from '../database/core.ts'
+import type {
+  Core,
+  CoreJoin,
+  CoreMirror,
+  CorePage,
+  CoreReadOptions,
+  CoreScan,
+  CoreSnapshot,
+  CoreWrite,
+} from '../database/core.ts'
 import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent, Signaling } from '../database/types.ts'
 import { buffersOf, packKeys, packWrite } from './pack.ts'
@@ -29,6 +38,8 @@ import {
 export interface ConnectOptions {
   /** Goes to the function given to `exposeCore`. */
   readonly request: unknown
+  /** Of this realm. */
+  readonly clock: Core['clock']
   /** Ports within the request. */
   readonly transfer?: readonly Transferable[]
   /**
@@ -63,10 +74,11 @@ export async function connectCore(port: RpcPort, options: ConnectOptions): Promi
 }
 
 class RemoteCore implements Core {
+  readonly clock: Core['clock']
   private readonly port: RpcPort
   private readonly service: Remote<CoreService>
   /** Reading a method of a remote object makes a new proxy and registers it for finalization: these are called often. */
-  private readonly often: Pick<Remote<CoreService>, 'getMany' | 'scan' | 'write'>
+  private readonly often: Pick<Remote<CoreService>, 'getMany' | 'scan' | 'snapshot' | 'release' | 'write'>
   private readonly pending = new Set<() => void>()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -80,10 +92,11 @@ class RemoteCore implements Core {
 
   constructor(port: RpcPort, options: ConnectOptions) {
     this.port = port
+    this.clock = options.clock
     this.lend = options.lend
     this.service = wrap<CoreService>(port as unknown as Endpoint)
-    const { getMany, scan, write } = this.service
-    this.often = { getMany, scan, write }
+    const { getMany, scan, snapshot, release, write } = this.service
+    this.often = { getMany, scan, snapshot, release, write }
     this.onMessage = ({ data }) => {
       if (isPush(data)) this.onPush(data)
     }
@@ -120,6 +133,14 @@ class RemoteCore implements Core {
   peek(key: Uint8Array): PackedEntries | undefined {
     if (this.ended !== undefined) throw this.closedError(false)
     return this.peekHere?.(key)
+  }
+
+  snapshot(options: CoreReadOptions): Promise<CoreSnapshot> {
+    return this.call(() => this.often.snapshot(options))
+  }
+
+  release(snapshot: string): void {
+    this.call(() => this.often.release(snapshot)).catch(() => {})
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {

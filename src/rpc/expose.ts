@@ -67,6 +67,12 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
       })
       return handedOver(answer, page => page.entries.bytes)
     },
+    snapshot: options =>
+      enveloped(async () => {
+        const { name, version } = await (await core()).snapshot(options)
+        return { name, version }
+      }),
+    release: snapshot => enveloped(async () => (await core()).release(snapshot)),
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>
       enveloped(async () => {

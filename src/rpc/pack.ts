@@ -4,6 +4,7 @@
  *
  *   keys     varint count, then bytes each
  *   write    varint checks { bytes key | bool present, [text version] }
+ *            | varint ranges { bool has from, [bytes from] | bool has to, [bytes to] | text version | varint count }
  *            | varint ops { bool put | bytes key | [bytes value] }
  *            | bool has idempotency key, [text] | varint timeout in ms, rounded up
  *
@@ -31,11 +32,19 @@ export function unpackKeys(packed: Uint8Array): Uint8Array[] {
   return unpack(packed, reader => list(reader, () => reader.bytes()))
 }
 
-export function packWrite({ ops, checks, idempotencyKey, timeoutMs }: CoreWrite): Uint8Array {
+export function packWrite({ ops, checks, ranges = [], idempotencyKey, timeoutMs }: CoreWrite): Uint8Array {
   const writer = new ByteWriter(1024).varint(checks.length)
   for (const { key, version } of checks) {
     writer.bytes(key).bool(version !== null)
     if (version !== null) writer.text(version)
+  }
+  writer.varint(ranges.length)
+  for (const { from, to, version, count } of ranges) {
+    for (const bound of [from, to]) {
+      writer.bool(bound !== undefined)
+      if (bound !== undefined) writer.bytes(bound)
+    }
+    writer.text(version).varint(count)
   }
   writer.varint(ops.length)
   for (const op of ops) {
@@ -50,13 +59,19 @@ export function packWrite({ ops, checks, idempotencyKey, timeoutMs }: CoreWrite)
 export function unpackWrite(packed: Uint8Array): CoreWrite {
   return unpack(packed, reader => {
     const checks = list(reader, () => ({ key: reader.bytes(), version: reader.bool() ? reader.text() : null }))
+    const ranges = list(reader, () => ({
+      from: reader.bool() ? reader.bytes() : undefined,
+      to: reader.bool() ? reader.bytes() : undefined,
+      version: reader.text(),
+      count: reader.varint(),
+    }))
     const ops = list(reader, (): CoreOp => {
       const put = reader.bool()
       const key = reader.bytes()
       return put ? { type: 'put', key, value: reader.bytes() } : { type: 'delete', key }
     })
     const idempotencyKey = reader.bool() ? reader.text() : undefined
-    return { ops, checks, idempotencyKey, timeoutMs: reader.varint() }
+    return { ops, checks, ranges, idempotencyKey, timeoutMs: reader.varint() }
   })
 }
 

@@ -7,12 +7,12 @@
  *  - Entries (`database/entries.ts`) and writes (`pack.ts`) travel packed: one transferred buffer instead of hundreds of small cloned ones.
  */
 import { type ErrorRecord, errorFromRecord, errorToRecord, isHarmonyError } from '../base/errors.ts'
-import type { CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan } from '../database/core.ts'
+import type { CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreSnapshot } from '../database/core.ts'
 import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
 /** Both ends come from one build, unless a bundler or a cache mixed two: then opening fails instead of something later. */
-export const protocolVersion = 2
+export const protocolVersion = 3
 
 /** The part of MessagePort, Worker and a worker's global scope that is used. */
 export interface RpcPort {
@@ -53,6 +53,8 @@ export interface CoreService {
   open(protocol: number, request: unknown): Promise<Envelope<{ readonly mirror: CoreMirror; readonly about: unknown }>>
   getMany(keys: Uint8Array, options: CoreReadOptions): Promise<Envelope<PackedEntries>>
   scan(request: CoreScan): Promise<Envelope<CorePage>>
+  snapshot(options: CoreReadOptions): Promise<Envelope<CoreSnapshot>>
+  release(snapshot: string): Promise<Envelope<void>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>

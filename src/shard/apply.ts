@@ -7,14 +7,15 @@
 import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
 import { type ClusterId, type Index, type Timestamp, timestamp } from '../base/ids.ts'
-import { StoredValues, timestampOf } from '../mvcc/versioned.ts'
+import { StoredValues } from '../mvcc/versioned.ts'
 import type { Completion, Done } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
-import type { Engine, Update, View } from '../storage/engine.ts'
+import type { Change, Engine, Update, View } from '../storage/engine.ts'
 import { encodeNote, type Note } from './apply-note.ts'
 import { decodeCheckpointNote } from './checkpoint-note.ts'
 import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand } from './command.ts'
 import { type Outcome, Sessions } from './sessions.ts'
+import { failedCheck, needsSteps, validate } from './validation.ts'
 
 export type Applied =
   | { readonly type: 'write'; readonly session: SessionId; readonly serial: number; readonly outcome: Outcome }
@@ -28,6 +29,8 @@ export class ApplyMachine {
   private readonly values = new StoredValues()
   private appliedIndex = 0 as Index
   private lastTimestamp = timestamp(0)
+  /** Of the state as it is; `lastTimestamp` is that of the entry that is being applied already. */
+  private settledTimestamp = timestamp(0)
   private everWritten = false
   private gaveWay = false
   private hash = 0
@@ -58,6 +61,10 @@ export class ApplyMachine {
   /** Of the newest command applied; only grows. */
   get timestamp(): Timestamp {
     return this.lastTimestamp
+  }
+  /** Every version of the state is this one or older. */
+  get stateTimestamp(): Timestamp {
+    return this.settledTimestamp
   }
   /** A user's write was executed at some time, even if all keys are gone again. */
   get hasData(): boolean {
@@ -102,6 +109,7 @@ export class ApplyMachine {
     this.sessions.clear()
     this.appliedIndex = 0 as Index
     this.lastTimestamp = timestamp(0)
+    this.settledTimestamp = timestamp(0)
     this.everWritten = false
     this.gaveWay = false
     this.hash = 0
@@ -142,6 +150,7 @@ export class ApplyMachine {
   private restore(note: Note): void {
     this.appliedIndex = note.applied
     this.lastTimestamp = note.timestamp
+    this.settledTimestamp = note.timestamp
     this.everWritten = note.everWritten
     this.gaveWay = note.gaveWay
     this.hash = note.fingerprint
@@ -167,10 +176,33 @@ export class ApplyMachine {
     const { session, serial } = command
     const known = this.lookup(command)
     if (known !== undefined) return this.skip(index, { type: 'write', session, serial, outcome: known }, done)
+    if (!needsSteps(command)) {
+      this.change(command, index, view => failedCheck(view, command) ?? this.changesOf(header, command), done)
+      return
+    }
+    validate(this.engine, command, validated => {
+      if (!validated.ok) return done(validated)
+      const conflict = validated.value
+      this.change(command, index, () => conflict ?? this.changesOf(header, command), done)
+    })
+  }
+
+  private change(
+    command: WriteCommand,
+    index: Index,
+    decide: (view: View) => Outcome | readonly Change[],
+    done: Completion<Applied | undefined>,
+  ): void {
+    const { session, serial } = command
     this.update(
       index,
-      view => this.execute(view, header, command),
-      outcome => {
+      view => {
+        const decided = decide(view)
+        return 'type' in decided
+          ? { changes: [], result: decided }
+          : { changes: decided, result: { type: 'committed', at: this.lastTimestamp } satisfies Outcome }
+      },
+      (outcome: Outcome) => {
         if (outcome.type === 'committed' && command.ops.length > 0) this.everWritten = true
         this.sessions.record(session, serial, outcome)
         // Only what was done is remembered by key: a conflict may be tried again under the same key.
@@ -193,20 +225,18 @@ export class ApplyMachine {
       this.applying = false
       if (!updated.ok) return done(updated)
       this.appliedIndex = index
+      this.settledTimestamp = this.lastTimestamp
       done({ ok: true, value: finish(updated.value) })
     })
   }
 
   /** Keys are views of the entry, which stays as it is until the update is done. */
-  private execute(view: View, header: CommandHeader, command: WriteCommand): Update<Outcome> {
-    const conflict = failedCheck(view, command)
-    if (conflict !== undefined) return { changes: [], result: conflict }
+  private changesOf(header: CommandHeader, command: WriteCommand): readonly Change[] {
     this.values.reset()
-    const changes = command.ops.map(op => ({
+    return command.ops.map(op => ({
       key: op.key,
       value: op.type === 'put' ? this.values.make(header.at, op.value) : undefined,
     }))
-    return { changes, result: { type: 'committed', at: header.at } }
   }
 
   private lookup(command: WriteCommand): Outcome | undefined {
@@ -216,13 +246,4 @@ export class ApplyMachine {
     if (bySerial !== undefined) return bySerial
     return command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
   }
-}
-
-function failedCheck(view: View, command: WriteCommand): Outcome | undefined {
-  for (const [position, check] of command.checks.entries()) {
-    const stored = view.get(check.key)
-    const found = stored === undefined ? timestamp(0) : timestampOf(stored)
-    if (found !== check.at) return { type: 'conflict', check: position, found }
-  }
-  return undefined
 }

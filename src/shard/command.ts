@@ -8,6 +8,7 @@
  *     2 write        id128 session | varint serial | varint floor | u8 flags
  *                    | [bytes idempotency key, UTF-8, if flags & 1]
  *                    | varint checks { bytes key | varint timestamp (0: must be absent) }
+ *                    | [varint ranges { u8 bounds: 1 from, 2 to | [bytes from] | [bytes to] | varint timestamp | varint count }, if flags & 2]
  *                    | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
  *     3 dissolve     id128 cluster to join instead
  *   bytes   = varint length | that many bytes
@@ -33,6 +34,17 @@ export interface WriteCheck {
   readonly at: Timestamp
 }
 
+/**
+ * The keys in from ≤ key < to (undefined: open) are those of the state after the commit `at`: none is newer, and there are `count` of them. (What was there
+ * then and is gone would be missing; what came since is newer.)
+ */
+export interface RangeCheck {
+  readonly from: Uint8Array | undefined
+  readonly to: Uint8Array | undefined
+  readonly at: Timestamp
+  readonly count: number
+}
+
 export interface WriteCommand {
   readonly type: 'write'
   readonly session: SessionId
@@ -40,6 +52,7 @@ export interface WriteCommand {
   readonly floor: number
   readonly idempotencyKey: string | undefined
   readonly checks: readonly WriteCheck[]
+  readonly ranges: readonly RangeCheck[]
   readonly ops: readonly WriteOp[]
 }
 
@@ -54,6 +67,10 @@ export interface CommandHeader {
 }
 
 const format = 1
+const hasKey = 1
+const hasRanges = 2
+const boundFrom = 1
+const boundTo = 2
 
 /** Making one costs more than filling it. Nothing here is called while it is being filled. */
 const writer = new ByteWriter(1024)
@@ -84,18 +101,30 @@ function encodeWrite(command: WriteCommand): void {
   writer.id128(command.session)
   writer.varint(command.serial)
   writer.varint(command.floor)
-  writer.u8(command.idempotencyKey === undefined ? 0 : 1)
+  writer.u8((command.idempotencyKey === undefined ? 0 : hasKey) | (command.ranges.length === 0 ? 0 : hasRanges))
   if (command.idempotencyKey !== undefined) writer.text(command.idempotencyKey)
   writer.varint(command.checks.length)
   for (const check of command.checks) {
     writer.bytes(check.key)
     writer.varint(check.at)
   }
+  if (command.ranges.length > 0) encodeRanges(command.ranges)
   writer.varint(command.ops.length)
   for (const op of command.ops) {
     writer.u8(op.type === 'put' ? 0 : 1)
     writer.bytes(op.key)
     if (op.type === 'put') writer.bytes(op.value)
+  }
+}
+
+function encodeRanges(ranges: readonly RangeCheck[]): void {
+  writer.varint(ranges.length)
+  for (const { from, to, at, count } of ranges) {
+    writer.u8((from === undefined ? 0 : boundFrom) | (to === undefined ? 0 : boundTo))
+    if (from !== undefined) writer.bytes(from)
+    if (to !== undefined) writer.bytes(to)
+    writer.varint(at)
+    writer.varint(count)
   }
 }
 
@@ -155,13 +184,15 @@ function readWrite(reader: ByteReader): WriteCommand | undefined {
   const serial = reader.varint()
   const floor = reader.varint()
   const flags = reader.u8()
-  if (flags > 1) return undefined
-  const idempotencyKey = flags === 1 ? reader.text() : undefined
+  if (flags > (hasKey | hasRanges)) return undefined
+  const idempotencyKey = (flags & hasKey) !== 0 ? reader.text() : undefined
   const checks: WriteCheck[] = []
   // Counts are not trusted: the loop ends with the bytes, and nothing is allocated by count.
   for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
     checks.push({ key: reader.bytes(), at: timestamp(reader.varint()) })
   }
+  const ranges = (flags & hasRanges) === 0 ? noRanges : readRanges(reader)
+  if (ranges === undefined) return undefined
   const ops: WriteOp[] = []
   for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
     const type = reader.u8()
@@ -171,5 +202,19 @@ function readWrite(reader: ByteReader): WriteCommand | undefined {
     else return undefined
   }
   if (reader.failed) return undefined
-  return { type: 'write', session, serial, floor, idempotencyKey, checks, ops }
+  return { type: 'write', session, serial, floor, idempotencyKey, checks, ranges, ops }
+}
+
+const noRanges: readonly RangeCheck[] = []
+
+function readRanges(reader: ByteReader): readonly RangeCheck[] | undefined {
+  const ranges: RangeCheck[] = []
+  for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
+    const bounds = reader.u8()
+    if (bounds > (boundFrom | boundTo)) return undefined
+    const from = (bounds & boundFrom) === 0 ? undefined : reader.bytes()
+    const to = (bounds & boundTo) === 0 ? undefined : reader.bytes()
+    ranges.push({ from, to, at: timestamp(reader.varint()), count: reader.varint() })
+  }
+  return ranges.length === 0 ? undefined : ranges
 }

@@ -6,7 +6,7 @@
  * append is durable, send what waited for it. Work of one turn of the event loop is taken together: one Ready, one sync.
  */
 import { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, type GroupId, type Index, index, type PeerId, timestamp } from '../base/ids.ts'
+import { type ClusterId, type GroupId, type Index, index, type PeerId, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Completion, Directory } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
@@ -170,6 +170,10 @@ export class Replica {
 
   get applied(): Index {
     return this.machine.applied
+  }
+  /** Every version of the state here is this one or older. */
+  get stateTimestamp(): Timestamp {
+    return this.machine.stateTimestamp
   }
   /** This replica's state is the newest there is, and nobody else can make a newer one: it may be read without a round of questions. */
   get readable(): boolean {

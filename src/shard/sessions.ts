@@ -9,7 +9,9 @@ import type { SessionId } from './command.ts'
 
 export type Outcome =
   | { readonly type: 'committed'; readonly at: Timestamp }
-  /** `check`: position in the command's checks; `found`: the key's timestamp, 0 where it is absent. */
+  /**
+   * `check`: position in the command's checks, and behind them in its ranges; `found`: the timestamp of the key that is not as it was, 0 where that is absent.
+   */
   | { readonly type: 'conflict'; readonly check: number; readonly found: Timestamp }
   /** Not executed: the session was never opened, or was forgotten. */
   | { readonly type: 'noSession' }

@@ -7,6 +7,7 @@ import { exposeCore } from '../../src/rpc/expose.ts'
 import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { createMemoryDirectory } from '../../src/storage/memory-directory.ts'
 import { databaseSuite } from './database-suite.ts'
+import { transactionSuite } from './transaction-suite.ts'
 
 const clock: Clock = {
   now: () => performance.now(),
@@ -35,11 +36,15 @@ const localCore = () =>
     rendezvous: () => [],
   })
 
-databaseSuite('the database over a peer', async () => createDatabase(await localCore()))
-
-databaseSuite('the database over a peer behind a port', async () => {
+const here = async () => createDatabase(await localCore())
+const behindPort = async () => {
   const { port1, port2 } = new MessageChannel()
   exposeCore(port1 as unknown as RpcPort, async () => ({ core: await localCore(), about: undefined }))
-  const { core } = await connectCore(port2 as unknown as RpcPort, { request: {} })
+  const { core } = await connectCore(port2 as unknown as RpcPort, { request: {}, clock })
   return createDatabase(core)
-})
+}
+
+databaseSuite('the database over a peer', here)
+databaseSuite('the database over a peer behind a port', behindPort)
+transactionSuite('transactions over a peer', here)
+transactionSuite('transactions over a peer behind a port', behindPort)

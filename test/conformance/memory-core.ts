@@ -11,12 +11,21 @@ import type {
   CorePage,
   CoreReadOptions,
   CoreScan,
+  CoreSnapshot,
   CoreWrite,
 } from '../../src/database/core.ts'
 import { EntryPacker, type PackedEntries } from '../../src/database/entries.ts'
 import type { DatabaseEvent } from '../../src/database/types.ts'
 
 const statesKept = 16
+
+export const testClock: Core['clock'] = {
+  now: () => performance.now(),
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
 
 interface CoreEntry {
   readonly key: Uint8Array
@@ -37,6 +46,7 @@ function packed(entries: readonly (CoreEntry | undefined)[]): PackedEntries {
 }
 
 export class MemoryCore implements Core {
+  readonly clock = testClock
   /** What arrived, for tests that look at what the API layer sends. */
   readonly reads: CoreReadOptions[] = []
   readonly joins: CoreJoin[] = []
@@ -45,8 +55,10 @@ export class MemoryCore implements Core {
   hold: Promise<void> | undefined
   private entries: readonly CoreEntry[] = []
   private readonly states = new Map<string, readonly CoreEntry[]>()
+  private readonly heldStates = new Map<string, readonly CoreEntry[]>()
   private readonly answered = new Map<string, string>()
   private version = 0
+  private nextHeld = 1
   private cut = false
   private closed = false
   private readonly pending = new Set<(error: HarmonyError) => void>()
@@ -56,8 +68,29 @@ export class MemoryCore implements Core {
   getMany(keys: readonly Uint8Array[], options: CoreReadOptions): Promise<PackedEntries> {
     return this.run(() => {
       this.reads.push(options)
-      return packed(keys.map(key => this.entries.find(entry => compareBytes(entry.key, key) === 0)))
+      const state = options.snapshot === undefined ? this.entries : this.held(options.snapshot)
+      return packed(keys.map(key => state.find(entry => compareBytes(entry.key, key) === 0)))
     })
+  }
+
+  snapshot(options: CoreReadOptions): Promise<CoreSnapshot> {
+    return this.run(() => {
+      this.reads.push(options)
+      const version = versionText(this.version)
+      const name = `held ${this.nextHeld++} ${version}`
+      this.heldStates.set(name, this.entries)
+      return { name, version }
+    })
+  }
+
+  release(snapshot: string): void {
+    this.heldStates.delete(snapshot)
+  }
+
+  private held(name: string): readonly CoreEntry[] {
+    const state = this.heldStates.get(name) ?? this.states.get(name)
+    if (state === undefined) throw new HarmonyError('SNAPSHOT_TOO_OLD', 'this state is no longer kept')
+    return state
   }
 
   peek(key: Uint8Array): PackedEntries {
@@ -68,10 +101,10 @@ export class MemoryCore implements Core {
   scan(request: CoreScan): Promise<CorePage> {
     return this.run(() => {
       this.reads.push(request)
-      const snapshot = request.continuation?.snapshot ?? versionText(this.version)
-      const state = request.continuation === undefined ? this.entries : this.states.get(snapshot)
-      if (state === undefined) throw new HarmonyError('SNAPSHOT_TOO_OLD', 'this state is no longer kept')
-      this.states.set(snapshot, state)
+      const name = request.continuation?.snapshot ?? request.snapshot
+      const state = name === undefined ? this.entries : this.held(name)
+      const snapshot = name ?? versionText(this.version)
+      if (!this.heldStates.has(snapshot)) this.states.set(snapshot, state)
       const { from, to, reverse, limit, keysOnly, continuation } = request
       const all = state.filter(({ key }) => {
         if (from !== undefined && compareBytes(key, from) < 0) return false
@@ -93,6 +126,14 @@ export class MemoryCore implements Core {
       for (const { key, version } of request.checks) {
         const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? null
         if (found !== version) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
+      }
+      for (const { from, to, version, count } of request.ranges ?? []) {
+        const inside = this.entries.filter(
+          ({ key }) =>
+            (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
+        )
+        if (inside.length === count && inside.every(entry => entry.version <= version)) continue
+        throw new HarmonyError('CONFLICT', 'a range has changed', { retryable: false })
       }
       this.version++
       const version = versionText(this.version)

@@ -13,6 +13,7 @@ import type { WriteOp } from '../../src/shard/command.ts'
 import type { Engine, EngineStatus, View } from '../../src/storage/engine.ts'
 
 import { fingerprint, inFlightMax, type Script, stateText, writesIn } from './crash-script.ts'
+import { writeOf } from './write-of.ts'
 
 /** 16 frames: far less than the data take. */
 const cacheBytes = 16 * 1024
@@ -97,7 +98,7 @@ export class CrashRun {
         const n = this.submitted++
         inFlight++
         const ops = (writes[n] ?? []).map((op): WriteOp => ({ ...op, key: encodeText(op.key) }))
-        peer.clients.write(ops, [], undefined, 60_000, result => {
+        peer.clients.write(writeOf(ops), 60_000, result => {
           if (this.powerLost || this.peer !== peer) return
           inFlight--
           if ('error' in result) this.refuse(result.error)

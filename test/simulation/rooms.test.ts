@@ -4,6 +4,7 @@ import { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { encodeText } from '../../src/base/text.ts'
 import { Host, hosts } from './simulated-host.ts'
+import { writeOf } from './write-of.ts'
 
 function joined(seed: number, count: number): { world: World; all: Host[] } {
   const world = new World(seed)
@@ -248,9 +249,7 @@ describe('coming and going', () => {
       const answers: unknown[] = []
       for (let n = 1; n <= 10; n++) {
         client.peer.clients.write(
-          [{ type: 'put', key: encodeText('n'), value: encodeText(`${n}`) }],
-          [],
-          undefined,
+          writeOf([{ type: 'put', key: encodeText('n'), value: encodeText(`${n}`) }]),
           20_000,
           result => {
             answers.push('error' in result ? result.error.code : result.outcome.type)

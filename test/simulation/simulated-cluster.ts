@@ -12,6 +12,7 @@ import type { PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf, timestampOf } from '../../src/mvcc/versioned.ts'
 import type { View } from '../../src/storage/engine.ts'
+import { writeOf } from './write-of.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
@@ -165,7 +166,7 @@ export class Member {
         : { type: 'put' as const, key: bytes, value: encodeText(value) }
     const checks = expected === undefined ? [] : [{ key: bytes, at: timestamp(expected.at) }]
     const life = this.life
-    peer.clients.write([op], checks, undefined, 5000, result => {
+    peer.clients.write({ ...writeOf([op]), checks }, 5000, result => {
       if (life !== this.life) return
       if ('error' in result) this.refuse(result.error)
       else if (result.outcome.type === 'committed') this.end(called, { type: 'done', applied: true })

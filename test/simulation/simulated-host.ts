@@ -7,6 +7,7 @@ import { Peer } from '../../src/cluster/peer.ts'
 import type { PeerJoin, PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf } from '../../src/mvcc/versioned.ts'
+import { writeOf } from './write-of.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
@@ -90,7 +91,7 @@ export class Host {
   putAll(rows: readonly (readonly [key: string, value: string])[], timeoutMs = 10_000): 'ok' | HarmonyError {
     let answer: 'ok' | HarmonyError | undefined
     const ops = rows.map(([key, value]) => ({ type: 'put', key: bytes(key), value: bytes(value) }) as const)
-    this.peer.clients.write(ops, [], undefined, timeoutMs, result => {
+    this.peer.clients.write(writeOf(ops), timeoutMs, result => {
       answer = 'error' in result ? result.error : 'ok'
     })
     this.world.runUntil(() => answer !== undefined, 60_000)

@@ -6,6 +6,7 @@ import { encodeText } from '../../src/base/text.ts'
 import type { View } from '../../src/storage/engine.ts'
 import { expectWhole, leftBehind, rows } from './left-behind.ts'
 import type { Host } from './simulated-host.ts'
+import { writeOf } from './write-of.ts'
 
 const deep = process.env.DEEP === '1'
 
@@ -15,7 +16,7 @@ function keepWriting(host: Host, writers: number, keys: number, ended: () => boo
   const next = (): void => {
     const i = (n++ * 7919) % keys
     const op = { type: 'put', key: encodeText(`key ${i}`), value: encodeText(`${i} `.repeat(20)) } as const
-    host.peer.clients.write([op], [], undefined, 10_000, result => {
+    host.peer.clients.write(writeOf([op]), 10_000, result => {
       if ('error' in result) throw result.error
       if (!ended()) next()
     })

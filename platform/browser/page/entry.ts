@@ -2,8 +2,9 @@
 import type { HarmonyError as ThrownError } from '../../../src/base/errors.ts'
 
 export { type ErrorCode, isHarmonyError } from '../../../src/base/errors.ts'
-export { batchBytesMax, batchOpsMax, getManyKeysMax } from '../../../src/database/database.ts'
 export { keyBytesMax } from '../../../src/database/key.ts'
+export { batchBytesMax, batchOpsMax } from '../../../src/database/own-writes.ts'
+export { getManyKeysMax } from '../../../src/database/reader.ts'
 export type {
   AbortSignalLike,
   Check,
@@ -16,19 +17,24 @@ export type {
   Entry,
   Health,
   IceConfiguration,
+  Isolation,
   JoinOptions,
   Key,
   KeyPart,
   Member,
   Op,
   OpenOptions,
+  OpenTransaction,
   Range,
   Reader,
   ReadOptions,
   Scan,
   ScanOptions,
   Signaling,
+  Snapshot,
   Status,
+  Transaction,
+  TransactionOptions,
   WriteOptions,
 } from '../../../src/database/types.ts'
 export { valueBytesMax } from '../../../src/database/value-format.ts'

@@ -94,6 +94,15 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
   }
 }
 
+/** The page's own time: deadlines and pauses of transactions, whose functions run here. */
+const pageClock: Core['clock'] = {
+  now: () => performance.now(),
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
+
 interface Opened {
   readonly core: Core
   readonly about: BrowserAbout
@@ -134,6 +143,7 @@ async function openInWorker(
   try {
     const connected = await connectCore(worker as unknown as RpcPort, {
       request,
+      clock: pageClock,
       transfer: [request.rtcPort],
       watch,
       peekWith,

@@ -6,6 +6,7 @@
  */
 import { WebSocket } from 'ws'
 import { type Core, HarmonyError, type PackedEntries } from '../../../src/index.ts'
+import { nodeClock } from '../host.ts'
 import {
   type Answer,
   type CoreMirror,
@@ -69,6 +70,7 @@ function openSocket({ url, token }: ControlAddress): Promise<WebSocket | undefin
 }
 
 class ControlClient implements ControlledCore {
+  readonly clock = nodeClock
   private readonly socket: WebSocket
   private latest: CoreMirror | undefined
   private ended: HarmonyError | undefined
@@ -91,6 +93,15 @@ class ControlClient implements ControlledCore {
   async getMany(...[keys, options]: Parameters<Core['getMany']>): Promise<PackedEntries> {
     return (await this.ask({ verb: 'read', keys, options }, options.timeoutMs)).entries
   }
+
+  snapshot(): never {
+    throw new HarmonyError(
+      'VALIDATION',
+      'snapshots and transactions are for programs that open the database, not for commands',
+    )
+  }
+
+  release(): void {}
 
   /** Its pages are in the memory of another process. */
   peek(): undefined {}

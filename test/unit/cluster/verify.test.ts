@@ -60,6 +60,7 @@ function written(checkpoint = false): Bytes & { readonly logEnd: number } {
     floor: 0,
     idempotencyKey: undefined,
     checks: [],
+    ranges: [],
     ops: [
       type === 'put' ? { type, key: Uint8Array.of(key), value: new Uint8Array(10) } : { type, key: Uint8Array.of(key) },
     ],

@@ -8,7 +8,7 @@ import type { DatabaseEvent, Signaling } from '../../../src/database/types.ts'
 import { connectCore } from '../../../src/rpc/connect.ts'
 import { exposeCore } from '../../../src/rpc/expose.ts'
 import { protocolVersion, type RpcPort } from '../../../src/rpc/protocol.ts'
-import { MemoryCore } from '../../conformance/memory-core.ts'
+import { MemoryCore, testClock } from '../../conformance/memory-core.ts'
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -35,6 +35,7 @@ async function connected(core: Core = new MemoryCore()) {
   let lost: (reason: string) => void = () => {}
   const { core: remote } = await connectCore(asPort(near), {
     request: {},
+    clock: testClock,
     watch: report => {
       lost = report
     },
@@ -59,7 +60,7 @@ describe('opening', () => {
       return { core, about: { slot: 3 } }
     })
     const request = { name: 'x', port: inner.far }
-    const { about } = await connectCore(asPort(near), { request, transfer: [inner.far] })
+    const { about } = await connectCore(asPort(near), { request, clock: testClock, transfer: [inner.far] })
     expect(about).toEqual({ slot: 3 })
     expect(got).toMatchObject({ name: 'x' })
     const { port } = got as { port: MessagePort }
@@ -75,7 +76,7 @@ describe('opening', () => {
     exposeCore(asPort(far), async () => {
       throw new HarmonyError('LOCKED', 'another tab has it')
     })
-    const error = await connectCore(asPort(near), { request: {} }).catch(caught => caught)
+    const error = await connectCore(asPort(near), { request: {}, clock: testClock }).catch(caught => caught)
     expect(isHarmonyError(error, 'LOCKED')).toBe(true)
     expect(error.message).toBe('another tab has it')
   })
@@ -161,7 +162,7 @@ describe('R1 nothing hangs', () => {
   test('while it dies during the opening', async () => {
     const { near, far } = channel()
     exposeCore(asPort(far), () => new Promise(() => {}))
-    const opening = codeOf(connectCore(asPort(near), { request: {} }))
+    const opening = codeOf(connectCore(asPort(near), { request: {}, clock: testClock }))
     far.close()
     expect(await opening).toBe('CLOSED')
   })

@@ -130,6 +130,7 @@ describe('a restart from a checkpoint', () => {
     floor: 0,
     idempotencyKey: key,
     checks: [],
+    ranges: [],
     ops: [{ type: 'put', key: Uint8Array.of(serial), value: Uint8Array.of(serial) }],
   })
 

@@ -62,6 +62,7 @@ const put = (serial: number, key: number, value: number, extra: Partial<WriteCom
   floor: 0,
   idempotencyKey: undefined,
   checks: [],
+  ranges: [],
   ops: [{ type: 'put', key: bytes(key), value: bytes(value) }],
   ...extra,
 })
@@ -187,6 +188,15 @@ describe('the command codec', () => {
     floor: serial,
     idempotencyKey: fc.option(fc.string({ unit: 'binary', maxLength: 20 }), { nil: undefined }),
     checks: fc.array(fc.record({ key: blob, at: serial.map(timestamp) }), { maxLength: 4 }),
+    ranges: fc.array(
+      fc.record({
+        from: fc.option(blob, { nil: undefined }),
+        to: fc.option(blob, { nil: undefined }),
+        at: serial.map(timestamp),
+        count: fc.nat(),
+      }),
+      { maxLength: 3 },
+    ),
     ops: fc.array(
       fc.oneof(
         fc.record({ type: fc.constant('put' as const), key: blob, value: blob }),

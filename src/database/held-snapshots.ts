@@ -1,0 +1,95 @@
+/**
+ * States that somebody goes on reading: scans from page to page, snapshots and transactions from call to call. Each has a name; scans and others of one state share it.
+ *
+ * Bounds: a scan's state goes a minute after its last use, and where scans hold more than 64; one that a user holds goes when he releases it, ten minutes after its last
+ * use, and where there are more than 4096. Who asks for it then hears SNAPSHOT_TOO_OLD.
+ */
+import { HarmonyError } from '../base/errors.ts'
+import type { EngineSnapshot } from '../storage/engine.ts'
+
+const scansMax = 64
+const scanKeptMs = 60_000
+const heldMax = 4096
+const heldKeptMs = 600_000
+
+export interface HeldState {
+  readonly name: string
+  readonly version: string
+  readonly snapshot: EngineSnapshot
+  /** How many scans began on it. */
+  scans: number
+  /** How many users hold it. */
+  users: number
+  usedMs: number
+}
+
+export class HeldSnapshots {
+  /** In order of last use. */
+  private readonly states = new Map<string, HeldState>()
+  private readonly now: () => number
+
+  constructor(now: () => number) {
+    this.now = now
+  }
+
+  /** Takes over `snapshot`. */
+  take(name: string, snapshot: EngineSnapshot, version: string, by: 'scans' | 'users'): HeldState {
+    const known = this.states.get(name)
+    if (known !== undefined) snapshot.release()
+    const state = known ?? { name, version, snapshot, scans: 0, users: 0, usedMs: 0 }
+    state[by]++
+    this.used(state)
+    if (this.states.size > scansMax) this.expire()
+    return state
+  }
+
+  /** @throws SNAPSHOT_TOO_OLD */
+  use(name: string): HeldState {
+    const state = this.states.get(name)
+    if (state === undefined) {
+      const message = `the state that is read here is no longer kept (${scanKeptMs / 1000} s after the last use by a scan, ${heldKeptMs / 1000} s by a snapshot or transaction, or the database was opened anew); read anew`
+      throw new HarmonyError('SNAPSHOT_TOO_OLD', message)
+    }
+    this.used(state)
+    return state
+  }
+
+  /** One of those who took it is done. */
+  letGo(state: HeldState, by: 'scans' | 'users'): void {
+    if (state[by] > 0) state[by]--
+    if (state.scans === 0 && state.users === 0 && this.states.get(state.name) === state) this.release(state)
+  }
+
+  letGoNamed(name: string): void {
+    const state = this.states.get(name)
+    if (state !== undefined) this.letGo(state, 'users')
+  }
+
+  expire(): void {
+    const now = this.now()
+    let scansOnly = 0
+    for (const state of this.states.values()) if (state.users === 0) scansOnly++
+    for (const state of this.states.values()) {
+      const isScans = state.users === 0
+      const tooMany = isScans ? scansOnly > scansMax : this.states.size > heldMax
+      if (!tooMany && now - state.usedMs <= (isScans ? scanKeptMs : heldKeptMs)) continue
+      if (isScans) scansOnly--
+      this.release(state)
+    }
+  }
+
+  close(): void {
+    for (const state of [...this.states.values()]) this.release(state)
+  }
+
+  private used(state: HeldState): void {
+    state.usedMs = this.now()
+    this.states.delete(state.name)
+    this.states.set(state.name, state)
+  }
+
+  private release(state: HeldState): void {
+    state.snapshot.release()
+    this.states.delete(state.name)
+  }
+}

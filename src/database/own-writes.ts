@@ -1,0 +1,67 @@
+/** What a transaction has written and not committed yet: the last write of each key, in bytes. */
+import type { CoreOp } from './core.ts'
+import { tooMany } from './reader.ts'
+
+/** Operations, and keys and ranges that were read, of one transaction or batch. */
+export const batchOpsMax = 10_000
+/** Encoded keys and values of one transaction or batch: more than the largest single write takes. */
+export const batchBytesMax = 20 * 1024 * 1024
+
+const argumentsMax = 4096
+
+/** One character a byte: equal for equal keys, and in their order. */
+export function keyText(key: Uint8Array): string {
+  if (key.length <= argumentsMax) return String.fromCharCode.apply(undefined, key as unknown as number[])
+  let text = ''
+  for (let at = 0; at < key.length; at += argumentsMax) text += keyText(key.subarray(at, at + argumentsMax))
+  return text
+}
+
+export class OwnWrites {
+  private readonly byKey = new Map<string, CoreOp>()
+  private bytes = 0
+  /** Of all keys, ascending; undefined: to be made. */
+  private sorted: string[] | undefined
+
+  get size(): number {
+    return this.byKey.size
+  }
+
+  get ops(): readonly CoreOp[] {
+    return [...this.byKey.values()]
+  }
+
+  /** @throws TOO_LARGE; nothing is changed then. */
+  set(op: CoreOp): void {
+    const text = keyText(op.key)
+    const known = this.byKey.get(text)
+    const bytes = this.bytes + bytesOf(op) - (known === undefined ? 0 : bytesOf(known))
+    if (bytes > batchBytesMax) throw tooMany('a transaction writes', batchBytesMax, 'bytes of keys and values')
+    if (known === undefined && this.byKey.size >= batchOpsMax)
+      throw tooMany('a transaction writes', batchOpsMax, 'keys')
+    if (known === undefined) this.sorted = undefined
+    this.bytes = bytes
+    this.byKey.set(text, op)
+  }
+
+  get(key: Uint8Array): CoreOp | undefined {
+    return this.byKey.size === 0 ? undefined : this.byKey.get(keyText(key))
+  }
+
+  /** In from ≤ key < to, ascending. */
+  within(from: Uint8Array | undefined, to: Uint8Array | undefined): CoreOp[] {
+    if (this.byKey.size === 0) return []
+    this.sorted ??= [...this.byKey.keys()].sort((a, b) => (a < b ? -1 : 1))
+    const low = from === undefined ? '' : keyText(from)
+    const high = to === undefined ? undefined : keyText(to)
+    const found: CoreOp[] = []
+    for (const text of this.sorted) {
+      if (text < low) continue
+      if (high !== undefined && text >= high) break
+      found.push(this.byKey.get(text) as CoreOp)
+    }
+    return found
+  }
+}
+
+const bytesOf = (op: CoreOp): number => op.key.length + (op.type === 'put' ? op.value.length : 0)

@@ -1,0 +1,157 @@
+/**
+ * Reading by keys and ranges, whatever is read: the newest state (`database.ts`), one that is held (`snapshot.ts`), or that of a transaction with its own writes
+ * (`transaction.ts`). Everything is checked here, in full, before anything is asked.
+ */
+import { HarmonyError } from '../base/errors.ts'
+import { unlessAborted } from './abort.ts'
+import type { CorePage, CoreReadOptions, CoreScan } from './core.ts'
+import { EntryReader, type PackedEntries } from './entries.ts'
+import { decodeKey, encodeKey } from './key.ts'
+import { flag, invalid, limitOf, readOptions, record, shown, signalOf } from './options.ts'
+import { encodeRange } from './range.ts'
+import { PagedScan, type ScanRequest } from './scan.ts'
+import type { AbortSignalLike, Entry, Key, KeyPart, Range, Reader, ReadOptions, Scan, ScanOptions } from './types.ts'
+import { decodeValue } from './value-decode.ts'
+
+/** Keys of one `getMany`. */
+export const getManyKeysMax = 10_000
+
+const readDefaults = readOptions({})
+
+/** What is read, in bytes; both answer at once where nothing has to be waited for. */
+export interface ReadSource {
+  /** Undefined while reading is possible. */
+  ended(): HarmonyError | undefined
+  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries>
+  scan(request: CoreScan): CorePage | Promise<CorePage>
+}
+
+export abstract class EntriesReader implements Reader {
+  protected abstract readonly source: ReadSource
+
+  /**
+   * The value of a key, `undefined` where there is none.
+   * @throws INVALID_KEY, NO_QUORUM, TIMEOUT, ABORTED, CLOSED, SNAPSHOT_TOO_OLD (of a snapshot or transaction).
+   */
+  async get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
+    return reader === undefined ? undefined : decodedValue<V>(reader)
+  }
+
+  /** As `get`, with the version, which `ifVersion` and checks take. */
+  async getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined> {
+    const fetched = this.fetchOne(key, options)
+    const reader = fetched instanceof Promise ? await fetched : fetched
+    return reader === undefined ? undefined : decodeEntry<V>(reader)
+  }
+
+  /**
+   * The values of several keys, all of one moment, in the order of the keys.
+   * @throws As `get`; TOO_LARGE for more than 10,000 keys.
+   */
+  async getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]> {
+    const { read, signal } = this.reading(options)
+    if (!Array.isArray(keys)) throw invalid(`getMany takes an array of keys, not ${shown(keys)}`)
+    if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
+    if (keys.length === 0) return []
+    const encoded = Array.from(keys, (key, i) => encodeKey(key, `keys[${i}]`))
+    const fetched = this.fetch(encoded, read, signal)
+    const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
+    const values: (V | undefined)[] = []
+    while (reader.next()) values.push(reader.present ? decodedValue<V>(reader) : undefined)
+    return values
+  }
+
+  /**
+   * The entries of a range in key order, all of one moment, fetched in pages while they are iterated over.
+   * Invalid arguments and failures reject in the iteration (or `toArray`).
+   * @param range Default: everything.
+   * @throws INVALID_KEY, VALIDATION (a cursor of another range), NO_QUORUM, TIMEOUT, SNAPSHOT_TOO_OLD (too slow, or an old cursor),
+   *   ABORTED, CLOSED.
+   */
+  scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V> {
+    const cursor = typeof options?.cursor === 'string' ? options.cursor : ''
+    return new PagedScan<V>(
+      {
+        prepare: () => this.scanRequest(range, options),
+        page: (request: CoreScan, signal) => unlessAborted(this.source.scan(request), signal, false),
+        decode: reader => decodeEntry<V>(reader),
+        closed: () => this.source.ended(),
+      },
+      cursor,
+    )
+  }
+
+  protected assertOpen(): void {
+    const ended = this.source.ended()
+    if (ended !== undefined) throw ended
+  }
+
+  /** What reads are asked with where the caller says nothing. */
+  protected get defaults(): CoreReadOptions {
+    return readDefaults
+  }
+
+  protected reading<O extends ReadOptions>(options: O | undefined) {
+    this.assertOpen()
+    if (options === undefined) return { given: {} as O, read: this.defaults, signal: undefined }
+    const given = record(options, 'options')
+    return { given, read: readOptions(given), signal: signalOf(given) }
+  }
+
+  private scanRequest(range: Range | undefined, options: ScanOptions | undefined): ScanRequest {
+    const { read, signal, given } = this.reading<ScanOptions>(options)
+    const { cursor = '' } = given
+    if (typeof cursor !== 'string') throw invalid(`cursor must be a string, not ${shown(cursor)}`)
+    const core = { ...read, reverse: flag(given.reverse, 'reverse'), keysOnly: flag(given.keysOnly, 'keysOnly') }
+    return { range: encodeRange(range), limit: limitOf(given), signal, cursor, core }
+  }
+
+  /** Not a promise where it need not be one: what is in memory costs no wait. */
+  private fetchOne(
+    key: Key,
+    options: ReadOptions | undefined,
+  ): Promise<EntryReader | undefined> | EntryReader | undefined {
+    const { read, signal } = this.reading(options)
+    const fetched = this.fetch([encodeKey(key)], read, signal)
+    return fetched instanceof Promise ? fetched.then(onlyOf) : onlyOf(fetched)
+  }
+
+  private fetch(keys: readonly Uint8Array[], read: CoreReadOptions, signal: AbortSignalLike | undefined) {
+    return unlessAborted(this.source.getMany(keys, read), signal, false)
+  }
+}
+
+export function onlyOf(entries: PackedEntries): EntryReader | undefined {
+  const reader = new EntryReader(entries)
+  return reader.next() && reader.present ? reader : undefined
+}
+
+/** `keysOnly` leaves the value out: it is undefined then. */
+export function decodeEntry<V>(reader: EntryReader): Entry<V> {
+  return { key: decodedKey(reader), value: decodedValue<V>(reader), version: reader.version() }
+}
+
+function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
+  const parts = decodeKey(bytes, keyFrom, keyTo)
+  if (!parts.ok) throw parts.error
+  return parts.value
+}
+
+function decodedValue<V>(reader: EntryReader): V {
+  const { bytes, valueFrom, valueTo } = reader
+  if (valueFrom === valueTo) return undefined as V
+  const decoded = decodeValue(bytes, valueFrom, valueTo)
+  if (decoded.ok) return decoded.value as V
+  const { code, message } = decoded.error
+  throw new HarmonyError(code, `the value stored under ${shownKey(decodedKey(reader))}: ${message}`)
+}
+
+function shownKey(parts: readonly KeyPart[]): string {
+  return `[${parts.map(part => (part instanceof Uint8Array ? `${part.length} bytes` : shown(part))).join(', ')}]`
+}
+
+export function tooMany(who: string, limit: number, what: string): HarmonyError {
+  return new HarmonyError('TOO_LARGE', `${who} at most ${limit} ${what}; split it`)
+}

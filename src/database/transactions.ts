@@ -1,0 +1,96 @@
+/** `Database.transaction` and `begin`: options, and attempt after attempt until one commits. */
+
+import type { HarmonyError } from '../base/errors.ts'
+import { isHarmonyError } from '../base/errors.ts'
+import type { Core } from './core.ts'
+import { flag, idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
+import { type AttemptOptions, CoreTransaction } from './transaction.ts'
+import type { Isolation, Transaction, TransactionOptions } from './types.ts'
+
+const isolations: readonly Isolation[] = ['serializable', 'snapshot', 'read-committed']
+const retriesDefault = 30
+const pauseMsMax = 100
+
+interface RunOptions extends AttemptOptions {
+  readonly retries: number
+}
+
+export class Transactions {
+  private readonly core: Core
+  private readonly ended: () => HarmonyError | undefined
+  /** Of this handle; with it, pauses of several peers differ. */
+  private pauses: number
+
+  constructor(core: Core, ended: () => HarmonyError | undefined) {
+    this.core = core
+    this.ended = ended
+    this.pauses = 0
+  }
+
+  begin(options: TransactionOptions | undefined): CoreTransaction {
+    return new CoreTransaction(this.core, this.runOptions(options), this.ended)
+  }
+
+  async run<T>(fn: (tx: Transaction) => T | Promise<T>, options: TransactionOptions | undefined): Promise<T> {
+    if (typeof fn !== 'function') throw invalid(`transaction takes a function, not ${shown(fn)}`)
+    const run = this.runOptions(options)
+    for (let attempt = 0; ; attempt++) {
+      const tx = new CoreTransaction(this.core, run, this.ended)
+      try {
+        return await attemptOf(tx, fn)
+      } catch (error) {
+        await tx.rollback()
+        const leftMs = run.deadlineMs - this.core.clock.now()
+        if (attempt >= run.retries || leftMs <= 0 || !mayRetry(error, run)) throw error
+        await this.pause(attempt, leftMs)
+        // Closed or aborted meanwhile: the next attempt says so.
+        if (run.signal !== undefined) signalOf({ signal: run.signal })
+      }
+    }
+  }
+
+  private runOptions(options: TransactionOptions | undefined): RunOptions {
+    const given = record(options, 'options')
+    const { isolation = 'serializable', retries = retriesDefault } = given
+    if (!Number.isInteger(retries) || retries < 0)
+      throw invalid(`retries must be an integer from 0, not ${shown(retries)}`)
+    const timeoutMs = timeoutOf(given)
+    return {
+      isolation: oneOf(isolation, isolations, 'isolation'),
+      readOnly: flag(given.readOnly, 'readOnly'),
+      retries,
+      idempotencyKey: idempotencyKeyOf(given),
+      signal: signalOf(given),
+      timeoutMs,
+      deadlineMs: this.core.clock.now() + timeoutMs,
+    }
+  }
+
+  /** Longer each time, by an amount that differs between attempts and peers. */
+  private pause(attempt: number, leftMs: number): Promise<void> {
+    if (this.pauses === 0) this.pauses = 1 + Number.parseInt(this.core.mirror().cluster.self.slice(0, 8), 16)
+    const fraction = (Math.imul(++this.pauses, 0x9e3779b1) >>> 0) / 2 ** 32
+    const ms = Math.min(leftMs, fraction * Math.min(pauseMsMax, 2 ** attempt))
+    return new Promise(resolve => void this.core.clock.after(ms, resolve))
+  }
+}
+
+/** Ends at once when the transaction does (its time is over, its signal fires), whatever `fn` is doing. */
+async function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
+  const { promise, settle } = tx.interrupted()
+  try {
+    const result = await Promise.race([(async () => fn(tx))(), promise])
+    await tx.commit()
+    return result
+  } finally {
+    settle()
+  }
+}
+
+/** What the next attempt may mend. An unknown outcome is asked for again where an idempotency key makes that harmless. */
+function mayRetry(error: unknown, { idempotencyKey }: RunOptions): boolean {
+  if (isHarmonyError(error, 'COMMIT_UNKNOWN')) return idempotencyKey !== undefined
+  // The state that it read was given up, which another attempt does not care about.
+  if (isHarmonyError(error, 'SNAPSHOT_TOO_OLD')) return true
+  return isHarmonyError(error, 'CONFLICT') && error.retryable
+}
