@@ -45,6 +45,9 @@ export type {
   Status,
   Transaction,
   TransactionOptions,
+  WatchBatch,
+  WatchEvent,
+  WatchOptions,
   WriteOptions,
 } from './database/types.ts'
 export { valueBytesMax } from './database/value-format.ts'

@@ -39,6 +39,9 @@ export {
   type Transaction,
   type TransactionOptions,
   valueBytesMax,
+  type WatchBatch,
+  type WatchEvent,
+  type WatchOptions,
   type WriteOptions,
 } from '../../src/index.ts'
 export { open } from './open.ts'

@@ -2,16 +2,24 @@
 import { HarmonyError } from '../base/errors.ts'
 import { type Index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Done, Random } from '../platform.ts'
+import type { Applied } from '../shard/apply.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
 import type { ReadLevel } from './peer-types.ts'
 import { Reads } from './reads.ts'
+import { Watchers } from './watchers.ts'
 import { type PostResult, type WriteRequest, type WriteResult, Writes } from './writes.ts'
 
 /** `at`: every version in it is this one or older. */
 export interface TakenSnapshot {
   readonly snapshot: EngineSnapshot
+  readonly at: Timestamp
+}
+
+/** See `Clients.watchFrom`. */
+export interface WatchStart {
+  readonly from: Index | undefined
   readonly at: Timestamp
 }
 
@@ -30,9 +38,14 @@ export interface ClientsHost {
   post(session: SessionId, serial: number, body: Uint8Array): PostResult
 }
 
+const readableMsMax = 2 ** 31 - 1
+
+const unready = (): HarmonyError => new HarmonyError('TIMEOUT', 'a new history is being begun; try again')
+
 export class Clients {
   readonly writes: Writes
   readonly reads: Reads
+  readonly watchers: Watchers
   private readonly host: ClientsHost
   /** Local reads that came before the log was replayed. */
   private readonly locals = new Set<Done>()
@@ -49,6 +62,54 @@ export class Clients {
         else this.reads.onReadIndex(context, undefined)
       },
       whenApplied: (index, run) => host.replica()?.whenApplied(index, run),
+    })
+    this.watchers = new Watchers({
+      replica: () => host.replica(),
+      unusable: () => host.unusable(),
+      whenReadable: done => this.barrier({ consistency: 'local' }, readableMsMax, done),
+    })
+  }
+
+  /** In log order. */
+  applied(applied: Extract<Applied, { type: 'write' }>, index: Index): void {
+    this.watchers.applied(index, applied)
+    this.writes.applied(applied.session, applied.serial, applied.outcome)
+  }
+
+  /** The state is another peer's now: entries in between were not applied one by one. */
+  installed(): void {
+    this.watchers.jumped()
+    // What was asked for before may have been done on the way: the answers have to be asked for again.
+    this.writes.kick(true)
+  }
+
+  /**
+   * Where a watch begins: behind what is applied here now, so that nothing which is acknowledged after the call is missed (what was acknowledged elsewhere just before it may be told,
+   * too); or behind `since`. `from` undefined: what came since then is not to be had any more. `at`: the version that it has everything of.
+   */
+  watchFrom(since: Timestamp | undefined, timeoutMs: number, done: (result: WatchStart | HarmonyError) => void): void {
+    const begun = this.localReady ? this.host.replica()?.applied : undefined
+    this.barrier({ consistency: 'local' }, timeoutMs, error => {
+      const replica = this.host.replica()
+      if (error !== undefined || replica === undefined) return done(error ?? unready())
+      const { stateTimestamp: at } = replica
+      if (since === undefined) return done({ from: begun ?? this.host.localFrom(), at })
+      if (since <= at) return this.watchBehind(replica, since, done)
+      // Another peer was ahead of this one; or it is of another history, or was never given out.
+      this.barrier({ consistency: 'linearizable' }, timeoutMs, unread => {
+        if (unread !== undefined) return done(unread)
+        const { stateTimestamp: newest } = replica
+        if (since > newest || replica !== this.host.replica()) done({ from: undefined, at: newest })
+        else this.watchBehind(replica, since, done)
+      })
+    })
+  }
+
+  private watchBehind(replica: Replica, since: Timestamp, done: (result: WatchStart) => void): void {
+    if (since === replica.stateTimestamp) return done({ from: replica.applied, at: since })
+    replica.history.find(since, found => {
+      const isGone = found === 'gone' || replica !== this.host.replica()
+      done({ from: isGone ? undefined : found, at: since })
     })
   }
 
@@ -101,13 +162,14 @@ export class Clients {
     const unusable = this.host.unusable()
     const replica = this.host.replica()
     if (unusable !== undefined) done(unusable)
-    else if (replica === undefined) done(new HarmonyError('TIMEOUT', 'a new history is being begun; try again'))
+    else if (replica === undefined) done(unready())
     else replica.compact(result => done(result.ok ? result.value : result.error))
   }
 
   tick(): void {
     this.writes.tick()
     this.reads.tick()
+    this.watchers.tick()
   }
 
   /** Everybody who waits hears `why`; `maybeCommitted` is set for writes that left this peer. */
@@ -122,12 +184,14 @@ export class Clients {
     const waiting = [...this.locals]
     this.locals.clear()
     for (const done of waiting) done(why(false))
+    this.watchers.close(why(false))
   }
 
   /** The replica begins a new history. */
   restart(): void {
     this.writes.restart()
     this.reads.restart()
+    this.watchers.jumped()
   }
 
   private awaitLocal(replica: Replica, from: Index, done: Done): void {

@@ -362,7 +362,7 @@ export class Peer {
       sendAsk: (to, ask) => this.links.send(to, { type: 'snapshotAsk', group: group0, ask }),
       sendPiece: (to, piece) => this.links.send(to, { type: 'snapshotPiece', group: group0, piece }),
       onInstalled: () => this.onInstalled(replica),
-      onApplied: applied => this.onApplied(replica, applied),
+      onApplied: (applied, at) => this.onApplied(replica, applied, at),
       onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),
       onProgress: () => this.onProgress(),
       onFatal: error => this.onFatal(error),
@@ -370,13 +370,13 @@ export class Peer {
     return replica
   }
 
-  private onApplied(replica: Replica, applied: Applied): void {
+  private onApplied(replica: Replica, applied: Applied, at: Index): void {
     switch (applied.type) {
       case 'openSession':
         return this.clients.writes.sessionOpened(applied.session)
       case 'write':
         this.lookForData(replica)
-        return this.clients.writes.applied(applied.session, applied.serial, applied.outcome)
+        return this.clients.applied(applied, at)
       case 'dissolved':
         return this.membership?.onDissolved(applied.into)
     }
@@ -385,8 +385,7 @@ export class Peer {
   private onInstalled(replica: Replica): void {
     this.lookForData(replica)
     this.options.onEvent({ type: 'snapshot', index: replica.applied })
-    // What was asked for before may have been done on the way: the answers have to be asked for again.
-    this.clients.writes.kick(true)
+    this.clients.installed()
     this.changed()
   }
 

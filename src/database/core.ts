@@ -62,6 +62,19 @@ export interface CoreWrite {
   readonly timeoutMs: number
 }
 
+export interface CoreWatch {
+  readonly ranges: readonly { readonly from: Uint8Array | undefined; readonly to: Uint8Array | undefined }[]
+  /** Undefined: from now on. */
+  readonly since: string | undefined
+  readonly timeoutMs: number
+}
+
+export interface CoreWatching {
+  readonly watch: string
+  /** What came after it is told. */
+  readonly version: string
+}
+
 export interface CoreJoin {
   readonly room: string
   readonly secret: string
@@ -101,6 +114,11 @@ export interface Core {
   snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot>
   release(snapshot: string): void
   write(request: CoreWrite): Promise<{ readonly version: string }>
+  watch(request: CoreWatch): Promise<CoreWatching>
+  /** The next commits, one at least, packed (`watch-batches.ts`). One call at a time. */
+  watched(watch: string): Promise<Uint8Array>
+  /** A call of `watched` that waits rejects with CLOSED. */
+  unwatch(watch: string): void
   join(options: CoreJoin): Promise<void>
   leave(): Promise<void>
   /** `connection` is the host's own kind; across a worker boundary what the page's host lends for it. */

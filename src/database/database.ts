@@ -21,14 +21,18 @@ import type {
   Key,
   Op,
   OpenTransaction,
+  Range,
   ReadOptions,
   Snapshot,
   Status,
   Transaction,
   TransactionOptions,
+  WatchBatch,
+  WatchOptions,
   WriteOptions,
 } from './types.ts'
 import { encodeValue } from './value-encode.ts'
+import { Watch } from './watch.ts'
 
 /**
  * The database over a core. Closing it closes the core.
@@ -129,6 +133,18 @@ class CoreDatabase extends EntriesReader implements Database {
   async begin(options?: TransactionOptions): Promise<OpenTransaction> {
     this.assertOpen()
     return this.transactions.begin(options)
+  }
+
+  /**
+   * What commits change in a range or in some keys, from this call on or after `since`. Fails in the iteration.
+   * @param target A range, or a list of at most 1,000 keys.
+   */
+  watch<V = unknown>(
+    target: Range | readonly Key[],
+    options?: WatchOptions,
+  ): AsyncIterableIterator<WatchBatch<V>, undefined, undefined> {
+    this.assertOpen()
+    return new Watch<V>(this.core, target, options)
   }
 
   /** @throws NO_QUORUM, TIMEOUT, ABORTED, CLOSED. */

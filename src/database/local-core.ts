@@ -3,10 +3,9 @@
  * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
  */
 import { HarmonyError } from '../base/errors.ts'
-import type { PeerId } from '../base/ids.ts'
 import { isId128, peerId, timestamp } from '../base/ids.ts'
 import { Peer } from '../cluster/peer.ts'
-import { leaderOf, type PeerEvent, type PeerOptions, type PeerStatus, type ReadLevel } from '../cluster/peer-types.ts'
+import type { PeerEvent, PeerOptions, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store } from '../cluster/store.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
@@ -15,6 +14,7 @@ import type { Outcome } from '../shard/sessions.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
+import { clusterStatus, members } from './cluster-status.ts'
 import type {
   Core,
   CoreJoin,
@@ -23,13 +23,16 @@ import type {
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
+  CoreWatch,
+  CoreWatching,
   CoreWrite,
 } from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
 import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse, type StartReadThreads } from './read-threads.ts'
-import type { ClusterStatus, DatabaseEvent, Member, Status } from './types.ts'
+import type { DatabaseEvent, Status } from './types.ts'
+import { Watches } from './watches.ts'
 
 export interface LocalCoreOptions {
   readonly platform: Platform
@@ -87,6 +90,7 @@ export class LocalCore implements Core {
   private readonly readThreads: ReadThreads | undefined
   private readonly threadsUse = new ReadThreadsUse()
   private readonly snapshots: HeldSnapshots
+  private readonly watches: Watches
   private readonly packer = new EntryPacker()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -110,6 +114,7 @@ export class LocalCore implements Core {
       onChange: () => this.onChange(),
       onEvent: event => this.onPeerEvent(event),
     })
+    this.watches = new Watches(this.peer.clients)
     const { shared } = store.engine
     this.readThreads = shared === undefined ? undefined : options.readThreads?.(shared)
     store.engine.show(this.peer.clients.localReady)
@@ -209,6 +214,18 @@ export class LocalCore implements Core {
         )
       })
     })
+  }
+
+  watch(request: CoreWatch): Promise<CoreWatching> {
+    return this.watches.start(request)
+  }
+
+  watched(watch: string): Promise<Uint8Array> {
+    return this.watches.more(watch)
+  }
+
+  unwatch(watch: string): void {
+    this.watches.end(watch)
   }
 
   join(options: CoreJoin): Promise<void> {
@@ -443,52 +460,6 @@ function outcome<T>(start: (done: (result: T | HarmonyError) => void) => void): 
     later = result => {
       if (result instanceof HarmonyError) reject(result)
       else resolve(result)
-    }
-  })
-}
-
-function clusterStatus(status: PeerStatus): ClusterStatus {
-  const { raft } = status
-  const learner = raft.configuration.learners.includes(status.id) || !raft.configuration.voters.includes(status.id)
-  const role =
-    raft.role === 'leader' ? 'leader' : learner ? 'learner' : raft.role === 'follower' ? 'follower' : 'candidate'
-  return {
-    health: status.health,
-    self: status.id,
-    clusterId: status.cluster,
-    room: status.room,
-    role,
-    leader: leaderOf(raft),
-    term: raft.term,
-    commitIndex: raft.commit,
-    appliedIndex: raft.applied,
-    lastIndex: raft.lastIndex,
-    lag: Math.max(0, raft.commit - raft.applied),
-  }
-}
-
-function members(status: PeerStatus, kind: Platform['kind']): Member[] {
-  const { configuration } = status.raft
-  const links = new Map(status.links.map(link => [link.id, link]))
-  const progress = new Map(status.raft.progress.map(one => [one.id, one]))
-  const voters = new Set<PeerId>([...configuration.voters, ...configuration.outgoing])
-  const leader = leaderOf(status.raft)
-  const ids = new Set<PeerId>([...voters, ...configuration.learners, ...configuration.learnersNext])
-  return [...ids].sort().map(id => {
-    const link = links.get(id)
-    const self = id === status.id
-    return {
-      id,
-      role:
-        configuration.voters.includes(id) || (voters.has(id) && !configuration.learnersNext.includes(id))
-          ? 'voter'
-          : 'learner',
-      state: self ? 'self' : link === undefined ? 'unreachable' : link.state === 'linked' ? 'connected' : 'connecting',
-      kind: self ? kind : (link?.kind ?? 'unknown'),
-      leader: id === leader,
-      self,
-      rttMs: link?.rttMs,
-      matchIndex: self ? status.raft.lastIndex : progress.get(id)?.match,
     }
   })
 }

@@ -117,6 +117,27 @@ export interface OpenTransaction extends Transaction, AsyncDisposable {
   rollback(): Promise<void>
 }
 
+/** Over `since`: the version of a batch (or of anything else that was read) that this handle or another one got; what came after it is told. */
+export interface WatchOptions {
+  since?: string
+  signal?: AbortSignalLike
+}
+
+/**
+ * What one commit changed in what is watched: the last write of each key. `resync`: what happened up to `version` may have been missed (the log no longer goes back so far,
+ * or this peer took another state over): read what is of interest anew; the next batches go on from there.
+ */
+export interface WatchBatch<V = unknown> {
+  version: string
+  events: WatchEvent<V>[]
+  resync: boolean
+}
+
+export type WatchEvent<V = unknown> =
+  | { type: 'put'; key: readonly KeyPart[]; value: V; version: string }
+  /** The key may have been absent before. */
+  | { type: 'delete'; key: readonly KeyPart[]; value?: undefined; version: string }
+
 export type Op = { type: 'put'; key: Key; value: unknown } | { type: 'delete'; key: Key }
 
 export interface Check {
@@ -140,6 +161,11 @@ export interface Database extends Reader, AsyncDisposable {
   transaction<T>(fn: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T>
   /** A transaction without a function around it: whoever begins it commits it, and tries again himself. */
   begin(options?: TransactionOptions): Promise<OpenTransaction>
+  /**
+   * The commits from now on (or after `since`) that change something in a range or in some keys: in order, each once, as soon as they can be read here. Whoever is
+   * slow is waited for, without anything being kept for him; invalid arguments reject in the iteration.
+   */
+  watch<V = unknown>(target: Range | readonly Key[], options?: WatchOptions): AsyncIterableIterator<WatchBatch<V>>
   /** The newest state (or an older one, by `consistency`), held to be read. */
   snapshot(options?: ReadOptions): Promise<Snapshot>
   /**

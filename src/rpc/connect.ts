@@ -17,6 +17,8 @@ import type {
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
+  CoreWatch,
+  CoreWatching,
   CoreWrite,
 } from '../database/core.ts'
 import type { PackedEntries } from '../database/entries.ts'
@@ -78,7 +80,7 @@ class RemoteCore implements Core {
   private readonly port: RpcPort
   private readonly service: Remote<CoreService>
   /** Reading a method of a remote object makes a new proxy and registers it for finalization: these are called often. */
-  private readonly often: Pick<Remote<CoreService>, 'getMany' | 'scan' | 'snapshot' | 'release' | 'write'>
+  private readonly often: Pick<Remote<CoreService>, 'getMany' | 'scan' | 'snapshot' | 'release' | 'watched' | 'write'>
   private readonly pending = new Set<() => void>()
   private readonly mirrorListeners = new Set<(mirror: CoreMirror) => void>()
   private readonly eventListeners = new Set<(event: DatabaseEvent) => void>()
@@ -95,8 +97,8 @@ class RemoteCore implements Core {
     this.clock = options.clock
     this.lend = options.lend
     this.service = wrap<CoreService>(port as unknown as Endpoint)
-    const { getMany, scan, snapshot, release, write } = this.service
-    this.often = { getMany, scan, snapshot, release, write }
+    const { getMany, scan, snapshot, release, watched, write } = this.service
+    this.often = { getMany, scan, snapshot, release, watched, write }
     this.onMessage = ({ data }) => {
       if (isPush(data)) this.onPush(data)
     }
@@ -141,6 +143,18 @@ class RemoteCore implements Core {
 
   release(snapshot: string): void {
     this.call(() => this.often.release(snapshot)).catch(() => {})
+  }
+
+  watch(request: CoreWatch): Promise<CoreWatching> {
+    return this.call(() => this.service.watch(request))
+  }
+
+  watched(watch: string): Promise<Uint8Array> {
+    return this.call(() => this.often.watched(watch))
+  }
+
+  unwatch(watch: string): void {
+    this.call(() => this.service.unwatch(watch)).catch(() => {})
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {

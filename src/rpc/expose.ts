@@ -73,6 +73,12 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
         return { name, version }
       }),
     release: snapshot => enveloped(async () => (await core()).release(snapshot)),
+    watch: request => enveloped(async () => (await core()).watch(request)),
+    watched: async watch => {
+      const answer = await enveloped(async () => (await core()).watched(watch))
+      return handedOver(answer, bytes => bytes)
+    },
+    unwatch: watch => enveloped(async () => (await core()).unwatch(watch)),
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>
       enveloped(async () => {

@@ -7,7 +7,16 @@
  *  - Entries (`database/entries.ts`) and writes (`pack.ts`) travel packed: one transferred buffer instead of hundreds of small cloned ones.
  */
 import { type ErrorRecord, errorFromRecord, errorToRecord, isHarmonyError } from '../base/errors.ts'
-import type { CoreJoin, CoreMirror, CorePage, CoreReadOptions, CoreScan, CoreSnapshot } from '../database/core.ts'
+import type {
+  CoreJoin,
+  CoreMirror,
+  CorePage,
+  CoreReadOptions,
+  CoreScan,
+  CoreSnapshot,
+  CoreWatch,
+  CoreWatching,
+} from '../database/core.ts'
 import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
@@ -55,6 +64,9 @@ export interface CoreService {
   scan(request: CoreScan): Promise<Envelope<CorePage>>
   snapshot(options: CoreReadOptions): Promise<Envelope<CoreSnapshot>>
   release(snapshot: string): Promise<Envelope<void>>
+  watch(request: CoreWatch): Promise<Envelope<CoreWatching>>
+  watched(watch: string): Promise<Envelope<Uint8Array>>
+  unwatch(watch: string): Promise<Envelope<void>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>

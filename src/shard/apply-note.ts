@@ -2,9 +2,11 @@
  * What a state machine keeps besides the keys, as a checkpoint carries it: so that a restart goes on at the checkpoint instead of the
  * log's beginning, and still answers a repeated request with its first answer.
  *
- * Format 1: u8 format | id128 cluster | u64 applied | u64 timestamp | bool everWritten | bool gaveWay | u32 fingerprint
+ * Format 3: u8 format | id128 cluster | u64 applied | u64 timestamp | bool everWritten | bool gaveWay | u32 fingerprint
  *   | varint sessions, each: id128 id | varint floor | varint outcomes, each: varint serial | outcome
  *   | varint keys, each: text key | outcome
+ *   | u64 behind | varint idle entries, each: varint how much further than the one before (the first: than `behind`)
+ * Format 1 ends before `behind`: nothing is known of entries through `applied`. (2 is that of `checkpoint-note.ts`, in whose place a note of format 1 may stand.)
  * Outcome: u8 type (0 committed: u64 at; 1 conflict: varint check, u64 found; 2 noSession; 3 stale). Sessions and keys stand in the order
  * in which they will be forgotten. The decoder is total.
  */
@@ -12,6 +14,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, clusterId, type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Result } from '../platform.ts'
+import type { IdleTable } from './idle-entries.ts'
 import { idempotencyKeysMax, type Outcome, outcomesPerSessionMax, type SessionTable, sessionsMax } from './sessions.ts'
 
 export interface Note {
@@ -22,9 +25,10 @@ export interface Note {
   readonly gaveWay: boolean
   readonly fingerprint: number
   readonly sessions: SessionTable
+  readonly idle: IdleTable
 }
 
-const format = 1
+const format = 3
 
 export function encodeNote(note: Note): Uint8Array {
   const writer = new ByteWriter(1024)
@@ -38,6 +42,13 @@ export function encodeNote(note: Note): Uint8Array {
   }
   writer.varint(keys.length)
   for (const [key, outcome] of keys) writeOutcome(writer.text(key), outcome)
+  const { behind, entries } = note.idle
+  writer.u64(behind).varint(entries.length)
+  let before = behind
+  for (const at of entries) {
+    writer.varint(at - before)
+    before = at
+  }
   return writer.finish()
 }
 
@@ -73,13 +84,29 @@ export function decodeNote(bytes: Uint8Array): Result<Note> {
   const fingerprint = reader.u32()
   const sessions = readSessions(reader)
   const keys = readKeys(reader)
-  if (found !== format || sessions === undefined || keys === undefined || !reader.done()) {
+  const idle = found === 1 ? { behind: applied, entries: [] } : readIdle(reader)
+  if (
+    (found !== 1 && found !== format) ||
+    sessions === undefined ||
+    keys === undefined ||
+    idle === undefined ||
+    !reader.done()
+  ) {
     return {
       ok: false,
       error: new HarmonyError('CORRUPT', `a checkpoint's note of ${bytes.length} bytes is malformed`),
     }
   }
-  const value = { cluster, applied, timestamp: at, everWritten, gaveWay, fingerprint, sessions: { sessions, keys } }
+  const value = {
+    cluster,
+    applied,
+    timestamp: at,
+    everWritten,
+    gaveWay,
+    fingerprint,
+    sessions: { sessions, keys },
+    idle,
+  }
   return { ok: true, value }
 }
 
@@ -115,6 +142,19 @@ function readKeys(reader: ByteReader): SessionTable['keys'] | undefined {
     keys.push([key, outcome])
   }
   return keys
+}
+
+function readIdle(reader: ByteReader): IdleTable | undefined {
+  const behind = index(reader.u64())
+  const entries: Index[] = []
+  let before: number = behind
+  for (let count = reader.count(1); count > 0 && !reader.failed; count--) {
+    const step = reader.varint()
+    before += step
+    if (step === 0 || !Number.isSafeInteger(before)) return undefined
+    entries.push(index(before))
+  }
+  return { behind, entries }
 }
 
 function readOutcome(reader: ByteReader): Outcome | undefined {

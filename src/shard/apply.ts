@@ -6,19 +6,28 @@
  */
 import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
-import { type ClusterId, type Index, type Timestamp, timestamp } from '../base/ids.ts'
+import { type ClusterId, type Index, type Timestamp, timestamp, index as toIndex } from '../base/ids.ts'
 import { StoredValues } from '../mvcc/versioned.ts'
 import type { Completion, Done } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
 import type { Change, Engine, Update, View } from '../storage/engine.ts'
 import { encodeNote, type Note } from './apply-note.ts'
 import { decodeCheckpointNote } from './checkpoint-note.ts'
-import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand } from './command.ts'
+import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand, type WriteOp } from './command.ts'
+import { IdleEntries } from './idle-entries.ts'
 import { type Outcome, Sessions } from './sessions.ts'
 import { failedCheck, needsSteps, validate } from './validation.ts'
 
 export type Applied =
-  | { readonly type: 'write'; readonly session: SessionId; readonly serial: number; readonly outcome: Outcome }
+  | {
+      readonly type: 'write'
+      readonly session: SessionId
+      readonly serial: number
+      readonly outcome: Outcome
+      readonly at: Timestamp
+      /** What was done; nothing where it was refused, or done before. They are views of the entry. */
+      readonly ops: readonly WriteOp[]
+    }
   | { readonly type: 'openSession'; readonly session: SessionId }
   /** The group had no user data and gives way to another cluster. */
   | { readonly type: 'dissolved'; readonly into: ClusterId }
@@ -27,7 +36,9 @@ export class ApplyMachine {
   private readonly engine: Engine
   private readonly sessions = new Sessions()
   private readonly values = new StoredValues()
-  private appliedIndex = 0 as Index
+  /** Of the log, as far back as it goes. */
+  readonly idle = new IdleEntries()
+  private appliedIndex = toIndex(0)
   private lastTimestamp = timestamp(0)
   /** Of the state as it is; `lastTimestamp` is that of the entry that is being applied already. */
   private settledTimestamp = timestamp(0)
@@ -107,7 +118,8 @@ export class ApplyMachine {
   reset(): void {
     this.engine.reset(true)
     this.sessions.clear()
-    this.appliedIndex = 0 as Index
+    this.idle.import({ behind: toIndex(0), entries: [] })
+    this.appliedIndex = toIndex(0)
     this.lastTimestamp = timestamp(0)
     this.settledTimestamp = timestamp(0)
     this.everWritten = false
@@ -144,6 +156,7 @@ export class ApplyMachine {
       gaveWay: this.gaveWay,
       fingerprint: this.hash,
       sessions: this.sessions.export(),
+      idle: this.idle.export(),
     })
   }
 
@@ -155,6 +168,7 @@ export class ApplyMachine {
     this.gaveWay = note.gaveWay
     this.hash = note.fingerprint
     this.sessions.import(note.sessions)
+    this.idle.import(note.idle)
   }
 
   /** An entry that changes no key. */
@@ -175,7 +189,11 @@ export class ApplyMachine {
   ): void {
     const { session, serial } = command
     const known = this.lookup(command)
-    if (known !== undefined) return this.skip(index, { type: 'write', session, serial, outcome: known }, done)
+    if (known !== undefined) {
+      this.idle.add(index)
+      const at = header.at
+      return this.skip(index, { type: 'write', session, serial, outcome: known, at, ops: [] }, done)
+    }
     if (!needsSteps(command)) {
       this.change(command, index, view => failedCheck(view, command) ?? this.changesOf(header, command), done)
       return
@@ -209,7 +227,9 @@ export class ApplyMachine {
         if (command.idempotencyKey !== undefined && outcome.type === 'committed') {
           this.sessions.recordKey(command.idempotencyKey, outcome)
         }
-        return { type: 'write', session, serial, outcome }
+        const isDone = outcome.type === 'committed'
+        if (!isDone) this.idle.add(index)
+        return { type: 'write', session, serial, outcome, at: this.lastTimestamp, ops: isDone ? command.ops : [] }
       },
       done,
     )

@@ -30,6 +30,18 @@ export interface RestoredGroup {
   readonly from: Lsn
 }
 
+/** A checkpoint through `applied` and a log have everything between them. @throws HarmonyError CORRUPT */
+export function assertMeet({ base, lastIndex }: RestoredLog, applied: Index): void {
+  if (applied > lastIndex) {
+    const message = `the log ends at entry ${lastIndex}, before the checkpoint at ${applied}: its end was lost`
+    throw new HarmonyError('CORRUPT', message)
+  }
+  if (applied < base.index) {
+    const message = `the log begins behind entry ${base.index}, after the checkpoint at ${applied}: what lies between was lost`
+    throw new HarmonyError('CORRUPT', message)
+  }
+}
+
 /** Of a peer that has heard nothing of its group yet. */
 export const bornHardState: HardState = { term: term(0), vote: undefined, commit: index(0) }
 

@@ -5,7 +5,7 @@
  * Order of effects for each Ready (duties O1 to O4 of `raft/types.ts`): append to the log, send what may go at once, apply; when the
  * append is durable, send what waited for it. Work of one turn of the event loop is taken together: one Ready, one sync.
  */
-import { HarmonyError } from '../base/errors.ts'
+import type { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Completion, Directory } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
@@ -21,11 +21,13 @@ import type {
 } from '../raft/types.ts'
 import type { Compacted, Engine } from '../storage/engine.ts'
 import type { Wal } from '../storage/wal.ts'
+import { AppliedWaiters } from './applied-waiters.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
 import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
 import { Checkpoints, chooseBase } from './checkpoints.ts'
 import { stampBody } from './command.ts'
-import { GroupLog, type RestoredGroup } from './group-log.ts'
+import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
+import { History } from './history.ts'
 import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
 import { SnapshotSource } from './snapshot-source.ts'
@@ -59,6 +61,7 @@ export interface ReplicaHost {
 export class Replica {
   readonly group: GroupId
   readonly cluster: ClusterId
+  readonly history: History
   private readonly raft: Raft
   private readonly host: ReplicaHost
   private readonly machine: ApplyMachine
@@ -83,7 +86,7 @@ export class Replica {
   private stamped = timestamp(0)
   /** Once `index` is applied, this leader knows every timestamp that earlier ones gave out. */
   private leadingSince: { readonly term: number; readonly index: Index } | undefined
-  private waiting: { readonly index: Index; readonly run: () => void }[] = []
+  private readonly waiters = new AppliedWaiters()
 
   constructor(id: PeerId, limits: RaftLimits, random: () => number, restored: RestoredGroup, host: ReplicaHost) {
     this.group = restored.group
@@ -93,15 +96,15 @@ export class Replica {
     this.log = new GroupLog({ wal: host.wal, stopped: () => this.stopped, failed: error => this.fail(error) }, restored)
     this.machine = new ApplyMachine(host.engine, restored.cluster)
     const { applied } = this.machine
-    if (applied > restored.log.lastIndex) {
-      const message = `the log ends at entry ${restored.log.lastIndex}, before the checkpoint at ${applied}: its end was lost`
-      throw new HarmonyError('CORRUPT', message)
-    }
-    if (applied < restored.log.base.index) {
-      const message = `the log begins behind entry ${restored.log.base.index}, after the checkpoint at ${applied}: what lies between was lost`
-      throw new HarmonyError('CORRUPT', message)
-    }
+    assertMeet(restored.log, applied)
     this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
+    this.machine.idle.forget(restored.log.base.index)
+    this.history = new History({
+      log: this.log,
+      idle: this.machine.idle,
+      applied: () => this.applied,
+      base: () => index(this.raft.status().firstIndex - 1),
+    })
     this.checkpoints = this.makeCheckpoints()
     this.source = this.makeSource(limits.messageBytesMax)
     this.sink = this.makeSink()
@@ -277,13 +280,13 @@ export class Replica {
   /** Runs `run` once everything through `through` is applied; at once if it is. */
   whenApplied(through: Index, run: () => void): void {
     if (this.machine.applied >= through) run()
-    else this.waiting.push({ index: through, run })
+    else this.waiters.add(through, run)
   }
 
   /** No effect leaves this replica any more; callbacks that are under way are dropped. */
   stop(): void {
     this.stopped = true
-    this.waiting = []
+    this.waiters.clear()
     this.checkpoints.stop()
     this.source.stop()
     this.sink.stop()
@@ -381,7 +384,7 @@ export class Replica {
       if (next < entries.length || this.stopped) return
       this.applying = false
       this.raft.applied(this.machine.applied)
-      this.wake()
+      this.waiters.wake(this.machine.applied)
       const { received } = this
       this.received = undefined
       if (received !== undefined) this.install(received)
@@ -434,6 +437,7 @@ export class Replica {
     this.log.begin(begin)
     if (this.stopped) return
     this.raft.compact(begin.base.index)
+    this.machine.idle.forget(begin.base.index)
     this.host.onProgress()
   }
 
@@ -470,6 +474,7 @@ export class Replica {
           if (this.stopped) return
           if (failed !== undefined) return this.fail(failed)
           this.raft.restore(base)
+          this.machine.idle.forget(begin.base.index)
           if (!isKnown) this.log.replace(begin)
           this.installed()
         })
@@ -483,17 +488,8 @@ export class Replica {
     this.installing = false
     this.applying = false
     this.host.onInstalled()
-    this.wake()
+    this.waiters.wake(this.machine.applied)
     this.checkpoints.step()
     this.schedule()
-  }
-
-  private wake(): void {
-    if (this.waiting.length === 0) return
-    const { applied } = this.machine
-    const due = this.waiting.filter(waiter => waiter.index <= applied)
-    if (due.length === 0) return
-    this.waiting = this.waiting.filter(waiter => waiter.index > applied)
-    for (const waiter of due) waiter.run()
   }
 }

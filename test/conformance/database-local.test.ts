@@ -8,6 +8,7 @@ import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { createMemoryDirectory } from '../../src/storage/memory-directory.ts'
 import { databaseSuite } from './database-suite.ts'
 import { transactionSuite } from './transaction-suite.ts'
+import { watchSuite } from './watch-suite.ts'
 
 const clock: Clock = {
   now: () => performance.now(),
@@ -48,3 +49,5 @@ databaseSuite('the database over a peer', here)
 databaseSuite('the database over a peer behind a port', behindPort)
 transactionSuite('transactions over a peer', here)
 transactionSuite('transactions over a peer behind a port', behindPort)
+watchSuite('watching over a peer', here)
+watchSuite('watching over a peer behind a port', behindPort)

@@ -5,6 +5,7 @@ import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { databaseSuite } from './database-suite.ts'
 import { MemoryCore, testClock } from './memory-core.ts'
 import { transactionSuite } from './transaction-suite.ts'
+import { watchSuite } from './watch-suite.ts'
 
 const here = async () => createDatabase(new MemoryCore())
 const behindPort = async () => {
@@ -18,3 +19,5 @@ databaseSuite('the database over a core in memory', here)
 databaseSuite('the database over a core behind a port', behindPort)
 transactionSuite('transactions over a core in memory', here)
 transactionSuite('transactions over a core behind a port', behindPort)
+watchSuite('watching over a core in memory', here)
+watchSuite('watching over a core behind a port', behindPort)

@@ -12,10 +12,13 @@ import type {
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
+  CoreWatch,
+  CoreWatching,
   CoreWrite,
 } from '../../src/database/core.ts'
 import { EntryPacker, type PackedEntries } from '../../src/database/entries.ts'
 import type { DatabaseEvent } from '../../src/database/types.ts'
+import { type CoreBatch, packBatches } from '../../src/database/watch-batches.ts'
 
 const statesKept = 16
 
@@ -58,6 +61,11 @@ export class MemoryCore implements Core {
   private readonly heldStates = new Map<string, readonly CoreEntry[]>()
   private readonly answered = new Map<string, string>()
   private version = 0
+  private readonly commits: CoreBatch[] = []
+  private readonly watching = new Map<
+    string,
+    { readonly request: CoreWatch; place: number; wake: (() => void) | undefined }
+  >()
   private nextHeld = 1
   private cut = false
   private closed = false
@@ -142,12 +150,48 @@ export class MemoryCore implements Core {
         entries = entries.filter(entry => compareBytes(entry.key, op.key) !== 0)
         if (op.type === 'put') entries.push({ key: op.key, value: op.value, version })
       }
+      this.commits.push({ version: this.version, resync: false, ops: request.ops })
+      for (const one of this.watching.values()) one.wake?.()
       this.entries = entries.sort((a, b) => compareBytes(a.key, b.key))
       for (const name of this.states.keys()) if (this.states.size > statesKept) this.states.delete(name)
       if (request.idempotencyKey !== undefined) this.answered.set(request.idempotencyKey, version)
       this.push()
       return { version }
     })
+  }
+
+  watch(request: CoreWatch): Promise<CoreWatching> {
+    return this.run(() => {
+      const watch = `${this.nextHeld++}`
+      const since = request.since === undefined ? this.version : Number.parseInt(request.since, 16)
+      this.watching.set(watch, { request, place: since, wake: undefined })
+      return { watch, version: versionText(since) }
+    })
+  }
+
+  async watched(watch: string): Promise<Uint8Array> {
+    for (;;) {
+      const one = this.watching.get(watch)
+      if (one === undefined || this.closed) throw new HarmonyError('CLOSED', 'this watch has ended')
+      const found: CoreBatch[] = []
+      for (const commit of this.commits) {
+        if (commit.version <= one.place) continue
+        const ops = commit.ops.filter(({ key }) => one.request.ranges.some(range => isWithin(key, range)))
+        const last = ops.filter(({ key }, i) => !ops.slice(i + 1).some(other => compareBytes(other.key, key) === 0))
+        if (last.length > 0) found.push({ ...commit, ops: last })
+      }
+      one.place = this.version
+      if (found.length > 0) return packBatches(found)
+      await new Promise<void>(resolve => {
+        one.wake = resolve
+      })
+    }
+  }
+
+  unwatch(watch: string): void {
+    const wake = this.watching.get(watch)?.wake
+    this.watching.delete(watch)
+    wake?.()
   }
 
   join(options: CoreJoin): Promise<void> {
@@ -260,6 +304,7 @@ export class MemoryCore implements Core {
   async close(): Promise<void> {
     this.closed = true
     for (const reject of this.pending) reject(new HarmonyError('CLOSED', 'closed'))
+    for (const { wake } of this.watching.values()) wake?.()
   }
 
   get listeners(): number {
@@ -283,6 +328,10 @@ export class MemoryCore implements Core {
   private push(): void {
     for (const listener of this.mirrorListeners) listener(this.mirror())
   }
+}
+
+function isWithin(key: Uint8Array, { from, to }: CoreWatch['ranges'][number]): boolean {
+  return (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0)
 }
 
 const versionText = (version: number): string => version.toString(16).padStart(14, '0')

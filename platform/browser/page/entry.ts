@@ -35,6 +35,9 @@ export type {
   Status,
   Transaction,
   TransactionOptions,
+  WatchBatch,
+  WatchEvent,
+  WatchOptions,
   WriteOptions,
 } from '../../../src/database/types.ts'
 export { valueBytesMax } from '../../../src/database/value-format.ts'

@@ -103,6 +103,10 @@ class ControlClient implements ControlledCore {
 
   release(): void {}
 
+  watch = refused
+  watched = refused
+  unwatch(): void {}
+
   /** Its pages are in the memory of another process. */
   peek(): undefined {}
 

@@ -15,6 +15,7 @@ const machine = {
   gaveWay: false,
   fingerprint: 1,
   sessions: { sessions: [], keys: [] },
+  idle: { behind: index(0), entries: [] },
 }
 const data = new Uint8Array(0)
 

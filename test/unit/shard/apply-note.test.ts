@@ -35,6 +35,14 @@ const note: fc.Arbitrary<Note> = fc.record({
     ),
     keys: fc.array(fc.tuple(fc.string(), outcome), { maxLength: 5 }),
   }),
+  idle: fc.tuple(fc.nat(), fc.array(fc.integer({ min: 1, max: 1000 }), { maxLength: 9 })).map(([behind, steps]) => {
+    let at = behind
+    const entries = steps.map(step => {
+      at += step
+      return index(at)
+    })
+    return { behind: index(behind), entries }
+  }),
 })
 
 describe('the note of a checkpoint', () => {
@@ -42,6 +50,20 @@ describe('the note of a checkpoint', () => {
     fc.assert(
       fc.property(note, value => {
         expect(decodeNote(encodeNote(value))).toEqual({ ok: true, value })
+      }),
+    )
+  })
+
+  it('of an earlier build knows nothing of the entries before it', () => {
+    fc.assert(
+      fc.property(note, value => {
+        const bytes = encodeNote({ ...value, idle: { behind: index(0), entries: [] } })
+        const before = bytes.slice(0, bytes.length - 9)
+        before[0] = 1
+        expect(decodeNote(before)).toEqual({
+          ok: true,
+          value: { ...value, idle: { behind: value.applied, entries: [] } },
+        })
       }),
     )
   })
