@@ -1,4 +1,4 @@
-/** Who waits until an entry is applied. */
+/** Who waits until an entry of the log is applied here: reads at an index that a leader has confirmed, local reads of a peer that has just started. */
 import type { Index } from '../base/ids.ts'
 
 export class AppliedWaiters {
