@@ -19,7 +19,7 @@ import { assert } from '../../../src/base/assert.ts'
 import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
 import { SyncQueue } from '../../../src/base/sync-queue.ts'
 import type { Completion, Done, LogFile } from '../../../src/platform.ts'
-import { type Files, storageError } from './files.ts'
+import { storageError } from './files.ts'
 import {
   createSegment,
   damaged,
