@@ -19,6 +19,10 @@ export class SyncQueue {
     this.start = start
   }
 
+  get failed(): boolean {
+    return this.failure !== undefined
+  }
+
   /** What every call is to be answered with from now on, if anything. */
   refusal(): HarmonyError | undefined {
     return this.closed ? closedError() : this.failure

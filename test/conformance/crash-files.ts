@@ -142,10 +142,14 @@ export class CrashFiles implements Files {
 
   rename(from: string, to: string): void {
     if (this.dead || !this.step()) return
+    const replaced = fs.existsSync(to) ? fs.readFileSync(to) : undefined
     systemFiles.rename(from, to)
     this.names = this.names.filter(name => name.path !== from)
     for (const known of this.known.values()) if (known.path === from) known.path = to
-    this.names.push({ path: to, undo: () => fs.rmSync(to, { force: true }) })
+    this.names.push({
+      path: to,
+      undo: () => (replaced === undefined ? fs.rmSync(to, { force: true }) : fs.writeFileSync(to, replaced)),
+    })
   }
 
   remove(path: string): void {

@@ -133,7 +133,7 @@ describe('a file system that loses what was not synced', () => {
         const lives = new Lives(seed, deep ? 3000 : 300)
         let crashes = 0
         while (!lives.over) {
-          const code = await lives.live('powerLoss', 150)
+          const code = await lives.live('powerLoss', 100)
           if (code !== undefined) expect(['STORAGE_LOST', 'CLOSED']).toContain(code)
           crashes++
           if (lives.acknowledged > 0) await checkStore(dir)

@@ -76,7 +76,7 @@ const synced = (log: LogFile) =>
 
 const closed = (directory: Directory) => new Promise<void>(resolve => directory.close(() => resolve()))
 
-/** A log over three segments (1, 2 and 4 MiB), closed. */
+/** A log over three segments (1 and 2 MiB, and the rest), closed. */
 async function threeSegments(): Promise<string[]> {
   const directory = open()
   const log = openLog(directory)
@@ -231,15 +231,69 @@ describe('pitfall 44: a damaged log is CORRUPT, and the message names the file a
 })
 
 describe('a log on the file system', () => {
-  test('segments are allocated ahead, 1 MiB first, then doubling', async () => {
-    const names = await threeSegments()
-    const sizes = names.map(name => fs.statSync(join(path, name)).size)
-    expect(sizes).toEqual([1, 2, 4].map(MiB => MiB * 1024 * 1024))
+  test('segments are allocated ahead, 1 MiB first, then doubling; closing gives back what is not used', async () => {
+    const sizesOf = (them: readonly string[]) => them.map(name => fs.statSync(join(path, name)).size / 1024)
+    const open4 = open()
+    const log = openLog(open4)
+    for (let i = 0; i < 8; i++) log.append(pattern(i, 500_000))
+    const names = fs.readdirSync(path).filter(name => name.endsWith('.log'))
+    expect(sizesOf(names)).toEqual([1024, 2048, 4096])
+    await synced(log)
+    await closed(open4)
+    const [, , last] = sizesOf(names)
+    expect(sizesOf(names).slice(0, 2)).toEqual([1024, 2048])
+    // 4,000,000 bytes but for those in the first two, and room for some more.
+    expect(last).toBeGreaterThan((4_000_000 - 3 * 1024 * 1024) / 1024 + 50)
+    expect(last).toBeLessThan((4_000_000 - 3 * 1024 * 1024) / 1024 + 100)
     const before = names.map(name => fs.statSync(join(path, name)).mtimeMs)
     const directory = open()
-    openLog(directory)
+    const again = openLog(directory)
+    for (let i = 0; i < 8; i++) expectBytes(again, i * 500_000, pattern(i, 500_000))
     await closed(directory)
     expect(names.map(name => fs.statSync(join(path, name)).mtimeMs)).toEqual(before)
+  })
+
+  test('closing keeps what was not dropped, and nothing else; the log goes on there', async () => {
+    let expected = 0
+    for (let life = 0; life < 5; life++) {
+      const directory = open()
+      const log = openLog(directory)
+      if (life > 0) {
+        expectBytes(log, expected, pattern(life - 1, 1000))
+        log.truncate(expected + 1000)
+      }
+      for (let i = 0; i < 6; i++) log.append(pattern(i, 400_000))
+      const from = log.end
+      log.append(pattern(life, 1000))
+      log.dropFront(from)
+      // Dropped segments are still there without a sync: those that follow have to adjoin.
+      if (life % 2 === 0) await synced(log)
+      await closed(directory)
+      expected = from
+      const logs = fs.readdirSync(path).filter(name => name.endsWith('.log'))
+      const bytes = logs.map(name => fs.statSync(join(path, name)).size).reduce((sum, size) => sum + size, 0)
+      if (life % 2 === 0) expect(bytes).toBeLessThan(128 * 1024)
+    }
+  })
+
+  test('a file that cannot be replaced at closing is left as it was', async () => {
+    const failing = {
+      ...systemFiles,
+      rename: (from: string, to: string) => {
+        if (to.endsWith('.log') && fs.existsSync(to)) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        systemFiles.rename(from, to)
+      },
+    }
+    const result = answered<Result<Directory>>(done => openDirectory(path, done, failing))
+    if (!result.ok) throw result.error
+    const log = openLog(result.value)
+    log.append(pattern(1, 300_000))
+    await synced(log)
+    await closed(result.value)
+    expect(fs.statSync(join(path, 'log.00000000.log')).size).toBe(1024 * 1024)
+    const again = open()
+    expectBytes(openLog(again), 0, pattern(1, 300_000))
+    await closed(again)
   })
 
   test('the next segment is prepared ahead, off the main thread, and is gone again if nobody needed it', async () => {

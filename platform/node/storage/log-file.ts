@@ -10,6 +10,7 @@
  *  - Segments go from the front only after a sync that covers what was appended before `dropFront`, lowest first, each unlink synced
  *    before the next: a crash leaves no gap.
  *
+ *  - Closing gives back what nobody needs of the last segment, if that is half of it or more: what was dropped, what was allocated ahead.
  *  - Once the last segment is half full the next one is prepared in another thread; `prepared` fits behind it, or is thrown away.
  *
  * Caveat: a lost last segment cannot be told from one that never was; the log's owner keeps a mark.
@@ -18,16 +19,19 @@ import { assert } from '../../../src/base/assert.ts'
 import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
 import { SyncQueue } from '../../../src/base/sync-queue.ts'
 import type { Completion, Done, LogFile } from '../../../src/platform.ts'
-import { type Files, storageError } from './files.ts'
+import { storageError } from './files.ts'
 import {
   createSegment,
   damaged,
   discardPrepared,
   erase,
   headBytes,
+  type LogPlace,
   openSegment,
   type PreparedSegment,
   prepareSegment,
+  replaceSegment,
+  roomyBytes,
   type Segment,
   segmentEnd,
   usePrepared,
@@ -35,12 +39,6 @@ import {
 
 const firstFileBytes = 1024 * 1024
 const fileBytesMax = 4 * 1024 * 1024
-
-export interface LogPlace {
-  readonly files: Files
-  readonly directory: string
-  readonly name: string
-}
 
 /**
  * @param numbers Of the segments that exist, ascending; empty for a new log.
@@ -76,6 +74,8 @@ class NodeLogFile implements LogFile {
   private segments: Segment[]
   private from: number
   private to: number
+  /** Nothing before it is needed. */
+  private needed: number
   private readonly onClosed: () => void
   private readonly syncs: SyncQueue
   /** At first all: a process that died may have left writes in the system's cache. */
@@ -93,6 +93,7 @@ class NodeLogFile implements LogFile {
     this.segments = segments
     this.dirty = new Set(segments)
     this.from = segments[0]!.base
+    this.needed = this.from
     this.to = end
     this.onClosed = onClosed
     this.syncs = new SyncQueue(done => this.startSync(done))
@@ -174,6 +175,7 @@ class NodeLogFile implements LogFile {
     while (this.segments.length > 1 && segmentEnd(this.segments[0]!) <= offset)
       this.dropped.push(this.segments.shift()!)
     this.from = this.segments[0]!.base
+    this.needed = Math.max(this.needed, offset)
   }
 
   close(done: Done): void {
@@ -185,6 +187,7 @@ class NodeLogFile implements LogFile {
         return
       }
       this.discard()
+      if (!this.syncs.failed) this.shrink()
       for (const { file } of [...this.dropped, ...this.segments]) this.place.files.close(file)
       this.onClosed()
       done(error)
@@ -192,6 +195,21 @@ class NodeLogFile implements LogFile {
     this.syncs.close(() => {
       closing = true
     }, finish)
+  }
+
+  /** What fails here costs space and no more. */
+  private shrink(): void {
+    const last = this.segments.at(-1)!
+    // Files adjoin, also those that were dropped and are still there.
+    const isAlone = this.segments.length === 1 && this.dropped.length === 0
+    const from = isAlone ? Math.min(Math.max(last.base, this.needed), this.to) : last.base
+    if (roomyBytes(this.to - from) > last.dataBytes / 2) return
+    this.segments.pop()
+    try {
+      this.segments.push(replaceSegment(this.place, last, { from, to: this.to }))
+    } catch {
+      // The old one is there, and closed.
+    }
   }
 
   private grow(): void {
@@ -209,7 +227,7 @@ class NodeLogFile implements LogFile {
 
   private nextFields(): Pick<Segment, 'number' | 'base' | 'dataBytes'> {
     const last = this.segments.at(-1)!
-    const fileBytes = Math.min(fileBytesMax, 2 * (headBytes + last.dataBytes))
+    const fileBytes = Math.min(fileBytesMax, Math.max(firstFileBytes, 2 * (headBytes + last.dataBytes)))
     return { number: last.number + 1, base: segmentEnd(last), dataBytes: fileBytes - headBytes }
   }
 
