@@ -82,7 +82,7 @@ const everywhere: Options = {
   },
 }
 
-for (const folder of ['node', 'browser']) rmSync(`dist/${folder}`, { recursive: true, force: true })
+for (const folder of ['node', 'browser', 'simulation']) rmSync(`dist/${folder}`, { recursive: true, force: true })
 
 export default defineConfig([
   {
@@ -96,6 +96,16 @@ export default defineConfig([
     skipNodeModulesBundle: true,
     define: { 'process.env.HARMONYDB_VERSION': JSON.stringify(manifest.version) },
     dts: { ...declarations, entry: { index: 'platform/node/entry.ts' } },
+  },
+  {
+    ...everywhere,
+    entry: { index: 'platform/simulation/entry.ts' },
+    outDir: 'dist/simulation',
+    tsconfig: 'platform/simulation/tsconfig.json',
+    platform: 'neutral',
+    target: nodeTarget,
+    skipNodeModulesBundle: true,
+    dts: { ...declarations, entry: { index: 'platform/simulation/entry.ts' } },
   },
   {
     ...everywhere,

@@ -26,6 +26,26 @@ console.log(JSON.stringify({
 }))
 `
 
+/** A partition, on virtual time, twice the same. */
+export const simulatedProgram = `
+import { isHarmonyError, simulate } from 'harmonydb/simulation'
+
+async function run() {
+  const cluster = simulate(1)
+  const [a, b] = await cluster.peers(3)
+  await cluster.run(a.db.put('k', 1))
+  cluster.isolate('p0')
+  await cluster.advance(5000)
+  const refused = await cluster.run(a.db.put('k', 0)).catch(error => (isHarmonyError(error) ? error.code : 'other'))
+  await cluster.run(b.db.put('k', 2))
+  cluster.heal()
+  await cluster.advance(60_000)
+  return { refused, value: await cluster.run(a.db.get('k')), hash: cluster.hash }
+}
+const [{ hash, ...first }, second] = [await run(), await run()]
+console.log(JSON.stringify({ ...first, again: hash === second.hash }))
+`
+
 /** In memory nothing native is needed; what is durable says what it needs. */
 export const withoutNativePackages = `
 import { open } from 'harmonydb'

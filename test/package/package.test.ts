@@ -21,7 +21,7 @@ import { publint } from 'publint'
 import { build, preview } from 'vite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chromiumAdvice, findChromium } from '../browser/find-chromium.mjs'
-import { manifest, nodeProgram, pages, typedProgram, withoutNativePackages } from './consumer.ts'
+import { manifest, nodeProgram, pages, simulatedProgram, typedProgram, withoutNativePackages } from './consumer.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'harmonydb-package-')))
@@ -66,7 +66,9 @@ describe('the tarball', () => {
     const paths = packed.files.map(({ path }) => path)
     for (const path of ['LICENSE', 'README.md', 'CHANGELOG.md', 'dist/node/cli.js', 'dist/browser/worker.d.ts'])
       expect(paths).toContain(path)
-    const others = paths.filter(path => !/^(dist\/(node|browser)\/[\w.-]+|[A-Z]+(\.md)?|package\.json)$/.test(path))
+    const others = paths.filter(
+      path => !/^(dist\/(node|browser|simulation)\/[\w.-]+|[A-Z]+(\.md)?|package\.json)$/.test(path),
+    )
     expect(others).toEqual([])
   })
 
@@ -127,6 +129,10 @@ describe('in Node', () => {
       desk: '1',
     })
     expect(existsSync(join(project, 'shop.harmony'))).toBe(true)
+  })
+
+  it('simulates a cluster', () => {
+    expect(run(project, simulatedProgram)).toEqual({ refused: 'NO_QUORUM', value: 2, again: true })
   })
 
   it('has the command harmonydb', () => {

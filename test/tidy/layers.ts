@@ -50,7 +50,8 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
 
 /** Where a platform and the public surface are put together: these may also import `src/index.ts`. */
 const entries = [
-  /^platform\/(node|browser\/page|browser\/worker)\/entry\.ts$/,
+  /^platform\/(node|browser\/page|browser\/worker|simulation)\/entry\.ts$/,
+  /^platform\/simulation\/cluster\.ts$/,
   /^platform\/node\/(open|pool-threads|pool-thread)\.ts$/,
   /^platform\/browser\/page\/open\.ts$/,
   /^platform\/browser\/worker\/open-core\.ts$/,
@@ -180,7 +181,7 @@ export function cycles(tree: Tree): Violation[] {
 const isRoot = (path: string): boolean =>
   !path.includes('/') ||
   /^test\/.*\.(test|spec)\.ts$/.test(path) ||
-  /^platform\/(node|browser\/page|browser\/worker)\/entry\.ts$/.test(path) ||
+  /^platform\/(node|browser\/page|browser\/worker|simulation)\/entry\.ts$/.test(path) ||
   path === 'platform/node/cli/main.ts' ||
   path === 'platform/node/pool-thread.ts' ||
   path === 'platform/browser/worker/inline.ts' ||

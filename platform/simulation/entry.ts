@@ -1,0 +1,6 @@
+/** What `import 'harmonydb/simulation'` is: deterministic clusters for an application's own tests. Importing it runs nothing. */
+export { isHarmonyError } from '../../src/index.ts'
+export { type ClusterOptions, type PeerOptions, SimulatedCluster, SimulatedPeer, simulate } from './cluster.ts'
+export type { LossyOptions, NetworkOptions } from './conditions.ts'
+export type { DiskOptions } from './disk.ts'
+export { checkLinearizable, type Model, type Operation, registerModel, type Verdict } from './linearizability.ts'
