@@ -166,6 +166,12 @@ export class Clients {
     else replica.compact(result => done(result.ok ? result.value : result.error))
   }
 
+  /** Whoever waits for a leader may go on. */
+  leaderKnown(): void {
+    this.writes.kick(true)
+    this.reads.kick()
+  }
+
   tick(): void {
     this.writes.tick()
     this.reads.tick()

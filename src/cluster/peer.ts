@@ -402,7 +402,7 @@ export class Peer {
     if (leader !== this.lastLeader.id || status.term !== this.lastLeader.term) {
       this.lastLeader = { id: leader, term: status.term }
       if (leader === this.id) this.steward.onElected()
-      if (leader !== undefined) this.clients.writes.kick(true)
+      if (leader !== undefined) this.clients.leaderKnown()
     } else {
       this.clients.writes.kick(false)
     }

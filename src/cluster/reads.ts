@@ -82,6 +82,11 @@ export class Reads {
     })
   }
 
+  /** There is a leader: what was refused while there was none need not wait any longer. */
+  kick(): void {
+    this.askSoon()
+  }
+
   tick(): void {
     const now = this.host.clock.now()
     const late = (waiter: Waiter): boolean => waiter.deadlineMs <= now

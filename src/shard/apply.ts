@@ -32,6 +32,14 @@ export type Applied =
   /** The group had no user data and gives way to another cluster. */
   | { readonly type: 'dissolved'; readonly into: ClusterId }
 
+interface PlainWrite {
+  readonly header: CommandHeader
+  readonly command: WriteCommand
+}
+
+/** Writes are taken together up to so many bytes of entries. */
+const togetherBytesMax = 32 * 1024
+
 export class ApplyMachine {
   private readonly engine: Engine
   private readonly sessions = new Sessions()
@@ -98,9 +106,7 @@ export class ApplyMachine {
     const decoded = decodeCommand(entry.data)
     if (!decoded.ok) throw decoded.error
     const { header, command } = decoded.value
-    this.hash = crc32c(entry.data, this.hash)
-    assert(header.at > this.lastTimestamp, `timestamp ${header.at} after ${this.lastTimestamp} at index ${entry.index}`)
-    this.lastTimestamp = header.at
+    this.begin(entry, header)
     switch (command.type) {
       case 'openSession':
         this.sessions.open(command.session)
@@ -112,6 +118,37 @@ export class ApplyMachine {
         this.gaveWay = true
         return this.skip(entry.index, { type: 'dissolved', into: command.into }, done)
     }
+  }
+
+  /**
+   * As `apply`, for entries[from] and as many behind it as can become one change of the engine: writes that depend on nothing that is stored.
+   * Whoever reads sees the state before all of them or after. One result for each, in order.
+   */
+  applySome(entries: readonly Entry[], from: number, done: Completion<readonly (Applied | undefined)[]>): void {
+    const first = entries[from]
+    assert(!this.applying && first?.index === this.appliedIndex + 1, `entry ${first?.index} after ${this.appliedIndex}`)
+    const plain = plainWrites(entries, from)
+    if (plain.length < 2) {
+      return this.apply(first, applied => done(applied.ok ? { ok: true, value: [applied.value] } : applied))
+    }
+    this.applying = true
+    this.values.reset()
+    const changes: Change[] = []
+    const results = plain.map(({ header, command }, i): Applied => {
+      const entry = entries[from + i] as Entry
+      const { index } = entry
+      this.begin(entry, header)
+      const { session, serial } = command
+      const known = this.lookup(command)
+      if (known !== undefined) {
+        this.idle.add(index)
+        return { type: 'write', session, serial, outcome: known, at: header.at, ops: [] }
+      }
+      this.addChanges(changes, header, command)
+      return this.executed(command, index, { type: 'committed', at: header.at })
+    })
+    const { index } = entries[from + plain.length - 1] as Entry
+    this.update(index, () => ({ changes, result: results }), done)
   }
 
   /** Back to the state before the first entry; another machine's is to be filled in. */
@@ -171,14 +208,15 @@ export class ApplyMachine {
     this.idle.import(note.idle)
   }
 
+  private begin({ data, index }: Entry, { at }: CommandHeader): void {
+    this.hash = crc32c(data, this.hash)
+    assert(at > this.lastTimestamp, `timestamp ${at} after ${this.lastTimestamp} at index ${index}`)
+    this.lastTimestamp = at
+  }
+
   /** An entry that changes no key. */
   private skip(index: Index, applied: Applied | undefined, done: Completion<Applied | undefined>): void {
-    this.update(
-      index,
-      () => ({ changes: [], result: applied }),
-      () => applied,
-      done,
-    )
+    this.update(index, () => ({ changes: [], result: applied }), done)
   }
 
   private write(
@@ -211,52 +249,51 @@ export class ApplyMachine {
     decide: (view: View) => Outcome | readonly Change[],
     done: Completion<Applied | undefined>,
   ): void {
-    const { session, serial } = command
     this.update(
       index,
-      view => {
+      (view): Update<Outcome> => {
         const decided = decide(view)
         return 'type' in decided
           ? { changes: [], result: decided }
-          : { changes: decided, result: { type: 'committed', at: this.lastTimestamp } satisfies Outcome }
+          : { changes: decided, result: { type: 'committed', at: this.lastTimestamp } }
       },
-      (outcome: Outcome) => {
-        if (outcome.type === 'committed' && command.ops.length > 0) this.everWritten = true
-        this.sessions.record(session, serial, outcome)
-        // Only what was done is remembered by key: a conflict may be tried again under the same key.
-        if (command.idempotencyKey !== undefined && outcome.type === 'committed') {
-          this.sessions.recordKey(command.idempotencyKey, outcome)
-        }
-        const isDone = outcome.type === 'committed'
-        if (!isDone) this.idle.add(index)
-        return { type: 'write', session, serial, outcome, at: this.lastTimestamp, ops: isDone ? command.ops : [] }
-      },
-      done,
+      updated => done(updated.ok ? { ok: true, value: this.executed(command, index, updated.value) } : updated),
     )
   }
 
-  private update<T>(
-    index: Index,
-    operation: (view: View) => Update<T>,
-    finish: (result: T) => Applied | undefined,
-    done: Completion<Applied | undefined>,
-  ): void {
+  private executed(command: WriteCommand, index: Index, outcome: Outcome, at = this.lastTimestamp): Applied {
+    const { session, serial, ops, idempotencyKey } = command
+    const isDone = outcome.type === 'committed'
+    if (isDone && ops.length > 0) this.everWritten = true
+    if (!isDone) this.idle.add(index)
+    this.sessions.record(session, serial, outcome)
+    // Only what was done is remembered by key: a conflict may be tried again under the same key.
+    if (idempotencyKey !== undefined && isDone) this.sessions.recordKey(idempotencyKey, outcome)
+    return { type: 'write', session, serial, outcome, at, ops: isDone ? ops : [] }
+  }
+
+  private update<T>(index: Index, operation: (view: View) => Update<T>, done: Completion<T>): void {
     this.engine.update(operation, index, updated => {
       this.applying = false
       if (!updated.ok) return done(updated)
       this.appliedIndex = index
       this.settledTimestamp = this.lastTimestamp
-      done({ ok: true, value: finish(updated.value) })
+      done(updated)
     })
   }
 
-  /** Keys are views of the entry, which stays as it is until the update is done. */
   private changesOf(header: CommandHeader, command: WriteCommand): readonly Change[] {
     this.values.reset()
-    return command.ops.map(op => ({
-      key: op.key,
-      value: op.type === 'put' ? this.values.make(header.at, op.value) : undefined,
-    }))
+    const changes: Change[] = []
+    this.addChanges(changes, header, command)
+    return changes
+  }
+
+  /** Keys are views of the entry, which stays as it is until the update is done. */
+  private addChanges(to: Change[], { at }: CommandHeader, { ops }: WriteCommand): void {
+    for (const op of ops) {
+      to.push({ key: op.key, value: op.type === 'put' ? this.values.make(at, op.value) : undefined })
+    }
   }
 
   private lookup(command: WriteCommand): Outcome | undefined {
@@ -266,4 +303,23 @@ export class ApplyMachine {
     if (bySerial !== undefined) return bySerial
     return command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
   }
+}
+
+/** The writes from entries[from] on that look at nothing stored, up to the first that does. */
+function plainWrites(entries: readonly Entry[], from: number): readonly PlainWrite[] {
+  const found: PlainWrite[] = []
+  // One is nothing to be taken together.
+  if (entries.length - from < 2) return found
+  let bytes = 0
+  for (let i = from; i < entries.length; i++) {
+    const { kind, data } = entries[i] as Entry
+    bytes += data.length
+    if (kind !== 'command' || (bytes > togetherBytesMax && found.length > 0)) break
+    const decoded = decodeCommand(data)
+    if (!decoded.ok) break
+    const { header, command } = decoded.value
+    if (command.type !== 'write' || command.checks.length > 0 || command.ranges.length > 0) break
+    found.push({ header, command })
+  }
+  return found
 }

@@ -13,12 +13,18 @@ import type {
   RestoredLog,
 } from '../raft/types.ts'
 import type { Wal } from '../storage/wal.ts'
+import type { Position } from '../storage/wal-types.ts'
 import type { LogBegin } from './checkpoint-note.ts'
 import { Positions } from './positions.ts'
 
 const kinds: readonly EntryKind[] = ['noop', 'command', 'configuration']
 /** As the write-ahead log has it. */
 export const kindOf = (n: number): EntryKind | undefined => kinds[n]
+
+/** Entries are read back together, so many bytes at once. */
+const readBytes = 256 * 1024
+/** Records of others between them. */
+const gapBytesMax = 4096
 
 /** What the log on disk holds of one group. */
 export interface RestoredGroup {
@@ -136,7 +142,7 @@ export class GroupLog {
   }
 
   /**
-   * Reads entries back that are no longer in memory, one after the other, until the request's size is reached. `done` may come before this
+   * Reads entries back that are no longer in memory, some at once, until the request's size is reached. `done` may come before this
    * returns; it does not come at all once the owner has stopped.
    */
   read(request: FetchRequest, done: (entries: readonly Entry[]) => void): void {
@@ -149,29 +155,51 @@ export class GroupLog {
       // The log may have been cut since the core asked, at either end: what is gone is simply not delivered, and the core asks anew.
       const gone = next > positions.lastIndex || next < positions.firstIndex
       if (gone || next > request.through || bytes >= request.bytesMax) return done(entries)
-      this.readEntry(index(next), entry => {
-        if (entry === undefined) return done(entries)
-        entries.push(entry)
-        bytes += entry.data.length
-        next++
-        again()
+      this.readEntries(index(next), request.through, request.bytesMax - bytes, found => {
+        for (const entry of found) {
+          entries.push(entry)
+          bytes += entry.data.length
+        }
+        next += found.length
+        if (found.length === 0) done(entries)
+        else again()
       })
     })
   }
 
-  private readEntry(at: Index, done: (entry: Entry | undefined) => void): void {
+  /** One or more; none where they are gone. */
+  private readEntries(from: Index, through: Index, bytesMax: number, done: (entries: readonly Entry[]) => void): void {
     const { host } = this
-    host.wal.read(this.positions.get(at), result => {
+    host.wal.readMany(this.positionsFrom(from, through, Math.min(bytesMax, readBytes)), result => {
       if (host.stopped()) return
-      const record = result.ok ? result.value : undefined
-      const kind = record?.type === 'entry' && record.index === at ? kindOf(record.kind) : undefined
-      if (record?.type === 'entry' && kind !== undefined) {
-        return done({ index: at, term: record.term, kind, data: record.data })
+      const records = result.ok ? result.value : []
+      const entries: Entry[] = []
+      for (const record of records) {
+        const at = index(from + entries.length)
+        const kind = record.type === 'entry' && record.index === at ? kindOf(record.kind) : undefined
+        if (record.type !== 'entry' || kind === undefined) break
+        entries.push({ index: at, term: record.term, kind, data: record.data })
       }
-      // Dropped with the log's front while it was being read.
-      if (at < this.positions.firstIndex) return done(undefined)
-      const message = `log entry ${at} cannot be read back: another record stands there`
+      // None: dropped with the log's front while it was being read.
+      if (entries.length > 0 || from < this.positions.firstIndex) return done(entries)
+      const message = `log entry ${from} cannot be read back: another record stands there`
       host.failed(result.ok ? new HarmonyError('CORRUPT', message) : result.error)
     })
+  }
+
+  /** Of entries that stand close together: one at least. */
+  private positionsFrom(from: Index, through: Index, bytesMax: number): readonly Position[] {
+    const { positions } = this
+    const first = positions.get(from)
+    const found = [first]
+    let end = first.lsn + first.bytes
+    for (let at = from + 1; at <= Math.min(through, positions.lastIndex); at++) {
+      const position = positions.get(index(at))
+      const near = position.lsn >= end && position.lsn - end <= gapBytesMax
+      end = position.lsn + position.bytes
+      if (!near || end - first.lsn > bytesMax) break
+      found.push(position)
+    }
+    return found
   }
 }

@@ -354,7 +354,7 @@ export class Replica {
   }
 
   /**
-   * One entry after the other; where one has to wait for its pages, the rest goes on when they have come. The core hands out no more
+   * In order, plain writes together; where one has to wait for its pages, the rest goes on when they have come. The core hands out no more
    * until all of these are applied.
    */
   private apply(entries: readonly Entry[]): void {
@@ -368,13 +368,14 @@ export class Replica {
       looping = true
       let arrived = true
       while (arrived && next < entries.length && !this.stopped) {
-        const entry = entries[next] as Entry
         arrived = false
-        this.machine.apply(entry, applied => {
+        this.machine.applySome(entries, next, results => {
           if (this.stopped) return
-          if (!applied.ok) return this.fail(applied.error)
-          next++
-          if (applied.value !== undefined) this.host.onApplied(applied.value, entry.index)
+          if (!results.ok) return this.fail(results.error)
+          for (const applied of results.value) {
+            const { index: at } = entries[next++] as Entry
+            if (applied !== undefined) this.host.onApplied(applied, at)
+          }
           this.source.retry()
           arrived = true
           if (!looping) this.resume(loop)

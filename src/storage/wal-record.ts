@@ -150,11 +150,11 @@ function decodePayload(reader: ByteReader, passing: boolean): WalRecord | undefi
   }
 }
 
-/** The record that must stand at `place` and fill `bytes`, or undefined. */
-export function readRecord(bytes: Uint8Array, place: Lsn): WalRecord | undefined {
+/** The record that must stand at `place` and fill `bytes`, or undefined. `passing`: as `decodeRecord`. */
+export function readRecord(bytes: Uint8Array, place: Lsn, passing = false): WalRecord | undefined {
   if (bytes.length < recordHeaderBytes || claimedLength(bytes, 0) !== bytes.length) return undefined
   if (!claimsPlace(bytes, 0, place) || !checksumHolds(bytes, 0, bytes.length)) return undefined
-  return decodeRecord(bytes, 0, bytes.length)
+  return decodeRecord(bytes, 0, bytes.length, passing)
 }
 
 export const firstLsn = lsn(headBytes)

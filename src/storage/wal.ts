@@ -167,6 +167,33 @@ export class Wal {
     })
   }
 
+  /**
+   * Records that stand one after the other, perhaps with others between them, with one read where all are in the log file. Entries' data are
+   * views of what was read. Completes with those that it could read at once: the first at least, or an error (of the first).
+   */
+  readMany(positions: readonly Position[], done: Completion<readonly WalRecord[]>): void {
+    const first = positions[0]
+    const last = positions.at(-1)
+    assert(first !== undefined && last !== undefined, 'one record at least')
+    const end = last.lsn + last.bytes
+    const length = end - first.lsn
+    const dead = this.death !== undefined || this.closing
+    if (positions.length === 1 || dead || end > this.handed || length <= 0 || first.lsn < this.log.start) {
+      return this.read(first, read => done(read.ok ? { ok: true, value: [read.value] } : read))
+    }
+    this.log.read(first.lsn, length, result => {
+      if (!result.ok) return done(result)
+      const records: WalRecord[] = []
+      for (const { lsn: at, bytes } of positions) {
+        const from = at - first.lsn
+        const record = readRecord(result.value.subarray(from, from + bytes), at, true)
+        if (record === undefined) break
+        records.push(record)
+      }
+      done(records.length === 0 ? unreadable(first.lsn) : { ok: true, value: records })
+    })
+  }
+
   /** Makes durable what is left, closes the log file, completes with the first error. Every later call completes with CLOSED. */
   close(done: Done): void {
     if (this.closing) return this.flush(done)

@@ -128,6 +128,11 @@ export class Member {
     else this.compareAndSet(key, value, again)
   }
 
+  /** An operation is under way. */
+  get busy(): boolean {
+    return this.inFlight !== undefined
+  }
+
   /** A linearizable read; `then` gets the value and its timestamp. */
   read(key: number, then: (value: string | undefined, at: number) => void): void {
     const peer = this.peer

@@ -158,6 +158,65 @@ describe('the state machine of a group', () => {
     expect(a.apply.fingerprint).not.toBe(c.apply.fingerprint)
   })
 
+  it('entries that are taken together leave what they leave one by one, and are answered alike', () => {
+    const sessions = [session, other, 'd'.repeat(32)]
+    const one = fc.oneof(
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom(...sessions).map((of): Command => ({ type: 'openSession', session: of })),
+      },
+      { weight: 1, arbitrary: fc.constant<Command>({ type: 'dissolve', into: clusterId('e'.repeat(32)) }) },
+      {
+        weight: 20,
+        arbitrary: fc
+          .record({
+            of: fc.constantFrom(...sessions),
+            serial: fc.nat(12),
+            floor: fc.nat(3),
+            key: fc.nat(4),
+            value: fc.nat(255),
+            removes: fc.boolean(),
+            idempotencyKey: fc.constantFrom(undefined, undefined, 'one', 'two'),
+            check: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, undefined, 0, 3),
+            bytes: fc.constantFrom(1, 1, 1, 9000),
+          })
+          .map(({ of, serial, floor, key, value, removes, idempotencyKey, check, bytes: length }): Command => {
+            const checks = check === undefined ? [] : [{ key: bytes(key), at: timestamp(check) }]
+            const op = removes
+              ? ({ type: 'delete', key: bytes(key) } as const)
+              : ({ type: 'put', key: bytes(key), value: new Uint8Array(length).fill(value) } as const)
+            return put(serial, 0, 0, { session: of, floor, idempotencyKey, checks, ops: [op] })
+          }),
+      },
+    )
+    let together = 0
+    fc.assert(
+      fc.property(fc.array(one, { maxLength: 40 }), fc.nat(3), (commands, noops) => {
+        const entries = commands.map((command, i): Entry => {
+          const kind = noops > 0 && i % 11 === noops ? 'noop' : 'command'
+          const data = stampBody({ at: timestamp(i + 1), wallMs: 0 }, encodeBody(command))
+          return { index: index(i + 1), term: term(1), kind, data: kind === 'noop' ? bytes() : data }
+        })
+        const [single, some] = [machine(), machine()]
+        const expected = entries.map(entry => applyNow(single.apply, entry))
+        const found: (Applied | undefined)[] = []
+        while (found.length < entries.length) {
+          some.apply.applySome(entries, found.length, results => {
+            if (!results.ok) throw results.error
+            if (results.value.length > 1) together++
+            found.push(...results.value)
+          })
+          expect([some.engine.applied, some.apply.applied]).toEqual([found.length, found.length])
+        }
+        expect(found).toEqual(expected)
+        expect(some.apply.note(cluster)).toEqual(single.apply.note(cluster))
+        for (let key = 0; key < 5; key++) expect(some.get(bytes(key))).toEqual(single.get(bytes(key)))
+      }),
+      { numRuns: 200 },
+    )
+    expect(together).toBeGreaterThan(50)
+  })
+
   it('pitfall 12: state and applied index change together', () => {
     const { run, engine, apply } = machine()
     run({ type: 'openSession', session })

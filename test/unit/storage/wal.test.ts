@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isHarmonyError } from '../../../src/base/errors.ts'
-import { lsn } from '../../../src/base/ids.ts'
+import { groupId, index, lsn, term } from '../../../src/base/ids.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import type { Done, Result } from '../../../src/platform.ts'
 import { Wal } from '../../../src/storage/wal.ts'
@@ -187,6 +187,43 @@ describe('write-ahead log', () => {
     log.settle()
     expect(refused).toBe(wrong.length)
     readAll()
+  })
+
+  it('W5: records that are read together are those that stand there, up to the first that is not', () => {
+    const log = new FakeLog()
+    const { wal } = mustOpen(log)
+    const written: { record: WalRecord; position: Position }[] = []
+    for (let i = 1; i <= 9; i++) {
+      const record = entry(i, i * 10)
+      written.push({ record, position: wal.append(record) })
+      if (i % 3 === 0)
+        wal.append({ type: 'hardState', group: groupId(0), term: term(1), vote: undefined, commit: index(i) })
+      if (i === 6) wal.flush(noError)
+    }
+    const many = (from: number, to: number): string[] | string => {
+      let found: string[] | string = 'nothing'
+      wal.readMany(
+        written.slice(from, to).map(({ position }) => position),
+        result => {
+          found = result.ok ? show(result.value) : result.error.code
+        },
+      )
+      log.settle()
+      return found
+    }
+    const records = show(written.map(({ record }) => record))
+    // The last three are not in the file yet: then one of them comes, which is enough.
+    expect(many(7, 9)).toEqual(records.slice(7, 8))
+    expect(many(2, 9)).toEqual(records.slice(2, 3))
+    wal.flush(noError)
+    log.settle()
+    for (let from = 0; from < 9; from++) {
+      for (let to = from + 1; to <= 9; to++) expect(many(from, to)).toEqual(records.slice(from, to))
+    }
+    log.content[written[4]!.position.lsn + 40]! ^= 1
+    expect(many(2, 8)).toEqual(records.slice(2, 4))
+    expect(many(4, 8)).toBe('CORRUPT')
+    expect(many(5, 8)).toEqual(records.slice(5, 8))
   })
 
   it('a long log is replayed in bounded pieces, a record longer than a piece too', () => {
