@@ -97,6 +97,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
    */
   async commit(): Promise<Committed> {
     this.assertOpen()
+    if (this.committing) throw ended('it is being committed')
     this.committing = true
     try {
       return { version: await this.commitOnce() }
@@ -113,9 +114,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     }
   }
 
-  /** Gives the transaction up; nothing is written. Does nothing where it has ended already. */
+  /** Gives the transaction up; nothing is written. Does nothing where it has ended already, or is being committed. */
   async rollback(): Promise<void> {
-    this.finish(over)
+    if (!this.committing) this.finish(over)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -271,6 +271,12 @@ export function transactionSuite(name: string, open: () => Promise<Database>): v
         expect(await codeOf(tx.commit())).toBe('VALIDATION')
         expect(await codeOf(tx.rollback())).toBe('done')
       }
+      const twice = await db.begin()
+      twice.put('a', ((await twice.get<number>('a')) ?? 0) + 0)
+      const [first, second] = [codeOf(twice.commit()), codeOf(twice.commit())]
+      expect(() => twice.put('a', 9)).toThrowError(expect.objectContaining({ code: 'VALIDATION' }))
+      await twice.rollback()
+      expect([await first, await second]).toEqual(['done', 'VALIDATION'])
       let kept: Transaction | undefined
       await db.transaction(tx => {
         kept = tx
