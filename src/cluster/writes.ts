@@ -191,8 +191,10 @@ export class Writes {
     const opened = this.sessionOpen
     const sent = [...this.pending.values()].filter(write => write.everSent)
     this.restart()
-    if (opened) {
-      for (const write of sent)
+    for (const write of sent) {
+      write.everSent = opened
+      // One with an idempotency key is executed at most once in whatever session, so it simply goes out again.
+      if (opened && write.request.idempotencyKey === undefined)
         this.fail(write, unknownError('its session was forgotten, which takes thousands of newer ones'))
     }
     this.pump()

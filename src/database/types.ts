@@ -35,7 +35,10 @@ export interface ReadOptions {
 export interface WriteOptions {
   /** Write only if the key's version is this; `null`: only if the key is absent. Otherwise `CONFLICT`. */
   ifVersion?: string | null
-  /** Two writes with one key are executed once; the second gets the first one's answer. */
+  /**
+   * Two writes with one key are executed once, whoever sends them and after whatever restarts: the second gets the first one's answer, even if it says something else. So a
+   * write whose outcome is not known can be sent again. 1 to 256 characters. The newest 65,536 keys that were committed are remembered (as many as take 4 MiB).
+   */
   idempotencyKey?: string
   signal?: AbortSignalLike
   timeoutMs?: number

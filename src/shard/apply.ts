@@ -301,7 +301,10 @@ export class ApplyMachine {
     if (this.gaveWay) return { type: 'noSession' }
     const bySerial = this.sessions.lookup(command.session, command.serial, command.floor)
     if (bySerial !== undefined) return bySerial
-    return command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
+    const byKey = command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
+    // From now on the serial has its answer, too: a repetition that comes when the key is forgotten is not executed either.
+    if (byKey !== undefined) this.sessions.record(command.session, command.serial, byKey)
+    return byKey
   }
 }
 

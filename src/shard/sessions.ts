@@ -3,8 +3,12 @@
  * a local clock. A write is executed when its session is open and its serial is new; a repeated serial gets the stored
  * answer. Sessions that were not used for long are forgotten in log order; a write that comes for a forgotten session is refused,
  * never executed.
+ *
+ * Idempotency keys are remembered across sessions, clients and restarts: the newest `idempotencyKeysMax` of them that were committed, and of these as many as
+ * take `idempotencyKeyBytesMax`. The oldest goes first, in log order; no clock has a say.
  */
 import type { Timestamp } from '../base/ids.ts'
+import { textBytes } from '../base/text.ts'
 import type { SessionId } from './command.ts'
 
 export type Outcome =
@@ -36,12 +40,15 @@ interface Session {
 export const sessionsMax = 4096
 export const outcomesPerSessionMax = 4096
 export const idempotencyKeysMax = 65_536
+/** In UTF-8: every checkpoint and every snapshot carries them. */
+export const idempotencyKeyBytesMax = 4 * 1024 * 1024
 
 export class Sessions {
   /** In order of last use by the log: the first is the next to be forgotten. */
   private readonly sessions = new Map<SessionId, Session>()
   /** In order of first use. */
   private readonly byKey = new Map<string, Outcome>()
+  private keyBytes = 0
 
   /** Opening twice is opening once: the request may be repeated by a client that did not hear the answer. */
   open(id: SessionId): void {
@@ -83,17 +90,19 @@ export class Sessions {
   }
 
   recordKey(key: string, outcome: Outcome): void {
+    if (!this.byKey.has(key)) this.keyBytes += textBytes(key)
     this.byKey.set(key, outcome)
-    if (this.byKey.size <= idempotencyKeysMax) return
     for (const oldest of this.byKey.keys()) {
+      if (this.byKey.size <= idempotencyKeysMax && this.keyBytes <= idempotencyKeyBytesMax) break
       this.byKey.delete(oldest)
-      break
+      this.keyBytes -= textBytes(oldest)
     }
   }
 
   clear(): void {
     this.sessions.clear()
     this.byKey.clear()
+    this.keyBytes = 0
   }
 
   /** Everything, in the orders in which it would be forgotten. */
@@ -107,7 +116,7 @@ export class Sessions {
   import({ sessions, keys }: SessionTable): void {
     this.clear()
     for (const { id, floor, outcomes } of sessions) this.sessions.set(id, { floor, outcomes: new Map(outcomes) })
-    for (const [key, outcome] of keys) this.byKey.set(key, outcome)
+    for (const [key, outcome] of keys) this.recordKey(key, outcome)
   }
 
   get size(): number {

@@ -7,12 +7,13 @@ import { Peer } from '../../src/cluster/peer.ts'
 import type { PeerJoin, PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf } from '../../src/mvcc/versioned.ts'
+import type { Outcome } from '../../src/shard/sessions.ts'
 import { writeOf } from './write-of.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
 
-export type HostOptions = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
+export type HostOptions = Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'timing' | 'policy'>
 
 export class Host {
   readonly name: string
@@ -85,6 +86,18 @@ export class Host {
 
   put(key: string, value: string, timeoutMs = 10_000): 'ok' | HarmonyError {
     return this.putAll([[key, value]], timeoutMs)
+  }
+
+  /** The state machine's own answer to a write with an idempotency key. */
+  putOnce(key: string, value: string, idempotencyKey: string, timeoutMs = 10_000): Outcome | HarmonyError {
+    let answer: Outcome | HarmonyError | undefined
+    const ops = [{ type: 'put', key: bytes(key), value: bytes(value) }] as const
+    this.peer.clients.write({ ...writeOf(ops), idempotencyKey }, timeoutMs, result => {
+      answer = 'error' in result ? result.error : result.outcome
+    })
+    this.world.runUntil(() => answer !== undefined, 60_000)
+    if (answer === undefined) throw new Error('a write was never answered')
+    return answer
   }
 
   /** In one batch. */

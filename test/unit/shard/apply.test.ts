@@ -114,6 +114,24 @@ describe('the state machine of a group', () => {
     expect(again).toMatchObject({ outcome: (done as Applied & { type: 'write' }).outcome })
   })
 
+  it('pitfall 27: what was answered by idempotency key is answered so by serial, when the key is long forgotten', () => {
+    const { run, get } = machine()
+    run({ type: 'openSession', session })
+    run({ type: 'openSession', session: other })
+    const idempotencyKey = 'order-1'
+    const done = run(put(1, 7, 1, { idempotencyKey })) as Applied & { type: 'write' }
+    const repeated = put(1, 7, 2, { session: other, idempotencyKey })
+    expect(run(repeated)).toMatchObject({ outcome: done.outcome })
+    // Sixteen thousand keys of 256 characters are more than 4 MiB: the oldest goes.
+    for (let i = 2; i < 16_500; i++) {
+      run(put(i, 8, 1, { floor: i, idempotencyKey: String(i).padStart(256, 'k') }))
+    }
+    expect(run(repeated)).toMatchObject({ outcome: done.outcome, ops: [] })
+    expect(get(bytes(7))).toEqual(bytes(1))
+    // By key alone it is a new write now.
+    expect(run(put(2, 7, 3, { session: other, idempotencyKey }))).toMatchObject({ ops: [{ type: 'put' }] })
+  })
+
   it('checks compare the commit timestamp, 0 meaning absent, and all hold or nothing is written', () => {
     const { run, get, engine } = machine()
     run({ type: 'openSession', session })
