@@ -49,6 +49,7 @@ export type PeerEvent =
   | { readonly type: 'error'; readonly error: HarmonyError }
   /** The state was received whole, as it is after this entry. */
   | { readonly type: 'snapshot'; readonly index: Index }
+  | { readonly type: 'snapshotRefused'; readonly message: string }
 
 export type PeerHealth = 'solo' | 'ok' | 'electing' | 'no-quorum' | 'left'
 

@@ -362,6 +362,7 @@ export class Peer {
       sendAsk: (to, ask) => this.links.send(to, { type: 'snapshotAsk', group: group0, ask }),
       sendPiece: (to, piece) => this.links.send(to, { type: 'snapshotPiece', group: group0, piece }),
       onInstalled: () => this.onInstalled(replica),
+      onRefused: message => this.options.onEvent({ type: 'snapshotRefused', message }),
       onApplied: (applied, at) => this.onApplied(replica, applied, at),
       onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),
       onProgress: () => this.onProgress(),
@@ -403,9 +404,7 @@ export class Peer {
       this.lastLeader = { id: leader, term: status.term }
       if (leader === this.id) this.steward.onElected()
       if (leader !== undefined) this.clients.leaderKnown()
-    } else {
-      this.clients.writes.kick(false)
-    }
+    } else this.clients.writes.kick(false)
     this.changed()
   }
 

@@ -352,6 +352,8 @@ export class LocalCore implements Core {
         return this.emit({ type: 'error', error: event.error })
       case 'snapshot':
         return this.emit({ type: 'snapshot', index: event.index })
+      case 'snapshotRefused':
+        return this.emit({ type: 'snapshotRefused', message: event.message })
       case 'rendezvous':
         return this.emit({ type: 'signaling', state: event.state, message: event.message })
       case 'link':

@@ -327,6 +327,8 @@ export type DatabaseEvent =
   | { type: 'repaired'; message: string }
   /** This peer was so far behind that it got the whole state, as it is after entry `index`. */
   | { type: 'snapshot'; index: number }
+  /** The state that the leader sent is damaged or malformed: this peer keeps what it has, and asks again after half a minute, or another leader. */
+  | { type: 'snapshotRefused'; message: string }
   | { type: 'role'; role: ClusterStatus['role']; term: number }
   | { type: 'health'; health: Health }
   | { type: 'member'; id: string; change: 'joined' | 'left' | 'promoted' | 'demoted' | 'connected' | 'disconnected' }

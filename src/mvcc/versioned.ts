@@ -68,6 +68,12 @@ export function timestampOf(stored: Uint8Array, from = 0, to = stored.length): T
   return timestamp(high * two32 + low)
 }
 
+/** Total: whether `timestampOf` can read it. */
+export function isStored(stored: Uint8Array): boolean {
+  // The timestamp has 53 bits.
+  return stored.length >= headBytes && stored[0] === format && stored[8] === 0 && stored[7]! <= 0x1f
+}
+
 /** A view, not a copy. */
 export const payloadOf = (stored: Uint8Array): Uint8Array => stored.subarray(headBytes)
 

@@ -20,6 +20,16 @@ const checkpointBytesIdle = 1024 * 1024
 /** A follower that is alive keeps so many times the tail in the log before it has to get a snapshot. */
 const patienceTails = 4
 
+const heldTails = 8
+const heldStates = 4
+
+/**
+ * So much log is kept for who gets a state that is held, so many times as much after one that was let go (`snapshot-source.ts`); then the state is let go, and whoever
+ * still gets it begins anew with a newer one. A large state takes long: four times its keys and values may be written meanwhile.
+ */
+export const heldLogBytesMax = (checkpointBytes: number, stateBytes: number): number =>
+  Math.max(heldTails * checkpointBytes, heldStates * stateBytes)
+
 export interface CheckpointsHost {
   readonly engine: Engine
   readonly clock: Pick<Clock, 'now'>

@@ -110,6 +110,13 @@ export class GroupLog {
     return this.positions.before(at)
   }
 
+  /** Of the write-ahead log, from the entry behind `at` on. */
+  bytesBehind(at: Index): number {
+    const { positions, host } = this
+    if (at < positions.firstIndex - 1 || at >= positions.lastIndex) return 0
+    return host.wal.endLsn - positions.get(index(at + 1)).lsn
+  }
+
   /** How a log begins that is cut behind `at`. */
   beginBehind(at: Index, raft: RaftCore): LogBegin {
     const { term: of, vote } = raft.status()

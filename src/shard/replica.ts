@@ -24,7 +24,7 @@ import type { Wal } from '../storage/wal.ts'
 import { AppliedWaiters } from './applied-waiters.ts'
 import { type Applied, ApplyMachine } from './apply.ts'
 import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
-import { Checkpoints, chooseBase } from './checkpoints.ts'
+import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
@@ -48,6 +48,8 @@ export interface ReplicaHost {
   sendPiece(to: PeerId, piece: SnapshotPiece): void
   /** The state is another peer's now: no entry in between was applied here. */
   onInstalled(): void
+  /** A state that the leader sent is none, for this reason; it is asked for again later. */
+  onRefused(problem: string): void
   /** In log order, each once, also for other peers' commands. */
   onApplied(applied: Applied, index: Index): void
   /** Answers `readIndex`: undefined means ask again with another context. */
@@ -98,13 +100,10 @@ export class Replica {
     const { applied } = this.machine
     assertMeet(restored.log, applied)
     this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
-    this.machine.idle.forget(restored.log.base.index)
-    this.history = new History({
-      log: this.log,
-      idle: this.machine.idle,
-      applied: () => this.applied,
-      base: () => index(this.raft.status().firstIndex - 1),
-    })
+    const { idle } = this.machine
+    idle.forget(restored.log.base.index)
+    const base = (): Index => index(this.raft.status().firstIndex - 1)
+    this.history = new History({ log: this.log, idle, applied: () => this.applied, base })
     this.checkpoints = this.makeCheckpoints()
     this.source = this.makeSource(limits.messageBytesMax)
     this.sink = this.makeSink()
@@ -120,7 +119,7 @@ export class Replica {
       stopped: () => this.stopped,
       describe: () => {
         const begin = this.log.beginBehind(this.chooseBase(), this.raft)
-        return { begin, note: this.noteWith(begin) }
+        return { begin, note: encodeCheckpointNote(begin, this.machine.note(this.cluster)) }
       },
       flushLog: done => wal.flush(done),
       inForce: begin => this.shorten(begin),
@@ -129,7 +128,7 @@ export class Replica {
   }
 
   private makeSource(pieceBytesMax: number): SnapshotSource {
-    const { engine, clock } = this.host
+    const { engine, clock, checkpointBytes } = this.host
     return new SnapshotSource({
       engine,
       clock,
@@ -141,6 +140,8 @@ export class Replica {
         return { base: this.raft.baseAt(applied), note: this.machine.note(this.cluster) }
       },
       reaches: base => base.index + 1 >= this.raft.status().firstIndex,
+      overdue: (base, times) =>
+        this.log.bytesBehind(base.index) > times * heldLogBytesMax(checkpointBytes, engine.status().bytes),
       send: (to, piece) => this.host.sendPiece(to, piece),
       onFatal: error => this.fail(error),
     })
@@ -155,12 +156,12 @@ export class Replica {
         const { role, leader } = this.raft.status()
         return role === 'follower' ? leader : undefined
       },
+      cluster: this.cluster,
       wants: base => base.index > this.raft.status().commit,
       send: (to, ask) => this.host.sendAsk(to, ask),
       received: snapshot => this.install(snapshot),
-      onFatal: error => {
-        if (!this.stopped) this.fail(error)
-      },
+      refused: problem => this.host.onRefused(problem),
+      onFatal: error => this.fail(error),
     })
   }
 
@@ -190,17 +191,20 @@ export class Replica {
   }
 
   tick(): void {
-    if (this.stopped || this.frozen) return
-    this.raft.tick()
-    this.source.tick()
+    if (this.stopped) return
+    // Also while a state is taken over: its source is told that it is still needed.
     this.sink.tick()
+    if (this.frozen) return
+    this.raft.tick()
+    this.leadersNeedNoState()
+    this.source.tick()
     this.checkpoints.tick()
     this.schedule()
     this.ticks++
     if (this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
     this.log.writeHardState()
     this.host.wal.flush(error => {
-      if (error !== undefined && !this.stopped) this.fail(error)
+      if (error !== undefined) this.fail(error)
     })
   }
 
@@ -218,6 +222,12 @@ export class Replica {
 
   snapshotArrived(piece: SnapshotPiece): void {
     if (!this.stopped && !this.installing) this.sink.arrived(piece)
+  }
+
+  private leadersNeedNoState(): void {
+    if (this.sink.receivedBytes === undefined || this.installing || this.raft.status().role !== 'leader') return
+    this.received = undefined
+    this.sink.end()
   }
 
   /** Of a state that is being received, in bytes; undefined: none is. */
@@ -293,6 +303,7 @@ export class Replica {
   }
 
   private fail(error: unknown): void {
+    if (this.stopped) return
     this.stop()
     this.host.engine.close()
     this.host.onFatal(error)
@@ -346,8 +357,7 @@ export class Replica {
   }
 
   private afterAppend(error: HarmonyError | undefined, token: AppendToken, messages: readonly Message[]): void {
-    if (this.stopped) return
-    if (error !== undefined) return this.fail(error)
+    if (this.stopped || error !== undefined) return this.fail(error)
     for (const message of messages) this.host.send(message)
     this.raft.appended(token)
     if (!this.pumping) this.pump()
@@ -430,10 +440,6 @@ export class Replica {
     })
   }
 
-  private noteWith(begin: LogBegin): Uint8Array {
-    return encodeCheckpointNote(begin, this.machine.note(this.cluster))
-  }
-
   private shorten(begin: LogBegin): void {
     this.log.begin(begin)
     if (this.stopped) return
@@ -459,8 +465,7 @@ export class Replica {
     const { engine } = this.host
     engine.whenIdle(() => {
       if (this.stopped) return
-      install(this.machine, engine, this.cluster, snapshot, error => {
-        if (this.stopped) return
+      install(this.machine, engine, snapshot, error => {
         if (error !== undefined) return this.fail(error)
         // What the core has goes into the log first: it may hold the very entry that the state was made by.
         this.pump()
@@ -471,9 +476,8 @@ export class Replica {
         const begin = isKnown
           ? this.log.beginBehind(index(this.raft.status().firstIndex - 1), this.raft)
           : this.log.beginAnew(base, this.raft)
-        this.checkpoints.write(this.noteWith(begin), failed => {
-          if (this.stopped) return
-          if (failed !== undefined) return this.fail(failed)
+        this.checkpoints.write(encodeCheckpointNote(begin, this.machine.note(this.cluster)), failed => {
+          if (this.stopped || failed !== undefined) return this.fail(failed)
           this.raft.restore(base)
           this.machine.idle.forget(begin.base.index)
           if (!isKnown) this.log.replace(begin)

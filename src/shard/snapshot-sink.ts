@@ -5,28 +5,44 @@
  * One ask is out at a time, and the next follows when the piece is written: neither side holds more than one. An ask that is not answered within
  * `patienceMs` is put again, to whoever leads then, and later each time: over a slow link the same piece would be sent again and again. Another leader has another state, and the file begins anew.
  *
+ * What the leader sends is checked before it counts: a state whose note or rows make no sense is refused, and asked for again after `refusalMs`, or of another leader. While
+ * the state is taken over, or a piece is being written for long, the leader hears every `keepMs` that it is still needed.
+ *
  * Format of the file: records, each u32 length of the rows | u32 CRC-32C of the rows | rows (`snapshot-wire.ts`).
  */
 import { ByteReader, ByteWriter, compareBytes } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { HarmonyError } from '../base/errors.ts'
-import type { PeerId } from '../base/ids.ts'
+import type { ClusterId, PeerId } from '../base/ids.ts'
 import type { Clock, Completion, Directory, LogFile } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Change } from '../storage/engine.ts'
-import { afterNote, type SnapshotAsk, type SnapshotPiece, unpackRows } from './snapshot-wire.ts'
+import { decodeNote, type Note } from './apply-note.ts'
+import {
+  afterNote,
+  areInOrder,
+  type SnapshotAsk,
+  type SnapshotPiece,
+  stillNeeded,
+  unpackRows,
+} from './snapshot-wire.ts'
 
 /** Name of the file in the store's directory; it means nothing after a restart. */
 export const incomingFile = 'incoming'
 
 const patienceMs = 2_000
 const patienceMsMax = 16_000
+/** Well below the time after which a source lets go (`snapshot-source.ts`). */
+const keepMs = 4_000
+const refusalMs = 30_000
+/** More than the sessions and keys that a state machine keeps can take. */
+const noteBytesMax = 512 * 1024 * 1024
 const headBytes = 8
 
 /** A whole state in the file, to be read once, from its beginning. */
 export interface ReceivedSnapshot {
   readonly base: LogBase
-  readonly note: Uint8Array
+  readonly note: Note
   /** Undefined: there is no more. It does not come at all once the sink has given up: another history may have begun. */
   next(done: Completion<readonly Change[] | undefined>): void
 }
@@ -34,12 +50,15 @@ export interface ReceivedSnapshot {
 export interface SnapshotSinkHost {
   readonly clock: Clock
   readonly directory: Directory
+  readonly cluster: ClusterId
   leader(): PeerId | undefined
   /** Is a state of this index news? */
   wants(base: LogBase): boolean
   send(to: PeerId, ask: SnapshotAsk): void
   /** All is there; `end` follows. */
   received(snapshot: ReceivedSnapshot): void
+  /** What the leader sends is no state, for this reason. */
+  refused(problem: string): void
   onFatal(error: unknown): void
 }
 
@@ -61,6 +80,8 @@ export class SnapshotSink {
   private note: ByteWriter | undefined
   private after: Uint8Array | undefined
   private bytes = 0
+  /** Who sent what was refused last, and when. */
+  private refusal: { readonly from: PeerId | undefined; readonly atMs: number } | undefined
 
   constructor(host: SnapshotSinkHost) {
     this.host = host
@@ -73,7 +94,9 @@ export class SnapshotSink {
 
   /** The leader says that a snapshot is needed. */
   needed(): void {
+    const { host, refusal } = this
     if (this.active || this.stopped) return
+    if (refusal !== undefined && refusal.from === host.leader() && host.clock.now() - refusal.atMs < refusalMs) return
     this.active = true
     this.number = 0
     this.bytes = 0
@@ -83,8 +106,9 @@ export class SnapshotSink {
   }
 
   tick(): void {
-    if (!this.active || this.busy) return
     const { host, asked } = this
+    if (!this.active) return
+    if (this.busy) return this.keep()
     if (asked !== host.leader()) this.patience = patienceMs
     if (host.clock.now() - this.askedMs <= this.patience) return
     // Kept for the next pieces: they come over the same link.
@@ -98,8 +122,10 @@ export class SnapshotSink {
     if (!host.wants(piece.base)) return this.end()
     const first = piece.after === undefined
     if (piece.snapshot !== this.number ? !first || piece.note === undefined : !equal(piece.after, this.after)) return
-    const rows = crc32c(piece.rows) === piece.crc ? unpackRows(piece.rows) : undefined
-    if (rows === undefined) return this.ask()
+    if (crc32c(piece.rows) !== piece.crc) return this.ask()
+    const rows = unpackRows(piece.rows)
+    const problem = rows === undefined ? 'its rows are malformed' : this.problemWith(piece, rows)
+    if (rows === undefined || problem !== undefined) return this.refuse(problem ?? '')
     this.busy = true
     const { session } = this
     this.open(file => {
@@ -124,6 +150,32 @@ export class SnapshotSink {
         this.ask()
       })
     })
+  }
+
+  /** What a leader that is broken, or an enemy, may send: undefined where the piece may follow what is there. */
+  private problemWith({ base, after, last, note }: SnapshotPiece, rows: readonly Change[]): string | undefined {
+    const { note: before } = this
+    const noteBytes = (after === undefined ? 0 : (before?.length ?? 0)) + (note?.length ?? 0)
+    if (noteBytes > noteBytesMax) return `its note has more than ${noteBytesMax} bytes`
+    if (base.configuration.voters.length === 0) return 'nobody has a vote in it'
+    if (after !== undefined && !sameBase(base, this.base)) return 'it changed on the way'
+    if (!areInOrder(rows, after)) return 'its rows are out of order, or nothing that is stored'
+    return last || rows.length > 0 || (note?.length ?? 0) > 0 ? undefined : 'it goes on without end'
+  }
+
+  private refuse(problem: string): void {
+    const { host } = this
+    this.refusal = { from: host.leader(), atMs: host.clock.now() }
+    this.end()
+    host.refused(problem)
+  }
+
+  private keep(): void {
+    const { host } = this
+    const leader = host.leader()
+    if (leader === undefined || this.number === 0 || host.clock.now() - this.askedMs <= keepMs) return
+    this.askedMs = host.clock.now()
+    host.send(leader, stillNeeded(this.number))
   }
 
   /** Gives up what was received. */
@@ -179,13 +231,18 @@ export class SnapshotSink {
   }
 
   private finish(file: LogFile): void {
-    const { base, note, session } = this
-    if (base === undefined || note === undefined) return this.end()
+    const { base, note: noteBytes, session } = this
+    if (base === undefined || noteBytes === undefined) return this.end()
+    const note = decodeNote(noteBytes.finish())
+    if (!note.ok) return this.refuse(note.error.message)
+    if (note.value.cluster !== this.host.cluster || note.value.applied !== base.index) {
+      return this.refuse('it does not belong to its own description')
+    }
     let at = 0
     const { end } = file
     this.host.received({
       base,
-      note: note.finish(),
+      note: note.value,
       next: done => {
         if (at >= end) return done({ ok: true, value: undefined })
         file.read(at, headBytes, head => {
@@ -212,6 +269,8 @@ const unreadable = {
   ok: false,
   error: new HarmonyError('CORRUPT', 'a state that was received from another peer cannot be read back from storage'),
 } as const
+
+const sameBase = (a: LogBase, b: LogBase | undefined): boolean => a.index === b?.index && a.term === b.term
 
 const equal = (a: Uint8Array | undefined, b: Uint8Array | undefined): boolean =>
   a === undefined || b === undefined ? a === b : compareBytes(a, b) === 0

@@ -1,13 +1,13 @@
 /**
  * Gives the state to peers that have fallen behind the log: one state at a time, held while anybody asks for it, while writes go on. What was
- * sent is not remembered: every ask names the key to go on behind.
+ * sent is not remembered: every ask names the key to go on behind. A state behind which too much log has come is let go: who still asks for it begins anew.
  */
 import { crc32c } from '../base/checksum.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Clock } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Engine, EngineSnapshot } from '../storage/engine.ts'
-import { noteBytesBefore, packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
+import { isStillNeeded, noteBytesBefore, packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
 
 export interface SnapshotSourceHost {
   readonly engine: Engine
@@ -18,6 +18,8 @@ export interface SnapshotSourceHost {
   random(): number
   /** What belongs to the state as it is, or undefined in the middle of an entry: `retry` is called after it. */
   describe(): { readonly base: LogBase; readonly note: Uint8Array } | undefined
+  /** More log has come behind this entry than so many times what is kept for those who get the state. */
+  overdue(base: LogBase, times: number): boolean
   /** The log goes on behind this entry. */
   reaches(base: LogBase): boolean
   send(to: PeerId, piece: SnapshotPiece): void
@@ -32,13 +34,16 @@ interface Held {
   usedMs: number
 }
 
-/** Without a question; its pages cost space. */
+/** Without a question, or a sign that it is needed; its pages cost space. */
 const heldMs = 15_000
+const timesMax = 16
 
 export class SnapshotSource {
   private readonly host: SnapshotSourceHost
   private held: Held | undefined
   private taking = false
+  /** Doubled with each state that was let go while it was asked for: who was not quick enough for the last one may be for the next. */
+  private times = 1
   /** They wait for a state to be taken. */
   private readonly asking = new Set<PeerId>()
 
@@ -53,6 +58,10 @@ export class SnapshotSource {
 
   asked(from: PeerId, ask: SnapshotAsk): void {
     const { held, host } = this
+    if (isStillNeeded(ask)) {
+      if (held?.number === ask.snapshot) held.usedMs = host.clock.now()
+      return
+    }
     if (held !== undefined && (ask.snapshot === held.number || host.reaches(held.base))) {
       return this.give(held, from, ask.snapshot === held.number ? ask.after : undefined)
     }
@@ -66,7 +75,12 @@ export class SnapshotSource {
   }
 
   tick(): void {
-    if (this.held !== undefined && this.host.clock.now() - this.held.usedMs > heldMs) this.release()
+    const { held, host } = this
+    if (held === undefined) return
+    if (host.clock.now() - held.usedMs > heldMs) this.times = 1
+    else if (host.overdue(held.base, this.times)) this.times = Math.min(timesMax, this.times * 2)
+    else return
+    this.release()
   }
 
   stop(): void {

@@ -10,11 +10,14 @@
  * The note comes first, in as many parts as it takes: what is asked for `after` so many bytes of it is no key, but 0x00 and their number in four bytes. The
  * first rows come with its last part.
  *
+ * Who has the whole state and takes it over says so now and then, with `after` 0x00 alone: there is nothing to send, and the state is still needed.
+ *
  * Decoding is total.
  */
-import { ByteReader, ByteWriter, keyBehind } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, compareBytes, keyBehind } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { index, term } from '../base/ids.ts'
+import { isStored } from '../mvcc/versioned.ts'
 import { decodeConfiguration, encodeConfiguration } from '../raft/configuration.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Change, View } from '../storage/engine.ts'
@@ -24,6 +27,12 @@ export interface SnapshotAsk {
   readonly snapshot: number
   readonly after: Uint8Array | undefined
 }
+
+const needed = Uint8Array.of(0)
+
+/** That the state is not to be let go. */
+export const stillNeeded = (snapshot: number): SnapshotAsk => ({ snapshot, after: needed })
+export const isStillNeeded = ({ after }: SnapshotAsk): boolean => after?.length === 1 && after[0] === 0
 
 export interface SnapshotPiece {
   /** Drawn by the sender, never 0: the same state has the same number. */
@@ -97,6 +106,19 @@ export function unpackRows(rows: Uint8Array): Change[] | undefined {
     changes.push({ key, value: reader.bytes() })
   }
   return reader.failed || changes.some(({ key }) => key.length === 0 || key[0] === 0) ? undefined : changes
+}
+
+const keyBytesMax = 0xffff
+
+/** Whether these can come behind `after`, the last key before them: in order, with keys and values that an engine takes. */
+export function areInOrder(rows: readonly Change[], after: Uint8Array | undefined): boolean {
+  let before = after
+  for (const { key, value } of rows) {
+    if (key.length > keyBytesMax || (before !== undefined && compareBytes(before, key) >= 0)) return false
+    if (value === undefined || !isStored(value)) return false
+    before = key
+  }
+  return true
 }
 
 /** What to ask for next by who has so many bytes of the note. */

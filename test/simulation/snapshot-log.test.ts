@@ -54,7 +54,7 @@ function watched(directory: Directory, synced: () => void): Directory {
   })
 }
 
-function replicaOf(world: World, store: Store, synced: () => void): Replica {
+function replicaOf(world: World, store: Store, synced: () => void, refused: string[] = []): Replica {
   const { platform, directory } = world.process('p')
   return new Replica(store.identity.id, defaultLimits, () => 7, store.restored, {
     clock: platform.clock,
@@ -66,6 +66,7 @@ function replicaOf(world: World, store: Store, synced: () => void): Replica {
     sendAsk: () => {},
     sendPiece: () => {},
     onInstalled: () => {},
+    onRefused: problem => refused.push(problem),
     onApplied: () => {},
     onReadIndex: () => {},
     onProgress: () => {},
@@ -76,7 +77,10 @@ function replicaOf(world: World, store: Store, synced: () => void): Replica {
 }
 
 function pieceOf({ restored: { cluster, log } }: Store): SnapshotPiece {
-  const rows = new ByteWriter(64).bytes(encodeText('key')).bytes(new Uint8Array(20)).finish()
+  const value = new Uint8Array(20)
+  // As `mvcc/versioned.ts` has it.
+  value[0] = 1
+  const rows = new ByteWriter(64).bytes(encodeText('key')).bytes(value).finish()
   const note = encodeNote({
     cluster,
     applied: index(base),
@@ -142,4 +146,39 @@ it('nothing comes into the log between a state and its checkpoint', () => {
   const again = replicaOf(world, opened(world), () => {})
   expect(again.applied).toBe(base)
   expect(again.status()).toMatchObject({ firstIndex: base + 1, lastIndex: base + 3 })
+})
+
+it('a state that makes no sense is refused: the replica goes on, and takes a sound one later', () => {
+  const world = new World(3)
+  const store = opened(world)
+  const refused: string[] = []
+  const replica = replicaOf(world, store, () => {}, refused)
+  const needed: Message = { type: 'snapshot', from: leader, to: store.identity.id, term: term(1), index: index(base) }
+  replica.step(needed)
+  world.run(10)
+  const sound = pieceOf(store)
+  replica.snapshotArrived({ ...sound, note: (sound.note as Uint8Array).subarray(0, 40) })
+  world.run(100)
+  expect(refused).toHaveLength(1)
+  expect([replica.applied, replica.receivedBytes]).toEqual([0, undefined])
+  world.run(30_000)
+  replica.step(needed)
+  world.run(10)
+  replica.snapshotArrived(sound)
+  expect(world.runUntil(() => replica.applied === base, 10_000)).toBe(true)
+  expect(refused).toHaveLength(1)
+})
+
+it('who comes to lead while it gets a state gets it no more', () => {
+  const world = new World(4)
+  const store = opened(world)
+  const replica = replicaOf(world, store, () => {})
+  replica.step({ type: 'snapshot', from: leader, to: store.identity.id, term: term(1), index: index(base) })
+  world.run(10)
+  replica.snapshotArrived({ ...pieceOf(store), last: false })
+  expect(world.runUntil(() => (replica.receivedBytes ?? 0) > 0, 10_000)).toBe(true)
+  replica.campaign()
+  expect(world.runUntil(() => replica.status().role === 'leader', 10_000)).toBe(true)
+  replica.tick()
+  expect(replica.receivedBytes).toBeUndefined()
 })

@@ -1,5 +1,6 @@
 /** Peers that were away for longer than the others' logs reach, and get the state instead of the entries. */
 import { describe, expect, it } from 'vitest'
+import { encodeText } from '../../src/base/text.ts'
 import { agree, expectWhole, fill, leftBehind, options, rows } from './left-behind.ts'
 import { Host } from './simulated-host.ts'
 
@@ -71,6 +72,35 @@ describe('a peer that was away for longer than the logs reach', () => {
     expect(newcomer.join()).toBeUndefined()
     expectWhole(world, [...all, newcomer], rows)
     expect(newcomer.snapshots).toBe(1)
+  })
+
+  it('who takes too long over it begins anew: the log of the leader keeps its bound', () => {
+    const { world, all } = leftBehind(10, { count: 200 })
+    const lead = all.find(host => host.status.raft.role === 'leader')!
+    const replica = lead.peer['replica']!
+    const { wal, engine } = lead.peer['store']
+    const asker = all[2]!.status.id
+    let base = 0
+    /** The most that the log had, for each state that was held. */
+    const largest: number[] = []
+    for (let round = 0; round < 60; round++) {
+      // The same question again and again.
+      replica.snapshotAsked(asker, { snapshot: 1, after: encodeText('key 1') })
+      world.run(100)
+      const held = replica['source'].holds?.index ?? base
+      if (held !== base) largest.push(0)
+      base = held
+      fill(lead, 0, 100)
+      world.run(2000)
+      largest.push(Math.max(largest.pop()!, wal.endLsn - wal.startLsn))
+    }
+    expect(largest.length).toBeGreaterThan(2)
+    const bound = Math.max(8 * options.checkpointBytes, 4 * engine.status().bytes)
+    // Besides: what is written in a round, and until the next checkpoint.
+    const slack = 6 * options.checkpointBytes
+    for (const [n, bytes] of largest.entries()) expect(bytes).toBeLessThan(2 ** n * bound + slack)
+    world.network.heal()
+    expectWhole(world, all, 200)
   })
 
   it('the power may go at every write and sync of it: there is the old state or the new one, and the rest comes again', () => {
