@@ -3,7 +3,7 @@ import { HarmonyError } from '../base/errors.ts'
 import { type Index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Done, Random } from '../platform.ts'
 import type { Applied } from '../shard/apply.ts'
-import type { SessionId } from '../shard/command.ts'
+import type { Command, SessionId } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
 import type { ReadLevel } from './peer-types.ts'
@@ -20,6 +20,8 @@ export interface TakenSnapshot {
 /** See `Clients.watchFrom`. */
 export interface WatchStart {
   readonly from: Index | undefined
+  /** Of the entries behind `from` the watch has the commits up to this one. */
+  readonly behind: Timestamp
   readonly at: Timestamp
 }
 
@@ -35,7 +37,7 @@ export interface ClientsHost {
   unusable(): HarmonyError | undefined
   /** Why nothing that needs a majority is taken. */
   refusal(): HarmonyError | undefined
-  post(session: SessionId, serial: number, body: Uint8Array): PostResult
+  post(session: SessionId, serial: number, command: Command): PostResult
 }
 
 const readableMsMax = 2 ** 31 - 1
@@ -53,7 +55,7 @@ export class Clients {
   constructor(host: ClientsHost) {
     this.host = host
     const { clock, random } = host
-    this.writes = new Writes({ clock, random, post: (session, serial, body) => host.post(session, serial, body) })
+    this.writes = new Writes({ clock, random, post: (session, serial, command) => host.post(session, serial, command) })
     this.reads = new Reads({
       clock,
       readIndex: context => {
@@ -71,9 +73,9 @@ export class Clients {
   }
 
   /** In log order. */
-  applied(applied: Extract<Applied, { type: 'write' }>, index: Index): void {
-    this.watchers.applied(index, applied)
-    this.writes.applied(applied.session, applied.serial, applied.outcome)
+  applied({ session, writes }: Extract<Applied, { type: 'writes' }>, index: Index): void {
+    this.watchers.applied(index, writes)
+    this.writes.applied(session, writes)
   }
 
   /** The state is another peer's now: entries in between were not applied one by one. */
@@ -93,23 +95,24 @@ export class Clients {
       const replica = this.host.replica()
       if (error !== undefined || replica === undefined) return done(error ?? unready())
       const { stateTimestamp: at } = replica
-      if (since === undefined) return done({ from: begun ?? this.host.localFrom(), at })
+      if (since === undefined) return done({ from: begun ?? this.host.localFrom(), behind: timestamp(0), at })
       if (since <= at) return this.watchBehind(replica, since, done)
       // Another peer was ahead of this one; or it is of another history, or was never given out.
       this.barrier({ consistency: 'linearizable' }, timeoutMs, unread => {
         if (unread !== undefined) return done(unread)
         const { stateTimestamp: newest } = replica
-        if (since > newest || replica !== this.host.replica()) done({ from: undefined, at: newest })
+        if (since > newest || replica !== this.host.replica())
+          done({ from: undefined, behind: timestamp(0), at: newest })
         else this.watchBehind(replica, since, done)
       })
     })
   }
 
   private watchBehind(replica: Replica, since: Timestamp, done: (result: WatchStart) => void): void {
-    if (since === replica.stateTimestamp) return done({ from: replica.applied, at: since })
+    if (since === replica.stateTimestamp) return done({ from: replica.applied, behind: since, at: since })
     replica.history.find(since, found => {
       const isGone = found === 'gone' || replica !== this.host.replica()
-      done({ from: isGone ? undefined : found, at: since })
+      done({ from: isGone ? undefined : found, behind: since, at: since })
     })
   }
 

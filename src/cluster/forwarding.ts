@@ -1,6 +1,6 @@
 /** How a client's commands come to the leader: proposed here where this peer leads, else sent to who does. */
 import type { PeerId } from '../base/ids.ts'
-import { decodeBody, type SessionId } from '../shard/command.ts'
+import { type Command, decodeBody, encodeBody, type SessionId, stampsOf } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import { group0 } from './group-replay.ts'
 import type { Links } from './links.ts'
@@ -21,20 +21,22 @@ export class Forwarding {
     this.host = host
   }
 
-  post(session: SessionId, serial: number, body: Uint8Array): PostResult {
+  post(session: SessionId, serial: number, command: Command): PostResult {
     const { self, links } = this.host
     const replica = this.host.replica()
     const status = replica?.status()
     const leader = status === undefined ? undefined : leaderOf(status)
     if (replica === undefined || leader === undefined) return 'later'
-    if (leader === self) return replica.propose(body).ok ? 'sent' : 'later'
+    const body = encodeBody(command)
+    if (leader === self) return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
     return links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
   }
 
   /** From a peer that takes this one for the leader. */
   received(from: PeerId, { session, serial, body }: PeerMessage & { readonly type: 'forward' }): void {
-    const result = decodeBody(body).ok
-      ? this.host.replica()?.propose(body)
+    const command = decodeBody(body)
+    const result = command.ok
+      ? this.host.replica()?.propose(body, stampsOf(command.value))
       : ({ ok: false, reason: 'invalid' } as const)
     if (result?.ok === false) this.host.links.send(from, { type: 'returned', session, serial, reason: result.reason })
   }

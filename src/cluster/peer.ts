@@ -12,7 +12,6 @@ import type { Cancel, Done, Platform } from '../platform.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { Applied } from '../shard/apply.ts'
 import { checkpointBytesDefault } from '../shard/checkpoints.ts'
-import { encodeBody } from '../shard/command.ts'
 import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
 import { Replica } from '../shard/replica.ts'
 import { defaultPolicy } from './autopilot.ts'
@@ -94,7 +93,7 @@ export class Peer {
       localFrom: () => this.localFrom,
       unusable: () => this.unusable(),
       refusal: () => this.refusal(),
-      post: (session, serial, body) => this.forwarding.post(session, serial, body),
+      post: (session, serial, command) => this.forwarding.post(session, serial, command),
     })
     this.steward = new Steward({
       clock,
@@ -211,7 +210,7 @@ export class Peer {
         reachable: () => this.links.reachable(),
         advertise: standing => this.links.advertise(this.advert(standing)),
         askAdmission: (peer, wished) => this.links.send(peer, { type: 'admit', wish: wished }),
-        proposeDissolution: into => this.forwarding.post(noSession, 0, encodeBody({ type: 'dissolve', into })),
+        proposeDissolution: into => this.forwarding.post(noSession, 0, { type: 'dissolve', into }),
         adopt: cluster => this.adopt(cluster),
         onConflict: error => this.joinFailed(error),
       },
@@ -375,7 +374,7 @@ export class Peer {
     switch (applied.type) {
       case 'openSession':
         return this.clients.writes.sessionOpened(applied.session)
-      case 'write':
+      case 'writes':
         this.lookForData(replica)
         return this.clients.applied(applied, at)
       case 'dissolved':

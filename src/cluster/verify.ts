@@ -170,7 +170,7 @@ class Verification {
       if (kind === undefined) return
       try {
         if (machine !== undefined) {
-          machine.apply({ index: record.index, term: record.term, kind, data: record.data }, () => {})
+          machine.apply([{ index: record.index, term: record.term, kind, data: record.data }], 0, () => {})
           this.compare(machine)
         } else if (kind === 'command') {
           const command = decodeCommand(record.data)

@@ -9,7 +9,8 @@
  */
 import { compareBytes, keyBehind } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
-import { type Index, index, type Timestamp } from '../base/ids.ts'
+import { type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
+import type { AppliedWrite } from '../shard/apply.ts'
 import type { WriteOp } from '../shard/command.ts'
 import type { Commit } from '../shard/history.ts'
 import type { Replica } from '../shard/replica.ts'
@@ -48,8 +49,8 @@ export class Watchers {
   private readonly host: WatchersHost
   private readonly all = new Set<Watcher>()
   private readonly ranges = new RangeIndex<Watcher>()
-  /** Commits after `recentFrom`, while anybody watches. */
-  private recent: Commit[] = []
+  /** Commits after `recentFrom`, those of an entry together, while anybody watches. */
+  private recent: Commit[][] = []
   private recentFrom = index(0)
   private recentBytes = 0
   private later: (() => void)[] = []
@@ -62,29 +63,39 @@ export class Watchers {
     return this.all.size
   }
 
-  /** Begins behind the entry `from`; undefined: with a `resync`. */
-  open(ranges: readonly WatchedRange[], from: Index | undefined): Watcher {
+  /** Begins behind the entry `from`, with what is newer than `behind`; `from` undefined: with a `resync`. */
+  open(
+    ranges: readonly WatchedRange[],
+    start: { readonly from: Index | undefined; readonly behind: Timestamp },
+  ): Watcher {
     if (this.all.size === 0) this.forget()
-    const watcher = new Watcher(this, ranges, from)
+    const watcher = new Watcher(this, ranges, start.from, start.behind)
     this.all.add(watcher)
     for (const range of ranges) this.ranges.add(range, watcher)
     return watcher
   }
 
-  /** An entry was applied that changed these keys. */
-  applied(at: Index, commit: Omit<Commit, 'index'>): void {
-    if (this.all.size === 0 || commit.ops.length === 0) return
-    const found = { index: at, ...commit }
-    this.recent.push(found)
-    for (const op of commit.ops) this.recentBytes += bytesOf(op)
-    while (this.recentBytes > recentBytesMax && this.recent.length > 1) {
-      const [oldest] = this.recent.splice(0, 1) as [Commit]
-      this.recentFrom = oldest.index
-      for (const op of oldest.ops) this.recentBytes -= bytesOf(op)
-    }
+  /** An entry of these writes was applied. */
+  applied(at: Index, writes: readonly AppliedWrite[]): void {
+    if (this.all.size === 0) return
     const concerned = new Set<Watcher>()
-    for (const op of commit.ops) this.ranges.at(op.key, watcher => concerned.add(watcher))
-    for (const watcher of concerned) watcher.wake(found)
+    const commits: Commit[] = []
+    for (const write of writes) {
+      if (write.ops.length === 0) continue
+      commits.push({ index: at, at: write.at, ops: write.ops })
+      for (const op of write.ops) {
+        this.recentBytes += bytesOf(op)
+        this.ranges.at(op.key, watcher => concerned.add(watcher))
+      }
+    }
+    if (commits.length === 0) return
+    this.recent.push(commits)
+    while (this.recentBytes > recentBytesMax && this.recent.length > 1) {
+      const [oldest] = this.recent.splice(0, 1) as [Commit[]]
+      this.recentFrom = (oldest[0] as Commit).index
+      for (const { ops } of oldest) for (const op of ops) this.recentBytes -= bytesOf(op)
+    }
+    for (const watcher of concerned) watcher.wake(commits)
   }
 
   /** What is applied here now did not come entry by entry, or is another history. */
@@ -116,12 +127,12 @@ export class Watchers {
     let [low, high] = [0, this.recent.length]
     while (low < high) {
       const middle = (low + high) >>> 1
-      if (this.recent[middle]!.index <= after) low = middle + 1
+      if (this.recent[middle]![0]!.index <= after) low = middle + 1
       else high = middle
     }
-    const commits = this.recent.slice(low, low + commitsAtOnce)
-    const isAll = low + commitsAtOnce >= this.recent.length
-    done({ commits, through: isAll ? applied : (commits.at(-1) as Commit).index })
+    const commits: Commit[] = []
+    while (low < this.recent.length && commits.length < commitsAtOnce) commits.push(...(this.recent[low++] as Commit[]))
+    done({ commits, through: low === this.recent.length ? applied : (commits.at(-1) as Commit).index })
   }
 
   get appliedIndex(): Index {
@@ -161,6 +172,8 @@ export class Watcher {
   private readonly owner: Watchers
   /** Everything through this entry was handed out, or is none of its; undefined: it hears `resync` next. */
   private place: Index | undefined
+  /** Of the entries behind `place` everything up to this was handed out before. */
+  private behind: Timestamp
   private asked: Next | undefined
   /** Everything so far was handed out: what is applied next is looked at by itself. */
   private parked = false
@@ -168,10 +181,11 @@ export class Watcher {
   /** Moves on with each jump: what was begun before is forgotten. */
   private generation = 0
 
-  constructor(owner: Watchers, ranges: readonly WatchedRange[], from: Index | undefined) {
+  constructor(owner: Watchers, ranges: readonly WatchedRange[], from: Index | undefined, behind: Timestamp) {
     this.owner = owner
     this.ranges = ranges
     this.place = from
+    this.behind = behind
   }
 
   /** The next commits, one at least; waits for them. The next call comes after `done`. */
@@ -198,16 +212,22 @@ export class Watcher {
 
   jump(): void {
     this.generation++
-    this.place = undefined
+    this.lose()
     if (this.asked !== undefined) this.advance()
   }
 
-  wake(commit: Commit): void {
+  /** Those of an entry. */
+  wake(commits: readonly Commit[]): void {
     if (!this.parked) return
-    const found = this.within(commit)
-    if (found === undefined) return
-    this.place = commit.index
-    this.finish([found])
+    const found = commits.map(commit => this.within(commit)).filter(commit => commit !== undefined)
+    if (found.length === 0) return
+    this.place = (commits[0] as Commit).index
+    this.finish(found)
+  }
+
+  private lose(): void {
+    this.place = undefined
+    this.behind = timestamp(0)
   }
 
   private finish(result: readonly WatchedCommit[] | HarmonyError): void {
@@ -234,18 +254,20 @@ export class Watcher {
     this.owner.read(this.place, part => {
       if (generation !== this.generation) return
       if (part === 'gone') {
-        this.place = undefined
+        this.lose()
         return this.advance()
       }
       const found: WatchedCommit[] = []
       let bytes = 0
       for (const commit of part.commits) {
+        // An entry's commits are handed out together.
+        const isFull = found.length >= commitsAtOnce || bytes > bytesAtOnce
+        if (isFull && commit.index !== this.place) return this.finish(found)
         this.place = commit.index
         const one = this.within(commit)
         if (one === undefined) continue
         found.push(one)
         for (const op of one.ops) bytes += bytesOf(op)
-        if (found.length === commitsAtOnce || bytes > bytesAtOnce) return this.finish(found)
       }
       this.place = part.through
       if (found.length > 0) this.finish(found)
@@ -255,6 +277,7 @@ export class Watcher {
   }
 
   private within({ at, ops }: Commit): WatchedCommit | undefined {
+    if (at <= this.behind) return undefined
     const mine = ops.filter(({ key }) => this.ranges.some(range => isWithin(key, range)))
     return mine.length === 0 ? undefined : { at, ops: mine.length === 1 ? mine : lastOfEach(mine), resync: false }
   }

@@ -3,19 +3,25 @@
  * (wherever it is) until this replica has applied it, and is answered from what the replica applied. Sending twice is harmless;
  * the state machine executes a serial once (`shard/sessions.ts`).
  *
+ * What is submitted in one turn of the event loop goes out together, in as few commands as hold it (`shard/command.ts`).
+ *
  *  W1  At most `inflightMax` writes / `inflightBytesMax` are with the leader; the rest queue here, in order, up to `queuedBytesMax`.
  *  W2  A caller is answered once: with the outcome, or with an error that says whether the write may still happen.
  *  W3  Nothing here survives a restart: callers of a dead process have no answer, and its session simply ages away.
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { Clock, Random } from '../platform.ts'
-import { encodeBody, type SessionId, type WriteCommand } from '../shard/command.ts'
+import type { AppliedWrite } from '../shard/apply.ts'
+import { type Command, isConditional, type SessionId, type Write } from '../shard/command.ts'
 import type { Outcome } from '../shard/sessions.ts'
 import { randomId } from './store.ts'
 import type { ReturnReason } from './wire.ts'
 
 const inflightMax = 1024
 const inflightBytesMax = 4 * 1024 * 1024
+/** Of one command that holds more than one. */
+const commandWritesMax = 256
+const commandBytesMax = 64 * 1024
 const queuedBytesMax = 64 * 1024 * 1024
 /** How long an answer may take before the command is sent once more. */
 const resendAfterMs = 2000
@@ -23,7 +29,7 @@ const resendAfterMs = 2000
 export type WriteResult = { readonly outcome: Outcome } | { readonly error: HarmonyError }
 
 /** What a client wants done, all or nothing. */
-export type WriteRequest = Pick<WriteCommand, 'ops' | 'checks' | 'ranges' | 'idempotencyKey'>
+export type WriteRequest = Omit<Write, 'serial'>
 
 interface Pending {
   readonly serial: number
@@ -31,10 +37,16 @@ interface Pending {
   readonly bytes: number
   readonly deadlineMs: number
   readonly done: (result: WriteResult) => void
-  body: Uint8Array | undefined
-  sentAtMs: number | undefined
+  /** Undefined: it is to be sent (again). */
+  sent: Sent | undefined
   /** It left this peer at least once: from then on nobody can say that it never happened. */
   everSent: boolean
+}
+
+/** A command that went out. */
+interface Sent {
+  readonly atMs: number
+  readonly writes: readonly Pending[]
 }
 
 /** `later`: nobody to send to now; `post` will be called again after `kick`. */
@@ -43,8 +55,8 @@ export type PostResult = 'sent' | 'later'
 export interface WritesHost {
   readonly clock: Clock
   readonly random: Random
-  /** Hands a command body to the leader: proposes it here, or forwards it. */
-  post(session: SessionId, serial: number, body: Uint8Array): PostResult
+  /** Hands a command to the leader: proposes it here, or forwards it. `serial`: of the first write in it; 0: there is none. */
+  post(session: SessionId, serial: number, command: Command): PostResult
 }
 
 export class Writes {
@@ -61,6 +73,7 @@ export class Writes {
 
   /** Some of `pending` may have to be sent (again). */
   private unsent = false
+  private pumpScheduled = false
 
   constructor(host: WritesHost) {
     this.host = host
@@ -94,13 +107,18 @@ export class Writes {
       bytes,
       deadlineMs,
       done,
-      body: undefined,
-      sentAtMs: undefined,
+      sent: undefined,
       everSent: false,
     }
     this.queue.push(write)
     this.queuedBytes += bytes
-    this.pump()
+    // Others of this turn go with it.
+    if (this.pumpScheduled) return
+    this.pumpScheduled = true
+    this.host.clock.soon(() => {
+      this.pumpScheduled = false
+      this.pump()
+    })
   }
 
   /** Something changed that may let writes go: a leader is known, a link came up. `again`: also what was sent before. */
@@ -118,7 +136,7 @@ export class Writes {
     const late = [...this.pending.values(), ...this.queue].filter(write => write.deadlineMs <= now)
     for (const write of late) this.fail(write, timeoutError(write.everSent))
     for (const write of this.pending.values()) {
-      if (write.sentAtMs !== undefined && now - write.sentAtMs > resendAfterMs) this.unsend(write)
+      if (write.sent !== undefined && now - write.sent.atMs > resendAfterMs) this.unsend(write)
     }
     if (this.sessionSentAtMs !== undefined && now - this.sessionSentAtMs > resendAfterMs)
       this.sessionSentAtMs = undefined
@@ -132,17 +150,13 @@ export class Writes {
       this.sessionSentAtMs = undefined
       return
     }
-    const write = this.pending.get(serial)
-    if (write === undefined) return
-    this.unsend(write)
-    if (reason === 'invalid') {
-      this.fail(
-        write,
-        new HarmonyError(
-          'VERSION_MISMATCH',
-          'the leader does not understand this write: update all peers to one version',
-        ),
-      )
+    const sent = this.pending.get(serial)?.sent
+    for (const write of sent?.writes ?? []) {
+      if (write.sent !== sent || !this.pending.has(write.serial)) continue
+      this.unsend(write)
+      if (reason !== 'invalid') continue
+      const message = 'the leader does not understand this write: update all peers to one version'
+      this.fail(write, new HarmonyError('VERSION_MISMATCH', message))
     }
   }
 
@@ -152,16 +166,15 @@ export class Writes {
     this.pump()
   }
 
-  applied(session: SessionId, serial: number, outcome: Outcome): void {
+  applied(session: SessionId, writes: readonly AppliedWrite[]): void {
     if (session !== this.session) return
-    const write = this.pending.get(serial)
-    if (write === undefined) return
-    if (outcome.type === 'noSession') return this.sessionLost()
-    this.remove(write)
-    if (outcome.type === 'stale') {
-      write.done({ error: unknownError('its serial was given up') })
-    } else {
-      write.done({ outcome })
+    for (const { serial, outcome } of writes) {
+      const write = this.pending.get(serial)
+      if (write === undefined) continue
+      if (outcome.type === 'noSession') return this.sessionLost()
+      this.remove(write)
+      if (outcome.type === 'stale') write.done({ error: unknownError('its serial was given up') })
+      else write.done({ outcome })
     }
     this.pump()
   }
@@ -178,7 +191,6 @@ export class Writes {
     this.sessionSentAtMs = undefined
     for (const write of this.pending.values()) {
       this.unsend(write)
-      write.body = undefined
       write.everSent = false
     }
   }
@@ -201,57 +213,52 @@ export class Writes {
   }
 
   private pump(): void {
-    if (this.queue.length === 0 && this.pending.size === 0) return
-    if (!this.sessionOpen) {
-      this.openSession()
-      return
-    }
-    const now = this.host.clock.now()
-    if (this.unsent) {
-      for (const write of this.pending.values()) {
-        if (write.sentAtMs === undefined && !this.send(write, now)) return
-      }
-      this.unsent = false
-    }
-    while (this.queue.length > 0) {
-      const write = this.queue[0]!
-      const room =
-        this.pending.size < inflightMax &&
-        (this.pendingBytes + write.bytes <= inflightBytesMax || this.pending.size === 0)
-      if (!room) return
-      this.queue.shift()
+    if (this.queue.length === 0 && !this.unsent) return
+    if (!this.sessionOpen) return this.openSession()
+    const going = this.unsent ? [...this.pending.values()].filter(write => write.sent === undefined) : []
+    let taken = 0
+    for (const write of this.queue) {
+      const fits = this.pendingBytes + write.bytes <= inflightBytesMax || this.pending.size === 0
+      if (!fits || this.pending.size >= inflightMax) break
+      taken++
       this.queuedBytes -= write.bytes
       this.pending.set(write.serial, write)
       this.pendingBytes += write.bytes
-      if (!this.send(write, now)) return
+      going.push(write)
     }
+    this.queue.splice(0, taken)
+    this.unsent = !this.send(going)
   }
 
   private openSession(): void {
     if (this.sessionSentAtMs !== undefined) return
-    const body = encodeBody({ type: 'openSession', session: this.session })
-    if (this.host.post(this.session, 0, body) === 'sent') this.sessionSentAtMs = this.host.clock.now()
+    const { session } = this
+    if (this.host.post(session, 0, { type: 'openSession', session }) === 'sent') {
+      this.sessionSentAtMs = this.host.clock.now()
+    }
   }
 
-  private send(write: Pending, now: number): boolean {
-    if (write.body === undefined) {
-      const floor = this.pending.keys().next().value ?? write.serial
-      const { serial, request } = write
-      const { idempotencyKey, checks, ranges, ops } = request
-      const { session } = this
-      write.body = encodeBody({ type: 'write', session, serial, floor, idempotencyKey, checks, ranges, ops })
+  /** False: not all of them went, and the others will have to. */
+  private send(writes: readonly Pending[]): boolean {
+    const atMs = this.host.clock.now()
+    const { session } = this
+    for (let from = 0; from < writes.length; ) {
+      const sent = { atMs, writes: writes.slice(from, commandEnd(writes, from)) }
+      from += sent.writes.length
+      const first = sent.writes[0] as Pending
+      const floor = this.pending.keys().next().value ?? first.serial
+      const command: Command = { type: 'writes', session, floor, writes: sent.writes.map(writeOf) }
+      if (this.host.post(session, first.serial, command) === 'later') return false
+      for (const write of sent.writes) {
+        write.sent = sent
+        write.everSent = true
+      }
     }
-    if (this.host.post(this.session, write.serial, write.body) === 'later') {
-      this.unsent = true
-      return false
-    }
-    write.sentAtMs = now
-    write.everSent = true
     return true
   }
 
   private unsend(write: Pending): void {
-    write.sentAtMs = undefined
+    write.sent = undefined
     this.unsent = true
   }
 
@@ -270,6 +277,22 @@ export class Writes {
     this.queue.splice(at, 1)
     this.queuedBytes -= write.bytes
   }
+}
+
+const writeOf = ({ serial, request }: Pending): Write => ({ serial, ...request })
+
+/** Where the command ends that begins with writes[from]. */
+function commandEnd(writes: readonly Pending[], from: number): number {
+  const first = writes[from] as Pending
+  if (isConditional(first.request)) return from + 1
+  let { bytes } = first
+  let to = from + 1
+  for (; to < writes.length && to - from < commandWritesMax; to++) {
+    const { request, bytes: more } = writes[to] as Pending
+    bytes += more
+    if (bytes > commandBytesMax || isConditional(request)) break
+  }
+  return to
 }
 
 const unknownError = (why: string): HarmonyError =>

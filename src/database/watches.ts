@@ -28,7 +28,7 @@ export class Watches {
         if (watchers.size >= watchersMax)
           return reject(new HarmonyError('TOO_LARGE', `there are ${watchersMax} watches here already; end some`))
         const watch = `${this.next++}`
-        this.open.set(watch, watchers.open(ranges, start.from))
+        this.open.set(watch, watchers.open(ranges, start))
         resolve({ watch, version: versionOf(start.at) })
       })
     })

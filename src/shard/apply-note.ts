@@ -2,11 +2,12 @@
  * What a state machine keeps besides the keys, as a checkpoint carries it: so that a restart goes on at the checkpoint instead of the
  * log's beginning, and still answers a repeated request with its first answer.
  *
- * Format 3: u8 format | id128 cluster | u64 applied | u64 timestamp | bool everWritten | bool gaveWay | u32 fingerprint
+ * Format 4: u8 format | id128 cluster | u64 applied | u64 timestamp | bool everWritten | bool gaveWay | u32 fingerprint
  *   | varint sessions, each: id128 id | varint floor | varint outcomes, each: varint serial | outcome
  *   | varint keys, each: text key | outcome
- *   | u64 behind | varint idle entries, each: varint how much further than the one before (the first: than `behind`)
- * Format 1 ends before `behind`: nothing is known of entries through `applied`. (2 is that of `checkpoint-note.ts`, in whose place a note of format 1 may stand.)
+ *   | u64 behind | varint idle writes, each: varint index and varint timestamp, less those of the one before (the first: `behind` and 0)
+ * Format 1 ends before `behind`: nothing is known of entries through `applied`. (2 is that of `checkpoint-note.ts`, in whose place a note of format 1 may stand; 3 was
+ * in no release.)
  * Outcome: u8 type (0 committed: u64 at; 1 conflict: varint check, u64 found; 2 noSession; 3 stale). Sessions and keys stand in the order
  * in which they will be forgotten. The decoder is total.
  */
@@ -14,7 +15,7 @@ import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, clusterId, type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Result } from '../platform.ts'
-import type { IdleTable } from './idle-entries.ts'
+import type { IdleTable, IdleWrite } from './idle-writes.ts'
 import { idempotencyKeysMax, type Outcome, outcomesPerSessionMax, type SessionTable, sessionsMax } from './sessions.ts'
 
 export interface Note {
@@ -28,7 +29,7 @@ export interface Note {
   readonly idle: IdleTable
 }
 
-const format = 3
+const format = 4
 
 export function encodeNote(note: Note): Uint8Array {
   const writer = new ByteWriter(1024)
@@ -42,12 +43,12 @@ export function encodeNote(note: Note): Uint8Array {
   }
   writer.varint(keys.length)
   for (const [key, outcome] of keys) writeOutcome(writer.text(key), outcome)
-  const { behind, entries } = note.idle
-  writer.u64(behind).varint(entries.length)
-  let before = behind
-  for (const at of entries) {
-    writer.varint(at - before)
-    before = at
+  const { behind, writes } = note.idle
+  writer.u64(behind).varint(writes.length)
+  let before: IdleWrite = { index: behind, at: timestamp(0) }
+  for (const write of writes) {
+    writer.varint(write.index - before.index).varint(write.at - before.at)
+    before = write
   }
   return writer.finish()
 }
@@ -84,7 +85,7 @@ export function decodeNote(bytes: Uint8Array): Result<Note> {
   const fingerprint = reader.u32()
   const sessions = readSessions(reader)
   const keys = readKeys(reader)
-  const idle = found === 1 ? { behind: applied, entries: [] } : readIdle(reader)
+  const idle = found === 1 ? { behind: applied, writes: [] } : readIdle(reader)
   if (
     (found !== 1 && found !== format) ||
     sessions === undefined ||
@@ -146,15 +147,17 @@ function readKeys(reader: ByteReader): SessionTable['keys'] | undefined {
 
 function readIdle(reader: ByteReader): IdleTable | undefined {
   const behind = index(reader.u64())
-  const entries: Index[] = []
-  let before: number = behind
-  for (let count = reader.count(1); count > 0 && !reader.failed; count--) {
-    const step = reader.varint()
-    before += step
-    if (step === 0 || !Number.isSafeInteger(before)) return undefined
-    entries.push(index(before))
+  const writes: IdleWrite[] = []
+  let before: IdleWrite = { index: behind, at: timestamp(0) }
+  for (let count = reader.count(2); count > 0 && !reader.failed; count--) {
+    const steps = [reader.varint(), reader.varint()] as const
+    const write = { index: index(before.index + steps[0]), at: timestamp(before.at + steps[1]) }
+    const isPossible = write.index > behind && steps[1] > 0
+    if (!isPossible || !Number.isSafeInteger(write.index) || !Number.isSafeInteger(write.at)) return undefined
+    writes.push(write)
+    before = write
   }
-  return { behind, entries }
+  return { behind, writes }
 }
 
 function readOutcome(reader: ByteReader): Outcome | undefined {

@@ -13,31 +13,43 @@ import type { Entry } from '../raft/types.ts'
 import type { Change, Engine, Update, View } from '../storage/engine.ts'
 import { encodeNote, type Note } from './apply-note.ts'
 import { decodeCheckpointNote } from './checkpoint-note.ts'
-import { type CommandHeader, decodeCommand, type SessionId, type WriteCommand, type WriteOp } from './command.ts'
-import { IdleEntries } from './idle-entries.ts'
-import { type Outcome, Sessions } from './sessions.ts'
+import {
+  type CommandHeader,
+  decodeCommand,
+  isConditional,
+  type SessionId,
+  stampsOf,
+  type Write,
+  type WriteOp,
+  type WritesCommand,
+} from './command.ts'
+import { IdleWrites } from './idle-writes.ts'
+import { type Outcome, type Session, Sessions } from './sessions.ts'
 import { failedCheck, needsSteps, validate } from './validation.ts'
 
+/** What became of a write. */
+export interface AppliedWrite {
+  readonly serial: number
+  readonly outcome: Outcome
+  /** Of this entry; what was done before has its own in the outcome. */
+  readonly at: Timestamp
+  /** What was done; nothing where it was refused, or done before. They are views of the entry. */
+  readonly ops: readonly WriteOp[]
+}
+
 export type Applied =
-  | {
-      readonly type: 'write'
-      readonly session: SessionId
-      readonly serial: number
-      readonly outcome: Outcome
-      readonly at: Timestamp
-      /** What was done; nothing where it was refused, or done before. They are views of the entry. */
-      readonly ops: readonly WriteOp[]
-    }
+  | { readonly type: 'writes'; readonly session: SessionId; readonly writes: readonly AppliedWrite[] }
   | { readonly type: 'openSession'; readonly session: SessionId }
   /** The group had no user data and gives way to another cluster. */
   | { readonly type: 'dissolved'; readonly into: ClusterId }
 
-interface PlainWrite {
+interface Writes {
+  readonly index: Index
   readonly header: CommandHeader
-  readonly command: WriteCommand
+  readonly command: WritesCommand
 }
 
-/** Writes are taken together up to so many bytes of entries. */
+/** Entries are taken together up to so many bytes. */
 const togetherBytesMax = 32 * 1024
 
 export class ApplyMachine {
@@ -45,7 +57,7 @@ export class ApplyMachine {
   private readonly sessions = new Sessions()
   private readonly values = new StoredValues()
   /** Of the log, as far back as it goes. */
-  readonly idle = new IdleEntries()
+  readonly idle = new IdleWrites()
   private appliedIndex = toIndex(0)
   private lastTimestamp = timestamp(0)
   /** Of the state as it is; `lastTimestamp` is that of the entry that is being applied already. */
@@ -95,67 +107,47 @@ export class ApplyMachine {
   }
 
   /**
-   * One at a time: the next entry comes after `done`, which is called before this returns wherever the data are in memory.
+   * Applies entries[from], and with it as many behind it as can become one change of the engine: writes that look at nothing that is stored. Whoever reads sees the
+   * state before all of them or after. One result for each entry, in order.
+   *
+   * The next call comes after `done`, which is called before this returns wherever the data are in memory.
    *
    * @throws HarmonyError for an entry that cannot be decoded.
    */
-  apply(entry: Entry, done: Completion<Applied | undefined>): void {
-    assert(!this.applying && entry.index === this.appliedIndex + 1, `entry ${entry.index} after ${this.appliedIndex}`)
+  apply(entries: readonly Entry[], from: number, done: Completion<readonly (Applied | undefined)[]>): void {
+    const entry = entries[from]
+    const { appliedIndex } = this
+    assert(!this.applying && entry?.index === appliedIndex + 1, `entry ${entry?.index} after ${appliedIndex}`)
     this.applying = true
-    if (entry.kind !== 'command') return this.skip(entry.index, undefined, done)
+    const { index } = entry
+    if (entry.kind !== 'command') return this.skip(index, undefined, done)
     const decoded = decodeCommand(entry.data)
     if (!decoded.ok) throw decoded.error
     const { header, command } = decoded.value
-    this.begin(entry, header)
     switch (command.type) {
       case 'openSession':
+        this.begin(entry, header, 1)
         this.sessions.open(command.session)
-        return this.skip(entry.index, { type: 'openSession', session: command.session }, done)
-      case 'write':
-        return this.write(header, command, entry.index, done)
+        return this.skip(index, { type: 'openSession', session: command.session }, done)
       case 'dissolve':
-        if (this.everWritten) return this.skip(entry.index, undefined, done)
+        this.begin(entry, header, 1)
+        if (this.everWritten) return this.skip(index, undefined, done)
         this.gaveWay = true
-        return this.skip(entry.index, { type: 'dissolved', into: command.into }, done)
+        return this.skip(index, { type: 'dissolved', into: command.into }, done)
+      case 'writes':
+        if (command.writes.some(isConditional)) {
+          this.begin(entry, header, stampsOf(command))
+          return this.conditional({ index, header, command }, done)
+        }
+        return this.together(entries, from, { index, header, command }, done)
     }
-  }
-
-  /**
-   * As `apply`, for entries[from] and as many behind it as can become one change of the engine: writes that depend on nothing that is stored.
-   * Whoever reads sees the state before all of them or after. One result for each, in order.
-   */
-  applySome(entries: readonly Entry[], from: number, done: Completion<readonly (Applied | undefined)[]>): void {
-    const first = entries[from]
-    assert(!this.applying && first?.index === this.appliedIndex + 1, `entry ${first?.index} after ${this.appliedIndex}`)
-    const plain = plainWrites(entries, from)
-    if (plain.length < 2) {
-      return this.apply(first, applied => done(applied.ok ? { ok: true, value: [applied.value] } : applied))
-    }
-    this.applying = true
-    this.values.reset()
-    const changes: Change[] = []
-    const results = plain.map(({ header, command }, i): Applied => {
-      const entry = entries[from + i] as Entry
-      const { index } = entry
-      this.begin(entry, header)
-      const { session, serial } = command
-      const known = this.lookup(command)
-      if (known !== undefined) {
-        this.idle.add(index)
-        return { type: 'write', session, serial, outcome: known, at: header.at, ops: [] }
-      }
-      this.addChanges(changes, header, command)
-      return this.executed(command, index, { type: 'committed', at: header.at })
-    })
-    const { index } = entries[from + plain.length - 1] as Entry
-    this.update(index, () => ({ changes, result: results }), done)
   }
 
   /** Back to the state before the first entry; another machine's is to be filled in. */
   reset(): void {
     this.engine.reset(true)
     this.sessions.clear()
-    this.idle.import({ behind: toIndex(0), entries: [] })
+    this.idle.import({ behind: toIndex(0), writes: [] })
     this.appliedIndex = toIndex(0)
     this.lastTimestamp = timestamp(0)
     this.settledTimestamp = timestamp(0)
@@ -208,68 +200,105 @@ export class ApplyMachine {
     this.idle.import(note.idle)
   }
 
-  private begin({ data, index }: Entry, { at }: CommandHeader): void {
+  private begin({ data, index }: Entry, { at }: CommandHeader, stamps: number): void {
     this.hash = crc32c(data, this.hash)
     assert(at > this.lastTimestamp, `timestamp ${at} after ${this.lastTimestamp} at index ${index}`)
-    this.lastTimestamp = at
+    this.lastTimestamp = timestamp(at + stamps - 1)
   }
 
   /** An entry that changes no key. */
-  private skip(index: Index, applied: Applied | undefined, done: Completion<Applied | undefined>): void {
-    this.update(index, () => ({ changes: [], result: applied }), done)
+  private skip(index: Index, applied: Applied | undefined, done: Completion<readonly (Applied | undefined)[]>): void {
+    this.update(index, () => ({ changes: [], result: [applied] }), done)
   }
 
-  private write(
-    header: CommandHeader,
-    command: WriteCommand,
-    index: Index,
-    done: Completion<Applied | undefined>,
-  ): void {
-    const { session, serial } = command
-    const known = this.lookup(command)
+  /** Writes whose outcomes the sessions alone decide: those of `first`, which stands at entries[from], and of what comes behind it. */
+  private together(entries: readonly Entry[], from: number, first: Writes, done: Completion<readonly Applied[]>): void {
+    this.values.reset()
+    const changes: Change[] = []
+    const results: Applied[] = []
+    let bytes = 0
+    let last = first
+    for (let next: Writes | undefined = first; next !== undefined; ) {
+      last = next
+      const entry = entries[from + results.length] as Entry
+      bytes += entry.data.length
+      this.begin(entry, next.header, next.command.writes.length)
+      results.push(this.execute(next, changes))
+      const behind = entries[from + results.length]
+      const fits = behind !== undefined && bytes + behind.data.length <= togetherBytesMax
+      next = fits ? unconditional(behind) : undefined
+    }
+    this.update(last.index, () => ({ changes, result: results }), done)
+  }
+
+  private execute({ index, header, command }: Writes, changes: Change[]): Applied {
+    const { session: id, writes } = command
+    const session = this.use(command)
+    const applied = writes.map((write, i): AppliedWrite => {
+      const at = timestamp(header.at + i)
+      const known = this.lookup(session, write)
+      if (known !== undefined) return this.passed(write, index, at, known)
+      this.addChanges(changes, at, write)
+      return this.executed(session, write, index, at, { type: 'committed', at })
+    })
+    return { type: 'writes', session: id, writes: applied }
+  }
+
+  /** It is alone in its entry. */
+  private conditional({ index, header, command }: Writes, done: Completion<readonly (Applied | undefined)[]>): void {
+    const { at } = header
+    const { session: id, writes } = command
+    const write = writes[0] as Write
+    const session = this.use(command)
+    const known = this.lookup(session, write)
     if (known !== undefined) {
-      this.idle.add(index)
-      const at = header.at
-      return this.skip(index, { type: 'write', session, serial, outcome: known, at, ops: [] }, done)
+      return this.skip(index, { type: 'writes', session: id, writes: [this.passed(write, index, at, known)] }, done)
     }
-    if (!needsSteps(command)) {
-      this.change(command, index, view => failedCheck(view, command) ?? this.changesOf(header, command), done)
-      return
+    const change = (decide: (view: View) => Outcome | undefined): void => {
+      this.update(
+        index,
+        (view): Update<Outcome> => {
+          const conflict = decide(view)
+          if (conflict !== undefined) return { changes: [], result: conflict }
+          this.values.reset()
+          const changes: Change[] = []
+          this.addChanges(changes, at, write)
+          return { changes, result: { type: 'committed', at } }
+        },
+        updated => {
+          if (!updated.ok) return done(updated)
+          const executed = this.executed(session, write, index, at, updated.value)
+          done({ ok: true, value: [{ type: 'writes', session: id, writes: [executed] }] })
+        },
+      )
     }
-    validate(this.engine, command, validated => {
-      if (!validated.ok) return done(validated)
-      const conflict = validated.value
-      this.change(command, index, () => conflict ?? this.changesOf(header, command), done)
+    if (!needsSteps(write)) return change(view => failedCheck(view, write))
+    validate(this.engine, write, validated => {
+      if (validated.ok) change(() => validated.value)
+      else done(validated)
     })
   }
 
-  private change(
-    command: WriteCommand,
-    index: Index,
-    decide: (view: View) => Outcome | readonly Change[],
-    done: Completion<Applied | undefined>,
-  ): void {
-    this.update(
-      index,
-      (view): Update<Outcome> => {
-        const decided = decide(view)
-        return 'type' in decided
-          ? { changes: [], result: decided }
-          : { changes: decided, result: { type: 'committed', at: this.lastTimestamp } }
-      },
-      updated => done(updated.ok ? { ok: true, value: this.executed(command, index, updated.value) } : updated),
-    )
+  /** Nothing is done. */
+  private passed({ serial }: Write, index: Index, at: Timestamp, outcome: Outcome): AppliedWrite {
+    this.idle.add({ index, at })
+    return { serial, outcome, at, ops: noOps }
   }
 
-  private executed(command: WriteCommand, index: Index, outcome: Outcome, at = this.lastTimestamp): Applied {
-    const { session, serial, ops, idempotencyKey } = command
-    const isDone = outcome.type === 'committed'
-    if (isDone && ops.length > 0) this.everWritten = true
-    if (!isDone) this.idle.add(index)
-    this.sessions.record(session, serial, outcome)
+  private executed(
+    session: Session | undefined,
+    write: Write,
+    index: Index,
+    at: Timestamp,
+    outcome: Outcome,
+  ): AppliedWrite {
+    const { serial, ops, idempotencyKey } = write
+    session?.record(serial, outcome)
+    if (outcome.type !== 'committed') return this.passed(write, index, at, outcome)
+    if (ops.length > 0) this.everWritten = true
     // Only what was done is remembered by key: a conflict may be tried again under the same key.
-    if (idempotencyKey !== undefined && isDone) this.sessions.recordKey(idempotencyKey, outcome)
-    return { type: 'write', session, serial, outcome, at, ops: isDone ? ops : [] }
+    if (idempotencyKey !== undefined) this.sessions.recordKey(idempotencyKey, outcome)
+    return { serial, outcome, at, ops }
   }
 
   private update<T>(index: Index, operation: (view: View) => Update<T>, done: Completion<T>): void {
@@ -282,47 +311,40 @@ export class ApplyMachine {
     })
   }
 
-  private changesOf(header: CommandHeader, command: WriteCommand): readonly Change[] {
-    this.values.reset()
-    const changes: Change[] = []
-    this.addChanges(changes, header, command)
-    return changes
-  }
-
   /** Keys are views of the entry, which stays as it is until the update is done. */
-  private addChanges(to: Change[], { at }: CommandHeader, { ops }: WriteCommand): void {
+  private addChanges(to: Change[], at: Timestamp, { ops }: Write): void {
     for (const op of ops) {
       to.push({ key: op.key, value: op.type === 'put' ? this.values.make(at, op.value) : undefined })
     }
   }
 
-  private lookup(command: WriteCommand): Outcome | undefined {
+  private use({ session: id, floor }: WritesCommand): Session | undefined {
     // After a dissolution nothing is executed any more; clients come again in the cluster that was joined.
-    if (this.gaveWay) return { type: 'noSession' }
-    const bySerial = this.sessions.lookup(command.session, command.serial, command.floor)
-    if (bySerial !== undefined) return bySerial
-    const byKey = command.idempotencyKey === undefined ? undefined : this.sessions.lookupKey(command.idempotencyKey)
+    const session = this.gaveWay ? undefined : this.sessions.use(id)
+    session?.raiseFloor(floor)
+    return session
+  }
+
+  private lookup(session: Session | undefined, { serial, idempotencyKey }: Write): Outcome | undefined {
+    if (session === undefined) return noSession
+    const bySerial = session.lookup(serial)
+    if (bySerial !== undefined || idempotencyKey === undefined) return bySerial
+    const byKey = this.sessions.lookupKey(idempotencyKey)
     // From now on the serial has its answer, too: a repetition that comes when the key is forgotten is not executed either.
-    if (byKey !== undefined) this.sessions.record(command.session, command.serial, byKey)
+    if (byKey !== undefined) session.record(serial, byKey)
     return byKey
   }
 }
 
-/** The writes from entries[from] on that look at nothing stored, up to the first that does. */
-function plainWrites(entries: readonly Entry[], from: number): readonly PlainWrite[] {
-  const found: PlainWrite[] = []
-  // One is nothing to be taken together.
-  if (entries.length - from < 2) return found
-  let bytes = 0
-  for (let i = from; i < entries.length; i++) {
-    const { kind, data } = entries[i] as Entry
-    bytes += data.length
-    if (kind !== 'command' || (bytes > togetherBytesMax && found.length > 0)) break
-    const decoded = decodeCommand(data)
-    if (!decoded.ok) break
-    const { header, command } = decoded.value
-    if (command.type !== 'write' || command.checks.length > 0 || command.ranges.length > 0) break
-    found.push({ header, command })
-  }
-  return found
+const noSession: Outcome = { type: 'noSession' }
+const noOps: readonly WriteOp[] = []
+
+/** What cannot be decoded is dealt with when it is the first. */
+function unconditional(entry: Entry): Writes | undefined {
+  if (entry.kind !== 'command') return undefined
+  const decoded = decodeCommand(entry.data)
+  if (!decoded.ok) return undefined
+  const { header, command } = decoded.value
+  if (command.type !== 'writes' || command.writes.some(isConditional)) return undefined
+  return { index: entry.index, header, command }
 }

@@ -2,16 +2,23 @@
  * What a Raft entry of kind `command` says, to the byte. A client's peer makes the body; the leader puts the header before it.
  *
  *   entry   = header body
- *   header  = u8 format (1) | varint commit timestamp | varint leader's wall time, ms since 1970 (log time, for expiry)
+ *   header  = u8 format (2) | varint commit timestamp | varint leader's wall time, ms since 1970 (log time, for expiry)
  *   body    = u8 type, then
  *     1 openSession  id128 session
- *     2 write        id128 session | varint serial | varint floor | u8 flags
- *                    | [bytes idempotency key, UTF-8, if flags & 1]
- *                    | varint checks { bytes key | varint timestamp (0: must be absent) }
- *                    | [varint ranges { u8 bounds: 1 from, 2 to | [bytes from] | [bytes to] | varint timestamp | varint count }, if flags & 2]
- *                    | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
  *     3 dissolve     id128 cluster to join instead
+ *     4 writes       id128 session | varint floor | one write or more, to the end
+ *   write   = varint serial | u8 flags
+ *             | [bytes idempotency key, UTF-8, if flags & 1]
+ *             | [varint checks { bytes key | varint timestamp (0: must be absent) }, if flags & 4]
+ *             | [varint ranges { u8 bounds: 1 from, 2 to | [bytes from] | [bytes to] | varint timestamp | varint count }, if flags & 2]
+ *             | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
  *   bytes   = varint length | that many bytes
+ *
+ * Format 1 has instead of type 4 one write in each entry: 2 write  id128 session | varint serial | varint floor | u8 flags | …, the rest as above, but checks always there.
+ *
+ * What one client writes in one turn of its event loop is one entry, so that the log, consensus and the tree are paid for once. Each write is a commit of its
+ * own: the first has the header's timestamp, each other one more than the one before it. A write with checks or ranges stands alone: what it looks at is the state
+ * before its entry.
  *
  * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
  */
@@ -45,20 +52,26 @@ export interface RangeCheck {
   readonly count: number
 }
 
-export interface WriteCommand {
-  readonly type: 'write'
-  readonly session: SessionId
+/** All or nothing. */
+export interface Write {
   readonly serial: number
-  readonly floor: number
   readonly idempotencyKey: string | undefined
   readonly checks: readonly WriteCheck[]
   readonly ranges: readonly RangeCheck[]
   readonly ops: readonly WriteOp[]
 }
 
+export interface WritesCommand {
+  readonly type: 'writes'
+  readonly session: SessionId
+  readonly floor: number
+  /** One at least. */
+  readonly writes: readonly Write[]
+}
+
 export type Command =
   | { readonly type: 'openSession'; readonly session: SessionId }
-  | WriteCommand
+  | WritesCommand
   | { readonly type: 'dissolve'; readonly into: ClusterId }
 
 export interface CommandHeader {
@@ -66,9 +79,10 @@ export interface CommandHeader {
   readonly wallMs: number
 }
 
-const format = 1
+const format = 2
 const hasKey = 1
 const hasRanges = 2
+const hasChecks = 4
 const boundFrom = 1
 const boundTo = 2
 
@@ -85,9 +99,9 @@ export function encodeBody(command: Command): Uint8Array {
       writer.u8(1)
       writer.id128(command.session)
       break
-    case 'write':
-      writer.u8(2)
-      encodeWrite(command)
+    case 'writes':
+      writer.u8(4).id128(command.session).varint(command.floor)
+      for (const write of command.writes) encodeWrite(write)
       break
     case 'dissolve':
       writer.u8(3)
@@ -97,24 +111,24 @@ export function encodeBody(command: Command): Uint8Array {
   return writer.finishIn(bodies)
 }
 
-function encodeWrite(command: WriteCommand): void {
-  writer.id128(command.session)
-  writer.varint(command.serial)
-  writer.varint(command.floor)
-  writer.u8((command.idempotencyKey === undefined ? 0 : hasKey) | (command.ranges.length === 0 ? 0 : hasRanges))
-  if (command.idempotencyKey !== undefined) writer.text(command.idempotencyKey)
-  writer.varint(command.checks.length)
-  for (const check of command.checks) {
-    writer.bytes(check.key)
-    writer.varint(check.at)
-  }
-  if (command.ranges.length > 0) encodeRanges(command.ranges)
-  writer.varint(command.ops.length)
-  for (const op of command.ops) {
+function encodeWrite({ serial, idempotencyKey, checks, ranges, ops }: Write): void {
+  const key = idempotencyKey === undefined ? 0 : hasKey
+  writer.varint(serial)
+  writer.u8(key | (ranges.length === 0 ? 0 : hasRanges) | (checks.length === 0 ? 0 : hasChecks))
+  if (idempotencyKey !== undefined) writer.text(idempotencyKey)
+  if (checks.length > 0) encodeChecks(checks)
+  if (ranges.length > 0) encodeRanges(ranges)
+  writer.varint(ops.length)
+  for (const op of ops) {
     writer.u8(op.type === 'put' ? 0 : 1)
     writer.bytes(op.key)
     if (op.type === 'put') writer.bytes(op.value)
   }
+}
+
+function encodeChecks(checks: readonly WriteCheck[]): void {
+  writer.varint(checks.length)
+  for (const { key, at } of checks) writer.bytes(key).varint(at)
 }
 
 function encodeRanges(ranges: readonly RangeCheck[]): void {
@@ -146,18 +160,18 @@ export function decodeCommand(
   const found = reader.u8()
   const header = { at: timestamp(reader.varint()), wallMs: reader.varint() }
   if (reader.failed) return malformed('header', bytes)
-  if (found !== format) {
-    const message = `a log entry has command format ${found}; this version reads ${format}. Update the package`
+  if (found !== format && found !== 1) {
+    const message = `a log entry has command format ${found}; this version reads those up to ${format}. Update the package`
     return { ok: false, error: new HarmonyError('VERSION_MISMATCH', message) }
   }
-  const command = readBody(reader)
+  const command = readBody(reader, found)
   if (command === undefined || !reader.done()) return malformed('body', bytes)
   return { ok: true, value: { header, command } }
 }
 
 export function decodeBody(bytes: Uint8Array): Result<Command> {
   const reader = new ByteReader(bytes)
-  const command = readBody(reader)
+  const command = readBody(reader, format)
   if (command === undefined || !reader.done()) return malformed('body', bytes)
   return { ok: true, value: command }
 }
@@ -166,31 +180,50 @@ function malformed(part: string, bytes: Uint8Array): Result<never> {
   return { ok: false, error: new HarmonyError('CORRUPT', `a command of ${bytes.length} bytes has a malformed ${part}`) }
 }
 
-function readBody(reader: ByteReader): Command | undefined {
-  switch (reader.u8()) {
-    case 1:
-      return { type: 'openSession', session: reader.id128() }
-    case 2:
-      return readWrite(reader)
-    case 3:
-      return { type: 'dissolve', into: clusterId(reader.id128()) }
-    default:
-      return undefined
-  }
+function readBody(reader: ByteReader, found: number): Command | undefined {
+  const type = reader.u8()
+  if (type === 1) return { type: 'openSession', session: reader.id128() }
+  if (type === 3) return { type: 'dissolve', into: clusterId(reader.id128()) }
+  if (type === 4 && found > 1) return readWrites(reader)
+  return type === 2 && found === 1 ? readOldWrite(reader) : undefined
 }
 
-function readWrite(reader: ByteReader): WriteCommand | undefined {
+function readWrites(reader: ByteReader): WritesCommand | undefined {
+  const session = reader.id128()
+  const floor = reader.varint()
+  const writes: Write[] = []
+  // Counts are not trusted: the loop ends with the bytes, and nothing is allocated by count.
+  do {
+    const serial = reader.varint()
+    const flags = reader.u8()
+    if (flags > (hasKey | hasRanges | hasChecks)) return undefined
+    const write = readWrite(reader, serial, flags)
+    if (write === undefined) return undefined
+    writes.push(write)
+  } while (reader.remaining > 0)
+  if (writes.length > 1 && writes.some(isConditional)) return undefined
+  return { type: 'writes', session, floor, writes }
+}
+
+function readOldWrite(reader: ByteReader): WritesCommand | undefined {
   const session = reader.id128()
   const serial = reader.varint()
   const floor = reader.varint()
   const flags = reader.u8()
-  if (flags > (hasKey | hasRanges)) return undefined
+  const write = flags > (hasKey | hasRanges) ? undefined : readWrite(reader, serial, flags | hasChecks)
+  return write === undefined ? undefined : { type: 'writes', session, floor, writes: [write] }
+}
+
+/** What it does depends on the keys that are there. */
+export const isConditional = ({ checks, ranges }: Pick<Write, 'checks' | 'ranges'>): boolean =>
+  checks.length > 0 || ranges.length > 0
+
+/** How many timestamps a command takes, from its header's on. */
+export const stampsOf = (command: Command): number => (command.type === 'writes' ? command.writes.length : 1)
+
+function readWrite(reader: ByteReader, serial: number, flags: number): Write | undefined {
   const idempotencyKey = (flags & hasKey) !== 0 ? reader.text() : undefined
-  const checks: WriteCheck[] = []
-  // Counts are not trusted: the loop ends with the bytes, and nothing is allocated by count.
-  for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
-    checks.push({ key: reader.bytes(), at: timestamp(reader.varint()) })
-  }
+  const checks = (flags & hasChecks) === 0 ? noChecks : readChecks(reader)
   const ranges = (flags & hasRanges) === 0 ? noRanges : readRanges(reader)
   if (ranges === undefined) return undefined
   const ops: WriteOp[] = []
@@ -201,8 +234,17 @@ function readWrite(reader: ByteReader): WriteCommand | undefined {
     else if (type === 1) ops.push({ type: 'delete', key })
     else return undefined
   }
-  if (reader.failed) return undefined
-  return { type: 'write', session, serial, floor, idempotencyKey, checks, ranges, ops }
+  return reader.failed ? undefined : { serial, idempotencyKey, checks, ranges, ops }
+}
+
+const noChecks: readonly WriteCheck[] = []
+
+function readChecks(reader: ByteReader): readonly WriteCheck[] {
+  const checks: WriteCheck[] = []
+  for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
+    checks.push({ key: reader.bytes(), at: timestamp(reader.varint()) })
+  }
+  return checks
 }
 
 const noRanges: readonly RangeCheck[] = []

@@ -1,12 +1,13 @@
 /**
- * What was committed, read again from the log: as far back as that goes, and no further than it is applied. Commands that changed nothing are left out (`idle-entries.ts`).
+ * What was committed, read again from the log: as far back as that goes, and no further than it is applied. Writes that changed nothing are left out (`idle-writes.ts`).
  */
-import { type Index, index, type Timestamp } from '../base/ids.ts'
+import { type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Entry } from '../raft/types.ts'
-import { decodeCommand, type WriteOp } from './command.ts'
+import { decodeCommand, stampsOf, type WriteOp } from './command.ts'
 import type { GroupLog } from './group-log.ts'
-import type { IdleEntries } from './idle-entries.ts'
+import type { IdleWrites } from './idle-writes.ts'
 
+/** An entry may hold several. */
 export interface Commit {
   readonly index: Index
   readonly at: Timestamp
@@ -15,13 +16,13 @@ export interface Commit {
 
 export interface HistoryHost {
   readonly log: Pick<GroupLog, 'read'>
-  readonly idle: Pick<IdleEntries, 'has'>
+  readonly idle: Pick<IdleWrites, 'has'>
   applied(): Index
   /** The log begins behind this one. */
   base(): Index
 }
 
-/** `through`: where it goes on. `gone`: the log does not go back so far, or not knowingly. */
+/** All commits of the entries up to `through`, where it goes on. `gone`: the log does not go back so far, or not knowingly. */
 export type Part = { readonly commits: readonly Commit[]; readonly through: Index } | 'gone'
 
 const bytesAtOnce = 256 * 1024
@@ -44,18 +45,18 @@ export class History {
       if (first === undefined || first.index !== after + 1 || after < this.host.base()) return done('gone')
       const commits: Commit[] = []
       for (const entry of entries) {
-        const commit = commitOf(entry)
-        if (commit === undefined) continue
-        const idle = this.host.idle.has(entry.index)
-        if (idle === undefined) return done('gone')
-        if (!idle) commits.push(commit)
+        for (const commit of commitsOf(entry)) {
+          const idle = this.host.idle.has(commit)
+          if (idle === undefined) return done('gone')
+          if (!idle) commits.push(commit)
+        }
       }
       done({ commits, through: (entries.at(-1) as Entry).index })
     })
   }
 
   /**
-   * The last entry whose commit is `at` or older, if the log shows that nothing in between is missing. Reads from its beginning: some tens of megabytes at
+   * The last entry whose commits are all `at` or older, if the log shows that nothing in between is missing. Reads from its beginning: some tens of megabytes at
    * most.
    */
   find(at: Timestamp, done: (found: Index | 'gone') => void): void {
@@ -67,13 +68,13 @@ export class History {
       this.host.log.read({ from: index(from + 1), through: applied, bytesMax: bytesAtOnce }, entries => {
         if (entries.length === 0 || entries[0]?.index !== from + 1) return done('gone')
         for (const entry of entries) {
-          const stamp = stampOf(entry)
-          if (stamp === undefined) {
+          const stamps = stampsIn(entry)
+          if (stamps === undefined) {
             if (found !== undefined) found = entry.index
             continue
           }
           // Timestamps of one history follow each other: what is one less is what was before.
-          if (stamp > at) return done(found ?? (stamp === at + 1 ? index(entry.index - 1) : 'gone'))
+          if (stamps.last > at) return done(found ?? (stamps.first <= at + 1 ? index(entry.index - 1) : 'gone'))
           found = entry.index
         }
         step((entries.at(-1) as Entry).index)
@@ -83,16 +84,19 @@ export class History {
   }
 }
 
-function commitOf(entry: Entry): Commit | undefined {
-  if (entry.kind !== 'command') return undefined
+function commitsOf(entry: Entry): readonly Commit[] {
+  if (entry.kind !== 'command') return []
   const decoded = decodeCommand(entry.data)
   // It was applied: it can be decoded.
-  if (!decoded.ok || decoded.value.command.type !== 'write') return undefined
-  return { index: entry.index, at: decoded.value.header.at, ops: decoded.value.command.ops }
+  if (!decoded.ok || decoded.value.command.type !== 'writes') return []
+  const { header, command } = decoded.value
+  return command.writes.map(({ ops }, i) => ({ index: entry.index, at: timestamp(header.at + i), ops }))
 }
 
-function stampOf(entry: Entry): Timestamp | undefined {
+function stampsIn(entry: Entry): { readonly first: Timestamp; readonly last: Timestamp } | undefined {
   if (entry.kind !== 'command') return undefined
   const decoded = decodeCommand(entry.data)
-  return decoded.ok ? decoded.value.header.at : undefined
+  if (!decoded.ok) return undefined
+  const { header, command } = decoded.value
+  return { first: header.at, last: timestamp(header.at + stampsOf(command) - 1) }
 }

@@ -236,10 +236,10 @@ export class Replica {
   }
 
   /**
-   * Leader only. `body` is an encoded command body that the caller has decoded once (a malformed entry would stop every replica).
+   * Leader only. `body` is an encoded command body that the caller has decoded once (a malformed entry would stop every replica), and takes so many timestamps.
    * A leader waits with commands until it has applied an entry of its own term: before that it does not know the newest timestamp.
    */
-  propose(body: Uint8Array): ProposeResult {
+  propose(body: Uint8Array, stamps: number): ProposeResult {
     const status = this.raft.status()
     if (this.stopped || status.role !== 'leader') return { ok: false, reason: 'not-leader' }
     if (!this.readyToLead(status)) return { ok: false, reason: 'pending' }
@@ -248,7 +248,7 @@ export class Replica {
     const result = this.raft.propose(stampBody({ at, wallMs }, body))
     // Nothing to do for a refusal: to be woken by it would be to ask again without end.
     if (!result.ok) return result
-    this.stamped = at
+    this.stamped = timestamp(at + stamps - 1)
     this.schedule()
     return result
   }
@@ -379,7 +379,7 @@ export class Replica {
       let arrived = true
       while (arrived && next < entries.length && !this.stopped) {
         arrived = false
-        this.machine.applySome(entries, next, results => {
+        this.machine.apply(entries, next, results => {
           if (this.stopped) return
           if (!results.ok) return this.fail(results.error)
           for (const applied of results.value) {

@@ -31,10 +31,44 @@ export interface SessionTable {
   readonly keys: readonly (readonly [key: string, outcome: Outcome])[]
 }
 
-interface Session {
+/** Of one client, as long as it is not forgotten. */
+export class Session {
   floor: number
   readonly outcomes: Map<number, Outcome>
+
+  constructor(floor = 0, outcomes = new Map<number, Outcome>()) {
+    this.floor = floor
+    this.outcomes = outcomes
+  }
+
+  /** The answer that is known already, or undefined: then the caller executes and calls `record`. */
+  lookup(serial: number): Outcome | undefined {
+    return this.outcomes.get(serial) ?? (serial < this.floor ? stale : undefined)
+  }
+
+  record(serial: number, outcome: Outcome): void {
+    const { outcomes } = this
+    outcomes.set(serial, outcome)
+    if (outcomes.size <= outcomesPerSessionMax) return
+    // A client keeps fewer in flight than this; one that does not loses its oldest answers, and gets `stale` for them.
+    for (const oldest of outcomes.keys()) {
+      if (outcomes.size <= outcomesPerSessionMax) break
+      outcomes.delete(oldest)
+      this.floor = Math.max(this.floor, oldest + 1)
+    }
+  }
+
+  /** Its client waits for no answer below `floor` any more. */
+  raiseFloor(floor: number): void {
+    if (floor <= this.floor) return
+    this.floor = floor
+    for (const serial of this.outcomes.keys()) {
+      if (serial < floor) this.outcomes.delete(serial)
+    }
+  }
 }
+
+const stale: Outcome = { type: 'stale' }
 
 /** Bounds of the replicated table. They are part of the state machine's definition: all replicas must have the same. */
 export const sessionsMax = 4096
@@ -57,32 +91,15 @@ export class Sessions {
       this.touch(id, known)
       return
     }
-    this.sessions.set(id, { floor: 0, outcomes: new Map() })
+    this.sessions.set(id, new Session())
     if (this.sessions.size > sessionsMax) this.forgetOldest()
   }
 
-  /** The answer that is known already, or undefined: then the caller executes and calls `record`. */
-  lookup(id: SessionId, serial: number, floor: number): Outcome | undefined {
+  /** It is the last to be forgotten now. Undefined: it was never opened, or was forgotten. */
+  use(id: SessionId): Session | undefined {
     const session = this.sessions.get(id)
-    if (session === undefined) return { type: 'noSession' }
-    this.touch(id, session)
-    const known = session.outcomes.get(serial)
-    if (known !== undefined) return known
-    if (serial < session.floor) return { type: 'stale' }
-    this.raiseFloor(session, floor)
-    return undefined
-  }
-
-  record(id: SessionId, serial: number, outcome: Outcome): void {
-    const session = this.sessions.get(id)
-    if (session === undefined) return
-    session.outcomes.set(serial, outcome)
-    // A client keeps fewer in flight than this; one that does not loses its oldest answers, and gets `stale` for them.
-    for (const oldest of session.outcomes.keys()) {
-      if (session.outcomes.size <= outcomesPerSessionMax) break
-      session.outcomes.delete(oldest)
-      session.floor = Math.max(session.floor, oldest + 1)
-    }
+    if (session !== undefined) this.touch(id, session)
+    return session
   }
 
   lookupKey(key: string): Outcome | undefined {
@@ -115,20 +132,12 @@ export class Sessions {
 
   import({ sessions, keys }: SessionTable): void {
     this.clear()
-    for (const { id, floor, outcomes } of sessions) this.sessions.set(id, { floor, outcomes: new Map(outcomes) })
+    for (const { id, floor, outcomes } of sessions) this.sessions.set(id, new Session(floor, new Map(outcomes)))
     for (const [key, outcome] of keys) this.recordKey(key, outcome)
   }
 
   get size(): number {
     return this.sessions.size
-  }
-
-  private raiseFloor(session: Session, floor: number): void {
-    if (floor <= session.floor) return
-    session.floor = floor
-    for (const serial of session.outcomes.keys()) {
-      if (serial < floor) session.outcomes.delete(serial)
-    }
   }
 
   private touch(id: SessionId, session: Session): void {

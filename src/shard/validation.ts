@@ -10,7 +10,7 @@ import { timestamp } from '../base/ids.ts'
 import { timestampOf } from '../mvcc/versioned.ts'
 import type { Completion } from '../platform.ts'
 import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
-import type { RangeCheck, WriteCheck, WriteCommand } from './command.ts'
+import type { RangeCheck, Write, WriteCheck } from './command.ts'
 import type { Outcome } from './sessions.ts'
 
 type Conflict = Extract<Outcome, { type: 'conflict' }>
@@ -19,15 +19,14 @@ const checksAtOnce = 16
 const rowsAtOnce = 64
 
 /** Within the update: the first check that does not hold. For commands that do not need `validate`. */
-export function failedCheck(view: View, { checks }: WriteCommand): Conflict | undefined {
+export function failedCheck(view: View, { checks }: Write): Conflict | undefined {
   return firstFailed(view, checks, 0, checks.length)
 }
 
-export const needsSteps = ({ checks, ranges }: WriteCommand): boolean =>
-  ranges.length > 0 || checks.length > checksAtOnce
+export const needsSteps = ({ checks, ranges }: Write): boolean => ranges.length > 0 || checks.length > checksAtOnce
 
 /** Undefined: all hold. Where the state was given up meanwhile: SNAPSHOT_TOO_OLD. */
-export function validate(engine: Engine, command: WriteCommand, done: Completion<Conflict | undefined>): void {
+export function validate(engine: Engine, command: Write, done: Completion<Conflict | undefined>): void {
   engine.snapshot(taken => {
     if (taken.ok) new Validation(taken.value, command, done).step()
     else done(taken)
@@ -36,7 +35,7 @@ export function validate(engine: Engine, command: WriteCommand, done: Completion
 
 class Validation {
   private readonly snapshot: EngineSnapshot
-  private readonly command: WriteCommand
+  private readonly command: Write
   private readonly done: Completion<Conflict | undefined>
   private check = 0
   private range = 0
@@ -45,7 +44,7 @@ class Validation {
   private from: Uint8Array | undefined
   private stepping = false
 
-  constructor(snapshot: EngineSnapshot, command: WriteCommand, done: Completion<Conflict | undefined>) {
+  constructor(snapshot: EngineSnapshot, command: Write, done: Completion<Conflict | undefined>) {
     this.snapshot = snapshot
     this.command = command
     this.done = done

@@ -73,6 +73,24 @@ export function watchSuite(name: string, open: () => Promise<Database>): void {
       await watch.return?.()
     })
 
+    test('V1, V3 writes of one turn are commits of their own, and a watch goes on behind any of them', async () => {
+      const db = await fresh()
+      const watch = db.watch({ prefix: 'k' })
+      const put = (i: number) => db.put(['k', i % 2], i)
+      const written = await Promise.all([put(0), put(1), put(2), put(3), put(4)])
+      const versions = written.map(({ version }) => version)
+      expect([...new Set(versions)].sort()).toEqual(versions)
+      const told = (batches: WatchBatch[]) => batches.map(({ version, events }) => [version, events[0]?.value])
+      const all = versions.map((version, i) => [version, i])
+      expect(told(await take(watch, 5))).toEqual(all)
+      for (const [i, since] of versions.slice(0, 4).entries()) {
+        const later = db.watch({ prefix: 'k' }, { since })
+        expect(told(await take(later, 4 - i))).toEqual(all.slice(i + 1))
+        await later.return?.()
+      }
+      await watch.return?.()
+    })
+
     test('V3 since: everything after that version, and what is told can be read', async () => {
       const db = await fresh()
       const versions: string[] = []

@@ -171,6 +171,17 @@ export class Member {
         : { type: 'put' as const, key: bytes, value: encodeText(value) }
     const checks = expected === undefined ? [] : [{ key: bytes, at: timestamp(expected.at) }]
     const life = this.life
+    const { operations } = this
+    // What is written in the same turn goes into the same entry.
+    const accompany = (): void => {
+      const beside = {
+        type: 'put' as const,
+        key: encodeText(`beside ${this.name}`),
+        value: encodeText(`${operations}`),
+      }
+      peer.clients.write(writeOf([beside]), 5000, () => {})
+    }
+    if (operations % 2 === 0) accompany()
     peer.clients.write({ ...writeOf([op]), checks }, 5000, result => {
       if (life !== this.life) return
       if ('error' in result) this.refuse(result.error)
@@ -179,6 +190,7 @@ export class Member {
       else this.run.violate(`${this.name}: a write ended as ${result.outcome.type}`)
       then()
     })
+    if (operations % 3 === 0) accompany()
   }
 
   private compareAndSet(key: number, value: string, then: () => void): void {

@@ -89,7 +89,7 @@ function pieceOf({ restored: { cluster, log } }: Store): SnapshotPiece {
     gaveWay: false,
     fingerprint: 1,
     sessions: { sessions: [], keys: [] },
-    idle: { behind: index(0), entries: [] },
+    idle: { behind: index(0), writes: [] },
   })
   const { configuration } = log.base
   const at = { index: index(base), term: term(1), configuration }

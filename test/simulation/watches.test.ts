@@ -40,8 +40,8 @@ class Copy {
     this.host.peer.clients.watchFrom(since, 60_000, start => {
       if (life !== this.lives) return
       if (start instanceof Error) throw start
-      const { from, at } = start as WatchStart
-      this.watcher = this.host.peer.clients.watchers.open(everything, from)
+      const { at } = start as WatchStart
+      this.watcher = this.host.peer.clients.watchers.open(everything, start as WatchStart)
       if (anew) this.readAll(at, () => this.ask(life))
       else this.ask(life)
     })

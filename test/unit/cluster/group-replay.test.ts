@@ -15,7 +15,7 @@ const machine = {
   gaveWay: false,
   fingerprint: 1,
   sessions: { sessions: [], keys: [] },
-  idle: { behind: index(0), entries: [] },
+  idle: { behind: index(0), writes: [] },
 }
 const data = new Uint8Array(0)
 

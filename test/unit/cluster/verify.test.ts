@@ -54,15 +54,21 @@ function written(checkpoint = false): Bytes & { readonly logEnd: number } {
   const directory = directoryOf(log, pages)
   const store = opened(directory)
   const write = (serial: number, type: 'put' | 'delete', key: number): Command => ({
-    type: 'write',
+    type: 'writes',
     session,
-    serial,
     floor: 0,
-    idempotencyKey: undefined,
-    checks: [],
-    ranges: [],
-    ops: [
-      type === 'put' ? { type, key: Uint8Array.of(key), value: new Uint8Array(10) } : { type, key: Uint8Array.of(key) },
+    writes: [
+      {
+        serial,
+        idempotencyKey: undefined,
+        checks: [],
+        ranges: [],
+        ops: [
+          type === 'put'
+            ? { type, key: Uint8Array.of(key), value: new Uint8Array(10) }
+            : { type, key: Uint8Array.of(key) },
+        ],
+      },
     ],
   })
   const commands: Command[] = [{ type: 'openSession', session }]
@@ -81,7 +87,7 @@ function written(checkpoint = false): Bytes & { readonly logEnd: number } {
     for (const [i, command] of commands.entries()) {
       if (i + 1 > commit) break
       const data = stampBody({ at: timestamp(i + 1), wallMs: 0 }, encodeBody(command))
-      machine.apply({ index: index(i + 1), term: term(1), kind: 'command', data }, () => directory.settle())
+      machine.apply([{ index: index(i + 1), term: term(1), kind: 'command', data }], 0, () => directory.settle())
       directory.settle()
     }
     store.engine.checkpoint(

@@ -35,14 +35,16 @@ const note: fc.Arbitrary<Note> = fc.record({
     ),
     keys: fc.array(fc.tuple(fc.string(), outcome), { maxLength: 5 }),
   }),
-  idle: fc.tuple(fc.nat(), fc.array(fc.integer({ min: 1, max: 1000 }), { maxLength: 9 })).map(([behind, steps]) => {
-    let at = behind
-    const entries = steps.map(step => {
-      at += step
-      return index(at)
-    })
-    return { behind: index(behind), entries }
-  }),
+  idle: fc
+    .tuple(fc.nat(), fc.array(fc.tuple(fc.nat(1000), fc.integer({ min: 1, max: 1000 })), { maxLength: 9 }))
+    .map(([behind, steps]) => {
+      let at = { index: index(behind + 1), at: timestamp(0) }
+      const writes = steps.map(([entries, stamps]) => {
+        at = { index: index(at.index + entries), at: timestamp(at.at + stamps) }
+        return at
+      })
+      return { behind: index(behind), writes }
+    }),
 })
 
 describe('the note of a checkpoint', () => {
@@ -57,12 +59,12 @@ describe('the note of a checkpoint', () => {
   it('of an earlier build knows nothing of the entries before it', () => {
     fc.assert(
       fc.property(note, value => {
-        const bytes = encodeNote({ ...value, idle: { behind: index(0), entries: [] } })
+        const bytes = encodeNote({ ...value, idle: { behind: index(0), writes: [] } })
         const before = bytes.slice(0, bytes.length - 9)
         before[0] = 1
         expect(decodeNote(before)).toEqual({
           ok: true,
-          value: { ...value, idle: { behind: value.applied, entries: [] } },
+          value: { ...value, idle: { behind: value.applied, writes: [] } },
         })
       }),
     )
@@ -138,22 +140,26 @@ describe('a restart from a checkpoint', () => {
     const at = machine.timestamp + 1
     const data = stampBody({ at: timestamp(at), wallMs: 0 }, encodeBody(command))
     let answer: Applied | undefined
-    machine.apply({ index: index(machine.applied + 1), term: term(1), kind: 'command', data }, result => {
+    machine.apply([{ index: index(machine.applied + 1), term: term(1), kind: 'command', data }], 0, result => {
       if (!result.ok) throw result.error
-      answer = result.value
+      answer = result.value[0]
     })
     return answer
   }
 
   const put = (serial: number, key: string | undefined = undefined): Command => ({
-    type: 'write',
+    type: 'writes',
     session,
-    serial,
     floor: 0,
-    idempotencyKey: key,
-    checks: [],
-    ranges: [],
-    ops: [{ type: 'put', key: Uint8Array.of(serial), value: Uint8Array.of(serial) }],
+    writes: [
+      {
+        serial,
+        idempotencyKey: key,
+        checks: [],
+        ranges: [],
+        ops: [{ type: 'put', key: Uint8Array.of(serial), value: Uint8Array.of(serial) }],
+      },
+    ],
   })
 
   function withPast(): { engine: MemoryEngine; machine: ApplyMachine } {
@@ -172,9 +178,9 @@ describe('a restart from a checkpoint', () => {
     const again = reopen(withPast())
     expect(again.applied).toBe(3)
     expect(again.hasData).toBe(true)
-    expect(run(again, put(1))).toMatchObject({ outcome: { type: 'committed', at: 2 } })
-    expect(run(again, put(9, 'once'))).toMatchObject({ outcome: { type: 'committed', at: 3 } })
-    expect(run(again, put(3))).toMatchObject({ outcome: { type: 'committed', at: 6 } })
+    expect(run(again, put(1))).toMatchObject({ writes: [{ outcome: { type: 'committed', at: 2 } }] })
+    expect(run(again, put(9, 'once'))).toMatchObject({ writes: [{ outcome: { type: 'committed', at: 3 } }] })
+    expect(run(again, put(3))).toMatchObject({ writes: [{ outcome: { type: 'committed', at: 6 } }] })
   })
 
   it('pitfall 19: comes to the same fingerprint as one that never stopped', () => {

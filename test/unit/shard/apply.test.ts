@@ -1,17 +1,20 @@
 /** The state machine: exactly-once, checks, timestamps, determinism. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ByteWriter } from '../../../src/base/bytes.ts'
 import { clusterId, index, term, timestamp } from '../../../src/base/ids.ts'
 import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
 import type { Entry } from '../../../src/raft/types.ts'
-import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
+import { type Applied, type AppliedWrite, ApplyMachine } from '../../../src/shard/apply.ts'
 import {
   type Command,
   decodeBody,
   decodeCommand,
   encodeBody,
   stampBody,
-  type WriteCommand,
+  stampsOf,
+  type Write,
+  type WritesCommand,
 } from '../../../src/shard/command.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
 
@@ -23,9 +26,9 @@ const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
 /** With everything in memory the answer is there when the call returns. */
 function applyNow(apply: ApplyMachine, entry: Entry): Applied | undefined {
   let applied: Applied | undefined
-  apply.apply(entry, result => {
+  apply.apply([entry], 0, result => {
     if (!result.ok) throw result.error
-    applied = result.value
+    applied = result.value[0]
   })
   return applied
 }
@@ -37,10 +40,12 @@ function machine() {
   return {
     engine,
     apply,
-    run(command: Command, stamp = at + 1): Applied | undefined {
-      at = stamp
-      const data = stampBody({ at: timestamp(stamp), wallMs: 0 }, encodeBody(command))
-      return applyNow(apply, { index: index(apply.applied + 1), term: term(1), kind: 'command', data })
+    /** Of a write what became of it. */
+    run(command: Command): Applied | AppliedWrite | undefined {
+      const data = stampBody({ at: timestamp(at + 1), wallMs: 0 }, encodeBody(command))
+      at += stampsOf(command)
+      const applied = applyNow(apply, { index: index(apply.applied + 1), term: term(1), kind: 'command', data })
+      return applied?.type === 'writes' && applied.writes.length === 1 ? applied.writes[0] : applied
     },
     get(key: Uint8Array): Uint8Array | undefined {
       let found: Uint8Array | undefined
@@ -55,17 +60,23 @@ function machine() {
   }
 }
 
-const put = (serial: number, key: number, value: number, extra: Partial<WriteCommand> = {}): WriteCommand => ({
-  type: 'write',
-  session,
+const write = (serial: number, key: number, value: number, extra: Partial<Write> = {}): Write => ({
   serial,
-  floor: 0,
   idempotencyKey: undefined,
   checks: [],
   ranges: [],
   ops: [{ type: 'put', key: bytes(key), value: bytes(value) }],
   ...extra,
 })
+
+const together = (...writes: Write[]): WritesCommand => ({ type: 'writes', session, floor: 0, writes })
+
+const put = (
+  serial: number,
+  key: number,
+  value: number,
+  { session: of = session, floor = 0, ...extra }: Partial<Write & WritesCommand> = {},
+): WritesCommand => ({ type: 'writes', session: of, floor, writes: [write(serial, key, value, extra)] })
 
 describe('the state machine of a group', () => {
   it('pitfall 27: a repeated serial gets the first answer and is not executed again', () => {
@@ -111,7 +122,7 @@ describe('the state machine of a group', () => {
     const done = run(put(2, 7, 1, { idempotencyKey }))
     expect(done).toMatchObject({ outcome: { type: 'committed' } })
     const again = run(put(1, 7, 2, { session: other, idempotencyKey }))
-    expect(again).toMatchObject({ outcome: (done as Applied & { type: 'write' }).outcome })
+    expect(again).toMatchObject({ outcome: (done as AppliedWrite).outcome })
   })
 
   it('pitfall 27: what was answered by idempotency key is answered so by serial, when the key is long forgotten', () => {
@@ -119,7 +130,7 @@ describe('the state machine of a group', () => {
     run({ type: 'openSession', session })
     run({ type: 'openSession', session: other })
     const idempotencyKey = 'order-1'
-    const done = run(put(1, 7, 1, { idempotencyKey })) as Applied & { type: 'write' }
+    const done = run(put(1, 7, 1, { idempotencyKey })) as AppliedWrite
     const repeated = put(1, 7, 2, { session: other, idempotencyKey })
     expect(run(repeated)).toMatchObject({ outcome: done.outcome })
     // Sixteen thousand keys of 256 characters are more than 4 MiB: the oldest goes.
@@ -162,7 +173,7 @@ describe('the state machine of a group', () => {
     const full = machine()
     full.run({ type: 'openSession', session })
     full.run(put(1, 7, 1))
-    full.run({ ...put(2, 7, 1), ops: [{ type: 'delete', key: bytes(7) }] })
+    full.run(put(2, 7, 1, { ops: [{ type: 'delete', key: bytes(7) }] }))
     expect(full.run({ type: 'dissolve', into })).toBeUndefined()
     expect(full.run(put(3, 7, 1))).toMatchObject({ outcome: { type: 'committed' } })
   })
@@ -207,7 +218,7 @@ describe('the state machine of a group', () => {
           }),
       },
     )
-    let together = 0
+    let several = 0
     fc.assert(
       fc.property(fc.array(one, { maxLength: 40 }), fc.nat(3), (commands, noops) => {
         const entries = commands.map((command, i): Entry => {
@@ -219,9 +230,9 @@ describe('the state machine of a group', () => {
         const expected = entries.map(entry => applyNow(single.apply, entry))
         const found: (Applied | undefined)[] = []
         while (found.length < entries.length) {
-          some.apply.applySome(entries, found.length, results => {
+          some.apply.apply(entries, found.length, results => {
             if (!results.ok) throw results.error
-            if (results.value.length > 1) together++
+            if (results.value.length > 1) several++
             found.push(...results.value)
           })
           expect([some.engine.applied, some.apply.applied]).toEqual([found.length, found.length])
@@ -232,7 +243,77 @@ describe('the state machine of a group', () => {
       }),
       { numRuns: 200 },
     )
-    expect(together).toBeGreaterThan(50)
+    expect(several).toBeGreaterThan(50)
+  })
+
+  it('writes of one entry leave what they leave in entries of their own, and are answered alike', () => {
+    const sessions = [session, other, 'd'.repeat(32)]
+    const single = fc
+      .record({
+        serial: fc.nat(12),
+        key: fc.nat(4),
+        value: fc.nat(255),
+        removes: fc.boolean(),
+        idempotencyKey: fc.constantFrom(undefined, undefined, 'one', 'two'),
+      })
+      .map(({ serial, key, value, removes, idempotencyKey }): Write => {
+        const extra = removes
+          ? { idempotencyKey, ops: [{ type: 'delete', key: bytes(key) } as const] }
+          : { idempotencyKey }
+        return write(serial, key, value, extra)
+      })
+    const group = fc.oneof(
+      {
+        weight: 1,
+        arbitrary: fc.constantFrom(...sessions).map((of): Command => ({ type: 'openSession', session: of })),
+      },
+      {
+        weight: 4,
+        arbitrary: fc
+          .record({
+            of: fc.constantFrom(...sessions),
+            floor: fc.nat(3),
+            writes: fc.array(single, { minLength: 1, maxLength: 6 }),
+          })
+          .map(({ of, floor, writes }): Command => ({ type: 'writes', session: of, floor, writes })),
+      },
+    )
+    fc.assert(
+      fc.property(fc.array(group, { maxLength: 20 }), commands => {
+        const [apart, grouped] = [machine(), machine()]
+        for (const command of commands) {
+          const found = grouped.run(command)
+          if (command.type !== 'writes') {
+            expect(apart.run(command)).toEqual(found)
+            continue
+          }
+          const expected = command.writes.map(one => apart.run({ ...command, writes: [one] }))
+          expect(command.writes.length > 1 ? (found as { writes: unknown }).writes : [found]).toEqual(expected)
+        }
+        expect(grouped.apply.timestamp).toBe(apart.apply.timestamp)
+        const idle = (of: typeof apart) => of.apply.idle.export().writes.map(({ at }) => at)
+        expect(idle(grouped)).toEqual(idle(apart))
+        for (let key = 0; key < 5; key++) expect(grouped.get(bytes(key))).toEqual(apart.get(bytes(key)))
+      }),
+    )
+  })
+
+  it('each write of an entry has a version of its own; the next entry goes on behind them', () => {
+    const { run, apply } = machine()
+    run({ type: 'openSession', session })
+    expect(run(together(write(1, 7, 1), write(2, 7, 2), write(3, 8, 3)))).toMatchObject({
+      writes: [{ outcome: { at: 2 } }, { outcome: { at: 3 } }, { outcome: { at: 4 } }],
+    })
+    expect(apply.stateTimestamp).toBe(4)
+    expect(run(put(4, 7, 1, { checks: [{ key: bytes(7), at: timestamp(2) }] }))).toMatchObject({
+      outcome: { type: 'conflict', found: 3 },
+    })
+    expect(run(put(5, 7, 1, { checks: [{ key: bytes(7), at: timestamp(3) }] }))).toMatchObject({
+      outcome: { type: 'committed', at: 6 },
+    })
+    const stamped = stampBody({ at: timestamp(6), wallMs: 0 }, encodeBody(put(6, 7, 1)))
+    const late: Entry = { index: index(apply.applied + 1), term: term(1), kind: 'command', data: stamped }
+    expect(() => applyNow(apply, late)).toThrow('timestamp 6 after 6')
   })
 
   it('pitfall 12: state and applied index change together', () => {
@@ -259,12 +340,21 @@ describe('the command codec', () => {
     .uint8Array({ minLength: 16, maxLength: 16 })
     .map(b => [...b].map(v => v.toString(16).padStart(2, '0')).join(''))
   const serial = fc.nat(Number.MAX_SAFE_INTEGER)
-  const write = fc.record({
-    type: fc.constant('write' as const),
-    session: id,
+  const plain = {
     serial,
-    floor: serial,
     idempotencyKey: fc.option(fc.string({ unit: 'binary', maxLength: 20 }), { nil: undefined }),
+    checks: fc.constant([]),
+    ranges: fc.constant([]),
+    ops: fc.array(
+      fc.oneof(
+        fc.record({ type: fc.constant('put' as const), key: blob, value: blob }),
+        fc.record({ type: fc.constant('delete' as const), key: blob }),
+      ),
+      { maxLength: 6 },
+    ),
+  }
+  const conditional = fc.record({
+    ...plain,
     checks: fc.array(fc.record({ key: blob, at: serial.map(timestamp) }), { maxLength: 4 }),
     ranges: fc.array(
       fc.record({
@@ -275,16 +365,18 @@ describe('the command codec', () => {
       }),
       { maxLength: 3 },
     ),
-    ops: fc.array(
-      fc.oneof(
-        fc.record({ type: fc.constant('put' as const), key: blob, value: blob }),
-        fc.record({ type: fc.constant('delete' as const), key: blob }),
-      ),
-      { maxLength: 6 },
+  })
+  const writes: fc.Arbitrary<Command> = fc.record({
+    type: fc.constant('writes' as const),
+    session: id,
+    floor: serial,
+    writes: fc.oneof(
+      conditional.map(one => [one]),
+      fc.array(fc.record(plain), { minLength: 1, maxLength: 4 }),
     ),
   })
   const command: fc.Arbitrary<Command> = fc.oneof(
-    write,
+    writes,
     fc.record({ type: fc.constant('openSession' as const), session: id }),
     fc.record({ type: fc.constant('dissolve' as const), into: id.map(clusterId) }),
   )
@@ -296,6 +388,37 @@ describe('the command codec', () => {
         expect(decodeCommand(stampBody(header, encodeBody(one)))).toEqual({ ok: true, value: { header, command: one } })
       }),
     )
+  })
+
+  it('takes a write with a condition only where it is alone', () => {
+    const conditional = write(1, 7, 1, { checks: [{ key: bytes(7), at: timestamp(0) }] })
+    for (const one of [
+      conditional,
+      write(1, 7, 1, { ranges: [{ from: bytes(1), to: undefined, at: timestamp(1), count: 0 }] }),
+    ]) {
+      expect(decodeBody(encodeBody(together(one)))).toMatchObject({ ok: true })
+      expect(decodeBody(encodeBody(together(one, write(2, 8, 1))))).toMatchObject({ ok: false })
+      expect(decodeBody(encodeBody(together(write(2, 8, 1), one)))).toMatchObject({ ok: false })
+    }
+    expect(decodeBody(encodeBody(together()))).toMatchObject({ ok: false })
+  })
+
+  it('reads an entry of format 1, which holds one write', () => {
+    const found = new ByteWriter(64)
+      .u8(1)
+      .varint(5)
+      .varint(9)
+      .u8(2)
+      .id128(session)
+      .varint(3)
+      .varint(2)
+      .u8(1)
+      .text('once')
+    found.varint(1).bytes(bytes(7)).varint(4).varint(1).u8(0).bytes(bytes(7)).bytes(bytes(1))
+    const checks = [{ key: bytes(7), at: timestamp(4) }]
+    const one = write(3, 7, 1, { idempotencyKey: 'once', checks })
+    const command = { type: 'writes', session, floor: 2, writes: [one] }
+    expect(decodeCommand(found.finish())).toEqual({ ok: true, value: { header: { at: 5, wallMs: 9 }, command } })
   })
 
   it('is total: cut, flipped and random bytes give a value or a typed error', () => {

@@ -61,7 +61,7 @@ describe('what a checkpoint says of the log', () => {
     gaveWay: false,
     fingerprint: 7,
     sessions: { sessions: [], keys: [] },
-    idle: { behind: index(0), entries: [] },
+    idle: { behind: index(0), writes: [] },
   })
   const begin: fc.Arbitrary<LogBegin> = fc
     .tuple(
