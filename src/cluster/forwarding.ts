@@ -4,7 +4,6 @@ import { type Command, decodeBody, encodeBody, type SessionId, stampsOf } from '
 import type { Replica } from '../shard/replica.ts'
 import { group0 } from './group-replay.ts'
 import type { Links } from './links.ts'
-import { leaderOf } from './peer-types.ts'
 import type { PeerMessage } from './wire.ts'
 import type { PostResult } from './writes.ts'
 
@@ -24,8 +23,7 @@ export class Forwarding {
   post(session: SessionId, serial: number, command: Command): PostResult {
     const { self, links } = this.host
     const replica = this.host.replica()
-    const status = replica?.status()
-    const leader = status === undefined ? undefined : leaderOf(status)
+    const leader = replica?.leader
     if (replica === undefined || leader === undefined) return 'later'
     const body = encodeBody(command)
     if (leader === self) return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'

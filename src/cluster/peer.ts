@@ -144,8 +144,7 @@ export class Peer {
 
   health(): PeerHealth {
     if (this.left) return 'left'
-    const status = this.replica?.status()
-    if (status !== undefined && leaderOf(status) !== undefined) return !this.links.open ? 'solo' : 'ok'
+    if (this.replica?.leader !== undefined) return !this.links.open ? 'solo' : 'ok'
     if (!this.links.open && !this.own().hasCompany) return 'solo'
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
   }
@@ -451,8 +450,7 @@ export class Peer {
   private onTick(): void {
     const wasHealth = this.health()
     if (!this.left) this.replica?.tick()
-    const status = this.replica?.status()
-    if (status !== undefined && leaderOf(status) !== undefined) this.leaderSeenMs = this.platform.clock.now()
+    if (this.replica?.leader !== undefined) this.leaderSeenMs = this.platform.clock.now()
     this.membership?.step()
     if (this.replica !== undefined && this.links.open) {
       const self = this.departures.kind

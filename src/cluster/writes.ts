@@ -279,7 +279,9 @@ export class Writes {
   }
 }
 
-const writeOf = ({ serial, request }: Pending): Write => ({ serial, ...request })
+const writeOf = ({ serial, request: { idempotencyKey, checks, ranges, ops } }: Pending): Write => {
+  return { serial, idempotencyKey, checks, ranges, ops }
+}
 
 /** Where the command ends that begins with writes[from]. */
 function commandEnd(writes: readonly Pending[], from: number): number {

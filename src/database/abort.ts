@@ -7,6 +7,16 @@ import type { AbortSignalLike } from './types.ts'
  * @param maybeCommitted Does the error have to say that the call may take effect all the same?
  */
 export function unlessAborted<T>(
+  promise: Promise<T>,
+  signal: AbortSignalLike | undefined,
+  maybeCommitted: boolean,
+): Promise<T>
+export function unlessAborted<T>(
+  promise: T | Promise<T>,
+  signal: AbortSignalLike | undefined,
+  maybeCommitted: boolean,
+): T | Promise<T>
+export function unlessAborted<T>(
   promise: T | Promise<T>,
   signal: AbortSignalLike | undefined,
   maybeCommitted: boolean,

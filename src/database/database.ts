@@ -73,17 +73,21 @@ class CoreDatabase extends EntriesReader implements Database {
    * @throws INVALID_KEY, INVALID_VALUE (naming the path to what cannot be stored), TOO_LARGE, CONFLICT (`ifVersion`), NO_QUORUM,
    *   COMMIT_UNKNOWN or TIMEOUT or ABORTED (`maybeCommitted` tells), QUOTA, CLOSED.
    */
-  async put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed> {
-    const given = this.writing(options)
-    const encoded = encodeKey(key)
-    return this.write([{ type: 'put', key: encoded, value: encodeValue(value) }], ifVersion(encoded, given), given)
+  put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed> {
+    return promised(() => {
+      const given = this.writing(options)
+      const encoded = encodeKey(key)
+      return this.write([{ type: 'put', key: encoded, value: encodeValue(value) }], ifVersion(encoded, given), given)
+    })
   }
 
   /** Removes a key, if it is there. @throws As `put`. */
-  async delete(key: Key, options?: WriteOptions): Promise<Committed> {
-    const given = this.writing(options)
-    const encoded = encodeKey(key)
-    return this.write([{ type: 'delete', key: encoded }], ifVersion(encoded, given), given)
+  delete(key: Key, options?: WriteOptions): Promise<Committed> {
+    return promised(() => {
+      const given = this.writing(options)
+      const encoded = encodeKey(key)
+      return this.write([{ type: 'delete', key: encoded }], ifVersion(encoded, given), given)
+    })
   }
 
   /**
@@ -202,12 +206,20 @@ class CoreDatabase extends EntriesReader implements Database {
     return record(options, 'options')
   }
 
-  private async write(ops: readonly CoreOp[], checks: CoreWrite['checks'], given: WriteOptions): Promise<Committed> {
+  private write(ops: readonly CoreOp[], checks: CoreWrite['checks'], given: WriteOptions): Promise<Committed> {
     const idempotencyKey = idempotencyKeyOf(given)
     const timeoutMs = timeoutOf(given)
     const signal = signalOf(given)
-    const { version } = await unlessAborted(this.core.write({ ops, checks, idempotencyKey, timeoutMs }), signal, true)
-    return { version }
+    return unlessAborted(this.core.write({ ops, checks, idempotencyKey, timeoutMs }), signal, true)
+  }
+}
+
+/** The promise that `make` makes, or one of what it throws: an asynchronous function would put another one around it, which costs each write some turns of the event loop's queue. */
+function promised<T>(make: () => Promise<T>): Promise<T> {
+  try {
+    return make()
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
 

@@ -100,6 +100,12 @@ export class Raft implements RaftCore {
     return this.state.commit
   }
 
+  /** As far as this peer knows. A candidate knows none, whatever it remembers. */
+  get leader(): PeerId | undefined {
+    const { role, leader } = this.state
+    return role === 'leader' || role === 'follower' ? leader : undefined
+  }
+
   /**
    * Leader, and a majority by itself, in the newest configuration that it knows: nobody else can be elected without its vote. So a read round would ask
    * nobody (thesis, 6.4, with a majority of one).

@@ -32,6 +32,7 @@ import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
 import { SnapshotSource } from './snapshot-source.ts'
 import type { SnapshotAsk, SnapshotPiece } from './snapshot-wire.ts'
+import { Stamps } from './stamps.ts'
 
 /** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
 const commitMarkEveryTicks = 20
@@ -84,10 +85,7 @@ export class Replica {
   /** No message and no time reaches the core: what it would write must not come between a received state and its checkpoint. */
   private frozen = false
   private stopped = false
-  /** The newest timestamp given out here as leader. */
-  private stamped = timestamp(0)
-  /** Once `index` is applied, this leader knows every timestamp that earlier ones gave out. */
-  private leadingSince: { readonly term: number; readonly index: Index } | undefined
+  private readonly stamps = new Stamps()
   private readonly waiters = new AppliedWaiters()
 
   constructor(id: PeerId, limits: RaftLimits, random: () => number, restored: RestoredGroup, host: ReplicaHost) {
@@ -175,6 +173,10 @@ export class Replica {
   get applied(): Index {
     return this.machine.applied
   }
+  /** As `status` says, and cheaper. */
+  get leader(): PeerId | undefined {
+    return this.raft.leader
+  }
   /** Every version of the state here is this one or older. */
   get stateTimestamp(): Timestamp {
     return this.machine.stateTimestamp
@@ -242,23 +244,15 @@ export class Replica {
   propose(body: Uint8Array, stamps: number): ProposeResult {
     const status = this.raft.status()
     if (this.stopped || status.role !== 'leader') return { ok: false, reason: 'not-leader' }
-    if (!this.readyToLead(status)) return { ok: false, reason: 'pending' }
-    const at = timestamp(Math.max(this.machine.timestamp, this.stamped) + 1)
+    if (!this.stamps.ready(status, this.machine.applied)) return { ok: false, reason: 'pending' }
+    const at = this.stamps.next(this.machine.timestamp)
     const wallMs = Math.max(0, Math.floor(this.host.clock.wall()))
     const result = this.raft.propose(stampBody({ at, wallMs }, body))
     // Nothing to do for a refusal: to be woken by it would be to ask again without end.
     if (!result.ok) return result
-    this.stamped = timestamp(at + stamps - 1)
+    this.stamps.given(timestamp(at + stamps - 1))
     this.schedule()
     return result
-  }
-
-  private readyToLead(status: RaftStatus): boolean {
-    if (this.leadingSince === undefined || this.leadingSince.term !== status.term) {
-      // The log's end at the first question in this term is its own no-op or later: earlier leaders' entries lie before it.
-      this.leadingSince = { term: status.term, index: status.lastIndex }
-    }
-    return this.machine.applied >= this.leadingSince.index
   }
 
   proposeConfiguration(change: ConfigurationChange): ProposeResult {

@@ -18,6 +18,7 @@ import { emptyCell, separatorCell, setLeafCell } from './page-cells.ts'
 import { PageEntries } from './page-entries.ts'
 import type { PageId } from './page-source.ts'
 import { levelsMax } from './tree-core.ts'
+import { clear } from './tree-held-pages.ts'
 
 const noBytes = new Uint8Array(0)
 
@@ -89,8 +90,10 @@ export class TreeChange {
 
   private finish(): void {
     this.held.finish()
-    for (const list of [this.frames, this.path, this.positions]) list.length = 0
-    this.neighbours.length = 0
+    clear(this.frames)
+    clear(this.path)
+    clear(this.positions)
+    clear(this.neighbours)
     this.cell.key = noBytes
     this.cell.value = noBytes
   }
