@@ -63,9 +63,11 @@ export class Watch<V> implements AsyncIterableIterator<WatchBatch<V>, undefined,
         const { watch } = await unlessAborted(this.begun, signal, false)
         this.batches = unpackBatches(await unlessAborted(this.core.watched(watch), signal, false))
       } catch (error) {
-        // Ended meanwhile by `return`.
-        if (this.over && !isAborted(signal)) return { done: true, value: undefined }
+        const wasOver = this.over
         this.end()
+        // What ended it is told, and not what came of that.
+        if (signal !== undefined && isAborted(signal)) throw aborted(signal, false)
+        if (wasOver) return { done: true, value: undefined }
         throw error
       }
     }
