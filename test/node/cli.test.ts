@@ -47,7 +47,7 @@ async function filled(fill: (db: Database) => Promise<unknown>): Promise<string>
 }
 
 describe('help and usage', () => {
-  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'compact', 'verify']
+  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'compact', 'verify', 'check']
 
   test('--help names every command, how keys and values are written, and every exit status', async () => {
     const { status, out, err } = await harmonydb(['--help'])
@@ -360,5 +360,48 @@ describe('directories that cannot be used', () => {
       writeFileSync(`${dir}/.serve.json`, left)
       expect(await harmonydb(['get', 'a', '--dir', dir]), left).toEqual({ status: 0, out: '1\n', err: '' })
     }
+  })
+})
+
+describe('check', () => {
+  const line = (client: number, type: string, rest: object = {}) => `${JSON.stringify({ client, type, ...rest })}\n`
+  const put = line(0, 'invoke', { op: 'put', key: 'x', value: 1 }) + line(0, 'ok')
+  const get = line(1, 'invoke', { op: 'get', key: 'x' })
+
+  test('says what a history is with its exit status: allowed, not allowed, undecided, not readable', async () => {
+    const file = folder.in('history.jsonl')
+    writeFileSync(file, put + get + line(1, 'ok', { value: 1 }))
+    expect(await harmonydb(['check', file])).toMatchObject({ status: 0, out: 'holds: key-value, 2 calls\n' })
+    expect(await harmonydb(['check', file, '--states', '1'])).toMatchObject({ status: 4 })
+    writeFileSync(file, put + get + line(1, 'ok'))
+    const violated = await harmonydb(['check', file])
+    expect(violated).toMatchObject({ status: 1 })
+    expect(violated.out).toContain('no order explains get -> nothing (client 1, lines 3 to 4)')
+    const report = JSON.parse((await harmonydb(['check', file, '--json'])).out)
+    expect(report).toMatchObject({ model: 'key-value', verdict: 'violated', calls: 2, findings: [{ lines: [3] }] })
+    writeFileSync(file, `${put}{`)
+    const unreadable = await harmonydb(['check', file])
+    expect(unreadable).toMatchObject({ status: 2, out: '' })
+    expect(unreadable.err).toContain('line 3: it is not JSON')
+    expect(await harmonydb(['check', folder.in('nothing')])).toMatchObject({ status: 2, out: '' })
+  })
+
+  test('takes the model and the level', async () => {
+    const file = folder.in('skew.jsonl')
+    const txn = (client: number, read: string, append: string) =>
+      line(client, 'ok', {
+        txn: [
+          ['read', read, []],
+          ['append', append, 1],
+        ],
+      })
+    writeFileSync(file, line(0, 'invoke') + line(1, 'invoke') + txn(0, 'x', 'y') + txn(1, 'y', 'x'))
+    const at = (level: string) => harmonydb(['check', '--model', 'list-append', '--level', level, file])
+    const serializable = await at('serializable')
+    expect(serializable).toMatchObject({ status: 1 })
+    expect(serializable.out).toMatch(/^G2-item: /)
+    const snapshot = await at('snapshot')
+    expect(snapshot).toMatchObject({ status: 0 })
+    expect(snapshot.out).toMatch(/^G2-item \(allowed at this level\): [\s\S]*\nholds: list-append snapshot, 2 calls\n$/)
   })
 })

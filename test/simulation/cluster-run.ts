@@ -3,7 +3,7 @@
  * end the question whether the whole history is linearizable and everybody came to the same state. No real time, no promises.
  */
 
-import { checkLinearizable, registerModel } from '../../platform/simulation/linearizability.ts'
+import { checkLinearizable, registerModel } from '../../platform/histories/linearizability.ts'
 import { Nemesis } from './nemesis.ts'
 import { keys, Member, Run } from './simulated-cluster.ts'
 

@@ -1,6 +1,7 @@
 /** A cluster in a simulated world: its members through crashes and restarts, their clients, and the history of what these saw. */
+
+import type { Operation, RegisterInput, RegisterOutput } from '../../platform/histories/linearizability.ts'
 import { Invariants } from '../../platform/simulation/invariants.ts'
-import type { Operation, RegisterInput, RegisterOutput } from '../../platform/simulation/linearizability.ts'
 import type { SimulatedProcess } from '../../platform/simulation/process.ts'
 import { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'

@@ -8,6 +8,7 @@ import { isRelative, type Tree, type Violation } from './tree.ts'
 type Area =
   | `src/${'base' | 'platform.ts' | 'raft' | 'storage' | 'mvcc' | 'txn' | 'shard' | 'cluster' | 'database' | 'rpc' | 'index.ts'}`
   | 'platform/network'
+  | 'platform/histories'
   | 'platform/node'
   | 'platform/browser/page'
   | 'platform/browser/worker'
@@ -32,14 +33,16 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
   'src/rpc': [...core, 'src/shard', 'src/cluster', 'src/database'],
   'src/index.ts': [...core, 'src/shard', 'src/cluster', 'src/database', 'src/rpc'],
   'platform/network': ports,
-  'platform/node': [...ports, 'platform/network'],
+  'platform/histories': ['src/base'],
+  'platform/node': [...ports, 'platform/network', 'platform/histories'],
   'platform/browser/page': [...ports, 'platform/network'],
   'platform/browser/worker': [...ports, 'platform/network'],
-  'platform/simulation': ports,
+  'platform/simulation': [...ports, 'platform/histories'],
   demo: [],
   root: ['test'],
   test: [...core, 'src/shard', 'src/cluster', 'src/database', 'src/rpc', 'src/index.ts'].concat([
     'platform/network',
+    'platform/histories',
     'platform/node',
     'platform/browser/page',
     'platform/browser/worker',

@@ -43,7 +43,8 @@ describe('walls between the areas', () => {
   it('what src/ may use resolves there: the probe can tell', () => {
     expect(known('src', ['Uint8Array', 'Map', 'Promise'])).toEqual(['Uint8Array', 'Map', 'Promise'])
   })
-  it('platform/network and platform/simulation know neither', () => {
+  it('platform/network, platform/histories and platform/simulation know neither', () => {
+    expect(known('platform/histories', [...dom, ...node, ...both])).toEqual([])
     expect(known('platform/network', [...dom, ...node, ...both])).toEqual([])
     expect(known('platform/simulation', [...dom, ...node, ...both])).toEqual([])
   })

@@ -17,10 +17,10 @@ export type ExitStatus = (typeof exitStatus)[keyof typeof exitStatus]
 
 export const exitStatusHelp = `Exit status:
   0  done
-  1  failed in another way (the message says how); import: some lines were not imported
+  1  failed in another way (the message says how); import: some lines were not imported; check: the history is not allowed
   2  usage: unknown options, or a key, value or file that cannot be read as one
   3  the key is not there
-  4  unavailable for now: no quorum, time-out, outcome unknown
+  4  unavailable for now: no quorum, time-out, outcome unknown; check: undecided
   5  locked: another process holds the directory, or the port is taken
   6  the stored data is damaged, lost, or of another version
   7  conflict: a condition does not hold, or two rooms cannot merge

@@ -54,8 +54,32 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   import: ['$ harmonydb import cities.jsonl', '$ harmonydb scan --json | harmonydb import - --dir ./copy'],
   status: ['$ harmonydb status --dir ./data', '$ harmonydb status --json'],
   compact: ['$ harmonydb compact --dir ./data'],
+  check: [
+    '$ harmonydb check calls.jsonl',
+    '$ harmonydb check --model list-append --level serializable transactions.jsonl --json',
+  ],
   verify: ['$ harmonydb verify ./data', '$ harmonydb verify ./data --json'],
 }
+
+export const checkHelp = `
+A history is one JSON object a line, in the order in which things happened:
+  {"client":0,"type":"invoke",...}   before a call
+  {"client":0,"type":"ok",...}       after it, with its answer; "fail": it certainly had no effect; "info": nobody knows
+A client has one call at a time. A call without an end counts as one with "info". "time" may be given; the order of lines is what counts.
+
+Models, with the fields of "invoke" and, after ->, of "ok":
+  key-value    linearizable, each key alone: "op":"get","key" -> "value" (absent: not there);  "op":"put","key","value";
+               "op":"delete","key";  "op":"cas","key","expected","value" -> "applied";  "op":"add","key","by" -> "value" (may be left out)
+  list-append  transactions at a level: "txn":[["append",key,element],["read",key]] -> "txn":[["append",key,element],["read",key,[...]]]
+  bank         the total never changes: "op":"transfer";  "op":"read" -> "value":{"account":number}
+  set          nothing added is lost: "op":"add","value";  "op":"read" -> "value":[...]
+  counter      within what was added: "op":"add","by";  "op":"read" -> "value":number
+
+Levels, and what each forbids besides what is above it:
+  read-committed       G0, G1a, G1b, G1c, garbage, duplicate, internal, incompatible-order
+  snapshot             lost-update, G-single, G-nonadjacent
+  serializable         G2-item
+  strict-serializable  the same cycles with real time in them (-realtime)`
 
 /** Of one command. */
 export function examplesOf(name: string): string {

@@ -45,7 +45,8 @@ interface Source {
   readonly bytes: number | undefined
 }
 
-async function openSource(file: string): Promise<Source> {
+/** A file, or standard input for `-`. */
+export async function openSource(file: string): Promise<Source> {
   if (file === '-') return { chunks: process.stdin, bytes: undefined }
   try {
     const found = await stat(file)

@@ -2,10 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander'
 import type { Consistency } from '../../../src/index.ts'
+import { historyModels } from '../../histories/check.ts'
+import { isolationLevels } from '../../histories/list-append.ts'
 import { startSignalingServer } from '../signaling/server.ts'
+import { check } from './check-command.ts'
 import { compact, get, put, remove, scan, status } from './data-commands.ts'
 import { systemFailure, usage } from './exit-status.ts'
-import { examplesOf, generalHelp } from './help.ts'
+import { checkHelp, examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
 import type { Output } from './output.ts'
 import { serve } from './serve-command.ts'
@@ -109,6 +112,28 @@ export function createProgram(
     .argument('<directory>', 'the directory of a database')
     .option('--json', 'print the report as JSON', false)
     .action((directory: string, options: { json: boolean }) => verify(directory, options.json, output))
+
+  program
+    .command('check')
+    .description(
+      'say whether a recorded history of calls is what a model allows: linearizable, serializable...; needs no database',
+    )
+    .argument('<file>', 'a file of JSON lines; - for standard input')
+    .addOption(new Option('--model <model>', 'what the calls are').choices(historyModels).default('key-value'))
+    .addOption(
+      new Option('--level <level>', 'list-append: what the transactions were promised')
+        .choices(isolationLevels)
+        .default('strict-serializable'),
+    )
+    .option(
+      '--states <number>',
+      'key-value: give up a key after so many states, of about 100 bytes',
+      positive,
+      2_000_000,
+    )
+    .option('--json', 'print the report as JSON', false)
+    .addHelpText('after', checkHelp)
+    .action((file: string, options) => check(file, options, output))
 
   for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
   return program

@@ -7,7 +7,7 @@ import {
   type RegisterInput,
   type RegisterOutput,
   registerModel,
-} from '../../../platform/simulation/linearizability.ts'
+} from '../../../platform/histories/linearizability.ts'
 
 type Op = Operation<RegisterInput, RegisterOutput>
 
