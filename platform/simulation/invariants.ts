@@ -11,6 +11,7 @@ export interface ObservedPeer {
   readonly term: number
   readonly commit: number
   readonly applied: number
+  readonly lastIndex: number
   /** Hash over all that was applied. */
   readonly fingerprint: number
 }
@@ -33,6 +34,10 @@ export class Invariants {
   private readonly leaders = new Map<string, string>()
   private readonly votes = new Map<string, string>()
   private readonly states = new Map<string, { readonly fingerprint: number; readonly id: string }>()
+  /** The last index of each term's leader. */
+  private readonly leaderLogs = new Map<string, number>()
+  /** By cluster and term: the greatest index that a peer of that term knew to be committed. */
+  private readonly committed = new Map<string, Map<number, number>>()
   private readonly progress = new Map<string, { readonly term: number; readonly commit: number }>()
 
   /** A new life of a peer may know less than the one before knew in memory. */
@@ -42,6 +47,8 @@ export class Invariants {
 
   observe(peer: ObservedPeer): void {
     this.electionSafety(peer)
+    this.leaderAppendOnly(peer)
+    this.leaderCompleteness(peer)
     this.stateMachineSafety(peer)
     this.monotonicity(peer)
   }
@@ -67,6 +74,32 @@ export class Invariants {
     if (earlier === undefined) this.leaders.set(name, id)
     else if (earlier !== id)
       this.violate(`election safety: ${short(earlier)} and ${short(id)} both lead in term ${term}`)
+  }
+
+  /** A leader never takes entries of its log away (paper, figure 3: Leader Append-Only). */
+  private leaderAppendOnly({ cluster, role, term, id, lastIndex }: ObservedPeer): void {
+    if (role !== 'leader') return
+    const name = `${cluster} ${term}`
+    const earlier = this.leaderLogs.get(name) ?? 0
+    if (lastIndex < earlier) {
+      this.violate(`leader append-only: ${short(id)} went from index ${earlier} to ${lastIndex} in term ${term}`)
+    }
+    this.leaderLogs.set(name, lastIndex)
+  }
+
+  /** What was committed in an earlier term is in the log of every later leader (paper, figure 3: Leader Completeness). Looks at the length only. */
+  private leaderCompleteness({ cluster, role, term, id, commit, lastIndex }: ObservedPeer): void {
+    const known = this.committed.get(cluster) ?? new Map<number, number>()
+    this.committed.set(cluster, known)
+    if (commit > (known.get(term) ?? 0)) known.set(term, commit)
+    if (role !== 'leader') return
+    for (const [earlier, index] of known) {
+      if (earlier < term && index > lastIndex) {
+        this.violate(
+          `leader completeness: ${short(id)} leads in term ${term} with ${lastIndex} entries; ${index} were committed by term ${earlier}`,
+        )
+      }
+    }
   }
 
   /** Whoever has applied an index has applied the same (paper, figure 3: State Machine Safety, and with it Log Matching below it). */

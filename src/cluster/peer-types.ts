@@ -28,6 +28,8 @@ export interface PeerOptions {
   readonly policy?: Partial<AutopilotPolicy>
   /** Sees every consensus message that leaves this peer: for invariant checks and traces. */
   readonly trace?: (message: Message) => void
+  /** Sees every consensus message that this peer is about to take. */
+  readonly traceReceived?: (message: Message) => void
   /** Something in `status()` or `links()` changed; coalesced per turn. */
   readonly onChange: () => void
   readonly onEvent: (event: PeerEvent) => void

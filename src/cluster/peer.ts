@@ -418,8 +418,9 @@ export class Peer {
     switch (message.type) {
       case 'raft':
         // The link proves who speaks; the message must not claim otherwise.
-        if (message.message.from === from && message.message.to === this.id) this.replica.step(message.message)
-        return
+        if (message.message.from !== from || message.message.to !== this.id) return
+        this.options.traceReceived?.(message.message)
+        return this.replica.step(message.message)
       case 'snapshotAsk':
         return this.replica.snapshotAsked(from, message.ask)
       case 'snapshotPiece':

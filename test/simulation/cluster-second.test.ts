@@ -2,7 +2,7 @@
  * The other half of the seeds of `cluster.test.ts`, so that two cores share them.
  */
 import { describe, expect, it } from 'vitest'
-import { runCluster } from './cluster-run.ts'
+import { runCluster } from '../../platform/simulation/runs/run.ts'
 import { sliceOfSeeds } from './seeds.ts'
 
 describe('a simulated cluster under partitions, loss, crashes and freezes', () => {

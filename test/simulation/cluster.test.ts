@@ -3,7 +3,7 @@
  * `SEEDS=2000 npx vitest run --project simulation` goes deeper, `SEED=17` replays one with its trace on standard output.
  */
 import { describe, expect, it } from 'vitest'
-import { runCluster } from './cluster-run.ts'
+import { runCluster } from '../../platform/simulation/runs/run.ts'
 import { sliceOfSeeds } from './seeds.ts'
 
 describe('a simulated cluster under partitions, loss, crashes and freezes', () => {

@@ -1,8 +1,8 @@
 /** A member of a cluster whose disk is wiped, or rots: it is a new peer then, or none; the others go on, and nothing acknowledged is lost. */
 import { describe, expect, it } from 'vitest'
 import { checkLinearizable, registerModel } from '../../platform/histories/linearizability.ts'
+import { Member, Run } from '../../platform/simulation/runs/members.ts'
 import type { PeerId } from '../../src/base/ids.ts'
-import { Member, Run } from './simulated-cluster.ts'
 
 const minuteMs = 60_000
 

@@ -12,6 +12,7 @@ type Area =
   | 'platform/node'
   | 'platform/browser/page'
   | 'platform/browser/worker'
+  | 'platform/simulation/runs'
   | 'platform/simulation'
   | 'demo'
   | 'test'
@@ -34,9 +35,10 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
   'src/index.ts': [...core, 'src/shard', 'src/cluster', 'src/database', 'src/rpc'],
   'platform/network': ports,
   'platform/histories': ['src/base'],
-  'platform/node': [...ports, 'platform/network', 'platform/histories'],
+  'platform/node': [...ports, 'platform/network', 'platform/histories', 'platform/simulation/runs'],
   'platform/browser/page': [...ports, 'platform/network'],
   'platform/browser/worker': [...ports, 'platform/network'],
+  'platform/simulation/runs': [...core, 'src/shard', 'src/cluster', 'platform/simulation', 'platform/histories'],
   'platform/simulation': [...ports, 'platform/histories'],
   demo: [],
   root: ['test'],
@@ -47,6 +49,7 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
     'platform/browser/page',
     'platform/browser/worker',
     'platform/simulation',
+    'platform/simulation/runs',
     'demo',
   ]) as Area[],
 }

@@ -58,6 +58,11 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     '$ harmonydb check calls.jsonl',
     '$ harmonydb check --model list-append --level serializable transactions.jsonl --json',
   ],
+  simulate: [
+    '$ harmonydb simulate --seeds 1000',
+    '$ harmonydb simulate --seed 17 --trace trace.jsonl --history history.jsonl',
+    '$ harmonydb simulate --schedule plan.json --shrink',
+  ],
   verify: ['$ harmonydb verify ./data', '$ harmonydb verify ./data --json'],
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command `harmonydb`: runs one command, and ends the process with a status that means something. */
+import { fileURLToPath } from 'node:url'
 import { exitStatus } from './exit-status.ts'
 import { processOutput } from './output.ts'
 import { runCommandLine } from './run.ts'
@@ -33,4 +34,5 @@ let stoppedBy: string | undefined
 
 const version = process.env.HARMONYDB_VERSION ?? 'development'
 // Native threads may keep the process alive after its work is done.
-runCommandLine(process.argv.slice(2), { output, version, untilStopped }).then(status => process.exit(status))
+const script = fileURLToPath(import.meta.url)
+runCommandLine(process.argv.slice(2), { output, version, untilStopped, script }).then(status => process.exit(status))

@@ -17,12 +17,14 @@ import { verify } from './verify-command.ts'
 /**
  * @param writers Where Commander says help and usage.
  * @param untilStopped Resolves with a word for people when the process is to end (a signal).
+ * @param script The file of the command, for commands that start further processes.
  */
 export function createProgram(
   output: Output,
   writers: OutputConfiguration,
   version: string,
   untilStopped: () => Promise<string>,
+  script?: string,
 ): Command {
   const program = new Command('harmonydb')
     .description('HarmonyDB: a database that lives inside your programs, and is one across all of them.')
@@ -134,9 +136,34 @@ export function createProgram(
     .option('--json', 'print the report as JSON', false)
     .addHelpText('after', checkHelp)
     .action((file: string, options) => check(file, options, output))
+  addSimulate(program, output, script)
 
   for (const command of program.commands) command.addHelpText('after', examplesOf(command.name()))
   return program
+}
+
+function addSimulate(program: Command, output: Output, script: string | undefined): void {
+  program
+    .command('simulate')
+    .description(
+      'run clusters under faults in virtual time, one for each seed, and check every promise; exit status 1: one was broken',
+    )
+    .option('--seed <number>', 'run this one and tell of it', seed)
+    .option('--seeds <number>', 'run so many (default: 100)', positive)
+    .option('--from <number>', 'the first of them', seed, 1)
+    .option('--peers <number>', 'size of the clusters (default: each seed draws 3 to 5)', clusterSize)
+    .option('--duration <seconds>', 'how long faults go on, in virtual time (default: 20)', duration)
+    .option('--schedule <file>', 'run a plan that was printed: a seed, sizes and a list of timed faults, as JSON')
+    .option('--shrink', 'of a run that breaks a promise, look for a shorter list of faults', false)
+    .option('--trace <file>', 'write every protocol event as a JSON line')
+    .option('--history <file>', 'write every operation of the clients as a JSON line')
+    .option('--jobs <number>', 'processes to share the seeds (default: one for each core)', positive)
+    .option('--json', 'print a JSON line for each seed', false)
+    .action(async options => {
+      // The simulated world is no burden for other commands.
+      const { simulate } = await import('./simulate-command.ts')
+      await simulate(options, output, script)
+    })
 }
 
 function addServe(program: Command, output: Output, untilStopped: () => Promise<string>): void {
@@ -207,6 +234,18 @@ function port(text: string): number {
 
 function positive(text: string): number {
   return integer(text, 1, 2 ** 31 - 1)
+}
+
+function seed(text: string): number {
+  return integer(text, 0, 2 ** 31 - 1)
+}
+
+function clusterSize(text: string): number {
+  return integer(text, 1, 7)
+}
+
+function duration(text: string): number {
+  return integer(text, 1, 3600)
 }
 
 function batchSize(text: string): number {

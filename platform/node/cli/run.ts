@@ -9,17 +9,20 @@ export interface RunOptions {
   readonly version: string
   /** Resolves with a word for people when the process is to end (a signal). Called by commands that end in order. */
   readonly untilStopped: () => Promise<string>
+  /** The file of the command, for commands that share their work among processes; without it they do all of it themselves. */
+  readonly script?: string
 }
 
 /** @param args Without the names of the program and of its interpreter. Never rejects. */
 export async function runCommandLine(args: readonly string[], options: RunOptions): Promise<number> {
-  const { output, version, untilStopped } = options
+  const { output, version, untilStopped, script } = options
   const said: Promise<void>[] = []
   const program = createProgram(
     output,
     { writeOut: text => said.push(output.raw(text)), writeErr: text => output.note(text.trimEnd()) },
     version,
     untilStopped,
+    script,
   )
   try {
     await program.parseAsync(args, { from: 'user' })

@@ -1,19 +1,20 @@
 /** A cluster in a simulated world: its members through crashes and restarts, their clients, and the history of what these saw. */
 
-import type { Operation, RegisterInput, RegisterOutput } from '../../platform/histories/linearizability.ts'
-import { Invariants } from '../../platform/simulation/invariants.ts'
-import type { SimulatedProcess } from '../../platform/simulation/process.ts'
-import { World } from '../../platform/simulation/world.ts'
-import { HarmonyError } from '../../src/base/errors.ts'
-import { timestamp } from '../../src/base/ids.ts'
-import { type SeededRandom, seededRandom } from '../../src/base/random.ts'
-import { decodeText, encodeText } from '../../src/base/text.ts'
-import { Peer } from '../../src/cluster/peer.ts'
-import type { PeerOptions } from '../../src/cluster/peer-types.ts'
-import { openStore } from '../../src/cluster/store.ts'
-import { payloadOf, timestampOf } from '../../src/mvcc/versioned.ts'
-import type { View } from '../../src/storage/engine.ts'
-import { writeOf } from './write-of.ts'
+import { HarmonyError } from '../../../src/base/errors.ts'
+import { timestamp } from '../../../src/base/ids.ts'
+import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
+import { decodeText, encodeText } from '../../../src/base/text.ts'
+import { Peer } from '../../../src/cluster/peer.ts'
+import { openStore } from '../../../src/cluster/store.ts'
+import type { WriteRequest } from '../../../src/cluster/writes.ts'
+import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
+import type { View } from '../../../src/storage/engine.ts'
+import type { Operation, RegisterInput, RegisterOutput } from '../../histories/linearizability.ts'
+import { Invariants } from '../invariants.ts'
+import type { SimulatedProcess } from '../process.ts'
+import { World } from '../world.ts'
+import { type Coverage, Observer } from './observer.ts'
+import type { Sizes } from './plan.ts'
 
 const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
@@ -30,18 +31,23 @@ export class Member {
   readonly process: SimulatedProcess
   peer: Peer | undefined
   joined = false
+  /** Comes while there are faults: its first attempts to join may come to nothing, and it tries again. */
+  readonly newcomer: boolean
   /** Why it cannot run (again); a violation unless it is expected. */
   failure: HarmonyError | undefined
   private readonly run: Run
   private readonly random: SeededRandom
   private life = 0
   private operations = 0
+  private readonly client: number
   private inFlight: { key: number; called: number; input: RegisterInput } | undefined
 
-  constructor(run: Run, name: string, random: SeededRandom) {
+  constructor(run: Run, name: string, random: SeededRandom, newcomer = false) {
     this.run = run
+    this.newcomer = newcomer
     this.name = name
     this.random = random
+    this.client = run.members.length
     this.process = run.world.process(name)
   }
 
@@ -52,6 +58,7 @@ export class Member {
       if (life !== this.life) return
       if (!store.ok) {
         this.failure = store.error
+        if (this.isFull(store.error)) return
         this.run.violate(`${this.name} cannot open its store: ${store.error.code} ${store.error.message}`)
         return
       }
@@ -59,10 +66,19 @@ export class Member {
         platform,
         store: store.value,
         ...this.run.sizes,
-        trace: message => this.run.invariants.onMessage(peer.status().cluster, message),
+        trace: message => {
+          this.run.invariants.onMessage(peer.status().cluster, message)
+          this.run.observer.message('sent', this.name, message, peer.status())
+        },
+        ...(this.run.observer.traces
+          ? { traceReceived: message => this.run.observer.message('received', this.name, message, peer.status()) }
+          : {}),
         onChange: () => this.observe(),
         onEvent: event => {
-          if (event.type === 'snapshot') this.run.snapshots++
+          if (event.type === 'snapshot') {
+            this.run.snapshots++
+            this.run.observer.snapshotInstalled(this.name, event.index)
+          }
           if (event.type === 'error' && event.error.code === 'STORAGE_LOST') {
             this.run.violate(
               `${this.name} stopped: ${event.error.message} ${(event.error.cause as Error)?.stack ?? ''}`,
@@ -71,28 +87,38 @@ export class Member {
         },
       })
       this.peer = peer
+      this.run.observer.started(this.name, peer.id)
       const join = {
         room,
         secret,
         rendezvous: [rendezvous],
         wish: 'auto',
-        bootstrap: 'auto',
+        bootstrap: this.newcomer ? false : 'auto',
         onConflict: 'fail',
       } as const
-      peer.join(join, error => {
-        if (life !== this.life) return
-        if (error === undefined) this.joined = true
-        else this.run.violate(`${this.name} could not join: ${error.code} ${error.message}`)
-      })
+      const attempt = (): void =>
+        peer.join(join, error => {
+          if (life !== this.life) return
+          if (error === undefined) this.joined = true
+          else if (this.newcomer && error.code === 'TIMEOUT') this.process.platform.clock.after(1000, attempt)
+          else if (!this.isFull(error)) this.run.violate(`${this.name} could not join: ${error.code} ${error.message}`)
+        })
+      attempt()
     })
   }
 
-  crash(): void {
+  /** Started on a full disk it cannot go on: the nemesis starts it again when there is space. */
+  private isFull(error: HarmonyError): boolean {
+    return error.code === 'QUOTA' && this.process.disk.full
+  }
+
+  crash(cache: 'lost' | 'kept' = 'lost'): void {
     this.life++
+    this.run.observer.crashed(this.name, this.peer?.status())
     this.giveUp()
     if (this.peer !== undefined) this.run.invariants.forget(this.peer.id)
     this.peer = undefined
-    this.process.crash()
+    this.process.crash(cache)
   }
 
   restart(): void {
@@ -102,9 +128,11 @@ export class Member {
 
   observe(): void {
     if (this.peer === undefined) return
-    const { id, cluster, raft, fingerprint } = this.peer.status()
-    const { role, term, commit, applied } = raft
-    this.run.invariants.observe({ id, cluster, role, term, commit, applied, fingerprint })
+    const status = this.peer.status()
+    const { id, cluster, raft, fingerprint } = status
+    const { role, term, commit, applied, lastIndex } = raft
+    this.run.invariants.observe({ id, cluster, role, term, commit, applied, lastIndex, fingerprint })
+    this.run.observer.changed(this.name, status)
   }
 
   /** Starts the client: one operation after the other, with pauses. */
@@ -118,7 +146,8 @@ export class Member {
     const again = (): void => {
       if (life === this.life) this.work()
     }
-    if (this.peer === undefined) return again()
+    // Alone, it would write into a database of its own, which never merges with the room's.
+    if (this.peer === undefined || !this.joined) return again()
     this.operations++
     const key = this.random.below(keys.length)
     const value = `${this.name}.${this.operations}`
@@ -212,7 +241,8 @@ export class Member {
     if (inFlight === undefined || inFlight.called !== called) return
     this.inFlight = undefined
     const returned = this.run.world.nowMs
-    this.run.histories[inFlight.key]!.push({ client: 0, input: inFlight.input, output, called, returned })
+    const client = this.client
+    this.run.histories[inFlight.key]!.push({ client, input: inFlight.input, output, called, returned })
   }
 
   private refuse(error: HarmonyError): void {
@@ -228,17 +258,16 @@ export class Member {
     if (inFlight === undefined || inFlight.input.type === 'read') return
     this.run.unknown++
     const { input, called, key } = inFlight
-    this.run.histories[key]!.push({ client: 0, input, output: undefined, called, returned: undefined })
+    this.run.histories[key]!.push({ client: this.client, input, output: undefined, called, returned: undefined })
   }
 }
 
-type Sizes = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
-
-function sizesOf(seed: number): Sizes {
-  const random = seededRandom(seed + 0x5eed)
-  const checkpointBytes = random.pick([512, 1024, 4096, 64 * 1024])
-  return { checkpointBytes, limits: random.chance(0.5) ? { messageBytesMax: 40 } : {} }
-}
+const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
+  ops,
+  checks: [],
+  ranges: [],
+  idempotencyKey: undefined,
+})
 
 export class Run {
   readonly world: World
@@ -255,10 +284,18 @@ export class Run {
   readonly sizes: Sizes
   private readonly extra: string[] = []
 
-  constructor(seed: number, sizes: Sizes = sizesOf(seed)) {
+  readonly observer: Observer
+
+  /** @param trace Hears of every protocol event, see `observer.ts`. */
+  constructor(seed: number, sizes: Sizes, trace?: (line: object) => void) {
     this.random = seededRandom(seed)
     this.world = new World(seed)
     this.sizes = sizes
+    this.observer = new Observer(() => this.world.nowMs, trace)
+  }
+
+  get coverage(): Coverage {
+    return this.observer.coverage
   }
 
   violate(text: string): void {

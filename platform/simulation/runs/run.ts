@@ -3,9 +3,11 @@
  * end the question whether the whole history is linearizable and everybody came to the same state. No real time, no promises.
  */
 
-import { checkLinearizable, registerModel } from '../../platform/histories/linearizability.ts'
+import { checkLinearizable, registerModel } from '../../histories/linearizability.ts'
+import { keys, Member, Run } from './members.ts'
 import { Nemesis } from './nemesis.ts'
-import { keys, Member, Run } from './simulated-cluster.ts'
+import type { Coverage } from './observer.ts'
+import { drawPlan, type Plan, type Shape, sizesOf } from './plan.ts'
 
 export interface ClusterRun {
   readonly seed: number
@@ -18,29 +20,37 @@ export interface ClusterRun {
   /** How often a peer got a whole state because it was behind the others' logs. */
   readonly snapshots: number
   readonly faults: Readonly<Record<string, number>>
+  /** How often a run came to states that seldom happen. */
+  readonly coverage: Coverage
+  readonly events: number
   readonly virtualMs: number
   /** Equal for equal seeds. */
   readonly hash: string
 }
 
-export interface RunShape {
-  readonly peers?: number
-  readonly faultMs?: number
+export interface Listeners {
+  /** Hears of every protocol event, see `observer.ts`. */
+  readonly trace?: ((line: object) => void) | undefined
+  /** Hears, at the end, of every operation of the clients: `key`, `client`, `input`, `output` (null: the answer is not known), `called` and `returned` in virtual ms. */
+  readonly history?: ((line: object) => void) | undefined
 }
 
-export function runCluster(seed: number, shape: RunShape = {}): ClusterRun {
-  const run = new Run(seed)
+export const runCluster = (seed: number, shape: Shape = {}): ClusterRun => runPlan(drawPlan(seed, shape))
+
+export function runPlan(plan: Plan, { trace, history: tell }: Listeners = {}): ClusterRun {
+  const { seed, peers } = plan
+  const run = new Run(seed, sizesOf(plan), trace)
   const { random, world } = run
-  const peers = shape.peers ?? random.between(3, 5)
   for (let n = 0; n < peers; n++) run.members.push(new Member(run, `p${n}`, random.fork()))
   for (const member of run.members) world.after(random.below(1500), `start ${member.name}`, () => member.start())
   if (!run.until(60_000, () => run.members.every(member => member.joined)))
     run.violate('not everybody joined within a minute')
-  const nemesis = new Nemesis(run, random.fork())
+  const nemesis = new Nemesis(run)
   if (run.violations.length === 0) {
     for (const member of run.members) member.work()
-    nemesis.start()
-    world.run(shape.faultMs ?? 20_000)
+    run.observer.underFaults = true
+    nemesis.start(plan.schedule)
+    world.run(plan.faultMs)
     nemesis.heal()
     world.run(2000)
     run.clientsStopped = true
@@ -49,6 +59,9 @@ export function runCluster(seed: number, shape: RunShape = {}): ClusterRun {
   let operations = 0
   for (const [key, history] of run.histories.entries()) {
     operations += history.length
+    for (const { client, input, output = null, called, returned = null } of history) {
+      tell?.({ key, client, input, output, called, returned })
+    }
     const verdict = checkLinearizable(registerModel, history)
     if (verdict.ok) continue
     const { stuckAt } = verdict
@@ -65,6 +78,8 @@ export function runCluster(seed: number, shape: RunShape = {}): ClusterRun {
     terms: run.invariants.terms,
     snapshots: run.snapshots,
     faults: nemesis.counts,
+    coverage: run.coverage,
+    events: world.events,
     virtualMs: world.nowMs,
     hash: world.hash,
   }

@@ -1,0 +1,242 @@
+/**
+ * `harmonydb simulate`: clusters under faults, one run for each seed, in virtual time. What a run does is in `platform/simulation/runs`; here are the seeds, the
+ * files and the report. Several jobs are processes of this same command, each with its own stretch of the seeds, that print JSON lines.
+ */
+import { spawn } from 'node:child_process'
+import { createWriteStream, readFileSync, type WriteStream } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { createInterface } from 'node:readline'
+import { decodePlan, drawPlan, type Plan } from '../../simulation/runs/plan.ts'
+import { type ClusterRun, runPlan } from '../../simulation/runs/run.ts'
+import { kindOf, shrinkPlan } from '../../simulation/runs/shrink.ts'
+import { CommandExit, exitStatus, systemFailure, usage } from './exit-status.ts'
+import type { Output } from './output.ts'
+
+export interface SimulateOptions {
+  readonly seed?: number
+  readonly seeds?: number
+  readonly from: number
+  readonly peers?: number
+  /** In seconds. */
+  readonly duration?: number
+  readonly schedule?: string
+  readonly shrink: boolean
+  readonly trace?: string
+  readonly history?: string
+  readonly jobs?: number
+  readonly json: boolean
+}
+
+type Counts = Record<string, number>
+
+interface Totals {
+  runs: number
+  operations: number
+  virtualMs: number
+  readonly coverage: Counts
+  readonly faults: Counts
+  readonly failed: { readonly seed: number; readonly violations: readonly string[] }[]
+}
+
+/** What a job says of one seed. */
+type SeedReport = Pick<ClusterRun, 'seed' | 'violations' | 'operations' | 'virtualMs' | 'coverage' | 'faults' | 'hash'>
+
+const noteEveryMs = 5000
+
+/** @param script The file of this command, for further processes; undefined: everything in this one. */
+export async function simulate(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
+  const { seed, schedule, trace, history } = options
+  const single = seed !== undefined || schedule !== undefined
+  if (seed !== undefined && schedule !== undefined) throw usage('--schedule names its seed; leave --seed out')
+  if (single && options.seeds !== undefined) throw usage('--seeds goes without --seed and --schedule')
+  if (!single && (trace !== undefined || history !== undefined || options.shrink))
+    throw usage('--trace, --history and --shrink go with --seed or --schedule')
+  if (schedule !== undefined && (options.peers !== undefined || options.duration !== undefined))
+    throw usage('--schedule says how many peers and how long; leave --peers and --duration out')
+  if (single) return await one(options, output)
+  await many(options, output, script)
+}
+
+const planOf = ({ peers, duration }: SimulateOptions, seed: number): Plan =>
+  drawPlan(seed, { peers, faultMs: duration === undefined ? undefined : duration * 1000 })
+
+/** One seed or stored plan, with everything that helps to understand it. */
+async function one(options: SimulateOptions, output: Output): Promise<void> {
+  let plan = options.schedule === undefined ? planOf(options, options.seed ?? 1) : readPlan(options.schedule)
+  let run = runPlan(plan)
+  const broken = run.violations[0]
+  if (options.shrink && broken !== undefined) {
+    const kind = kindOf(broken)
+    plan = shrinkPlan(plan, shorter => runPlan(shorter).violations.some(other => kindOf(other) === kind))
+    run = runPlan(plan)
+  }
+  const files = [options.trace, options.history].map(path => (path === undefined ? undefined : new LineFile(path)))
+  const [trace, history] = files
+  if (trace !== undefined || history !== undefined) {
+    runPlan(plan, { trace: trace && (line => trace.add(line)), history: history && (line => history.add(line)) })
+    for (const file of files) await file?.end()
+  }
+  if (options.json) await output.line(JSON.stringify({ ...run, plan }))
+  else {
+    await output.line(`seed ${run.seed}: ${run.violations.length === 0 ? 'clean' : 'BROKEN'}`)
+    for (const violation of run.violations) await output.line(`  ${violation}`)
+    await output.line(`${run.operations} operations, ${run.terms} leaders, ${seconds(run.virtualMs)}, hash ${run.hash}`)
+    await printCounts('Faults', run.faults, output)
+    await printCounts('States reached', run.coverage, output)
+    if (run.violations.length > 0) {
+      await output.line('Plan (store it in a file; run it again by: harmonydb simulate --schedule FILE):')
+      await output.line(JSON.stringify(plan))
+    }
+  }
+  if (run.violations.length > 0) throw new CommandExit(exitStatus.failed, `seed ${run.seed} broke a promise`)
+}
+
+async function many(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
+  const { from, seeds = 100 } = options
+  const jobs = script === undefined ? 1 : Math.min(seeds, options.jobs ?? availableParallelism())
+  const totals: Totals = { runs: 0, operations: 0, virtualMs: 0, coverage: {}, faults: {}, failed: [] }
+  const startedMs = performance.now()
+  let notedMs = startedMs
+  const onReport = async (report: SeedReport): Promise<void> => {
+    count(totals, report)
+    if (options.json) await output.line(JSON.stringify(report))
+    if (report.violations.length > 0) {
+      output.note(`seed ${report.seed} BROKEN: ${report.violations[0]}`)
+      output.note(`  again: ${replay(report.seed, options)}`)
+    }
+    if (options.json || performance.now() - notedMs < noteEveryMs) return
+    notedMs = performance.now()
+    output.note(`${totals.runs} of ${seeds} seeds, ${totals.failed.length} broken`)
+  }
+  if (jobs === 1) {
+    for (let seed = from; seed < from + seeds; seed++) {
+      await onReport(reportOf(runPlan(planOf(options, seed))))
+      // Signals are heard between two runs.
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  } else await inProcesses(jobs, options, script ?? '', onReport)
+  const took = (performance.now() - startedMs) / 1000
+  if (!options.json) {
+    await output.line(
+      `${totals.runs} seeds from ${from}: ${totals.failed.length === 0 ? 'clean' : `${totals.failed.length} BROKEN`}`,
+    )
+    const rate = Math.round(totals.virtualMs / 1000 / took)
+    await output.line(
+      `${totals.operations} operations; ${seconds(totals.virtualMs)} simulated in ${took.toFixed(1)} s by ${jobs} ${jobs === 1 ? 'job' : 'jobs'}: ${rate} s a second`,
+    )
+    await printCounts('Faults', totals.faults, output)
+    await printCounts('States reached', totals.coverage, output)
+    for (const { seed } of totals.failed) await output.line(`again: ${replay(seed, options)}`)
+  }
+  if (totals.failed.length > 0)
+    throw new CommandExit(exitStatus.failed, `${totals.failed.length} seeds broke a promise`)
+}
+
+async function inProcesses(
+  jobs: number,
+  { from, seeds = 100, peers, duration }: SimulateOptions,
+  script: string,
+  onReport: (report: SeedReport) => Promise<void>,
+): Promise<void> {
+  const shape = [
+    ...(peers === undefined ? [] : ['--peers', `${peers}`]),
+    ...(duration === undefined ? [] : ['--duration', `${duration}`]),
+  ]
+  const job = async (first: number, end: number): Promise<void> => {
+    const args = ['simulate', '--from', `${first}`, '--seeds', `${end - first}`, '--jobs', '1', '--json', ...shape]
+    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const ended = new Promise<void>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', () => resolve())
+    })
+    let heard = 0
+    for await (const line of createInterface({ input: child.stdout })) {
+      heard++
+      await onReport(JSON.parse(line) as SeedReport)
+    }
+    await ended
+    const missing = end - first - heard
+    if (missing > 0)
+      throw new CommandExit(exitStatus.failed, `a job ended at seed ${first + heard} without a word of it`)
+  }
+  const edge = (n: number): number => from + Math.floor((seeds * n) / jobs)
+  await Promise.all(Array.from({ length: jobs }, (_, n) => job(edge(n), edge(n + 1))))
+}
+
+const reportOf = ({ seed, violations, operations, virtualMs, coverage, faults, hash }: ClusterRun): SeedReport => ({
+  seed,
+  violations,
+  operations,
+  virtualMs,
+  coverage,
+  faults,
+  hash,
+})
+
+function count(totals: Totals, { seed, violations, operations, virtualMs, coverage, faults }: SeedReport): void {
+  totals.runs++
+  totals.operations += operations
+  totals.virtualMs += virtualMs
+  for (const [name, times] of Object.entries(coverage)) totals.coverage[name] = (totals.coverage[name] ?? 0) + times
+  for (const [name, times] of Object.entries(faults)) totals.faults[name] = (totals.faults[name] ?? 0) + times
+  if (violations.length > 0) totals.failed.push({ seed, violations })
+}
+
+async function printCounts(title: string, counts: Readonly<Counts>, output: Output): Promise<void> {
+  await output.line(`${title}:`)
+  for (const [name, times] of Object.entries(counts)) {
+    await output.line(`  ${String(times).padStart(7)}  ${name}${times === 0 ? '  (never)' : ''}`)
+  }
+}
+
+function replay(seed: number, { peers, duration }: SimulateOptions): string {
+  const shape = `${peers === undefined ? '' : ` --peers ${peers}`}${duration === undefined ? '' : ` --duration ${duration}`}`
+  return `harmonydb simulate --seed ${seed}${shape} --shrink`
+}
+
+function readPlan(path: string): Plan {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw systemFailure(`${path} cannot be read`, cause)
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    throw usage(`${path} is not JSON`)
+  }
+  const plan = decodePlan(value)
+  if (typeof plan === 'string') throw usage(`${path}: ${plan}`)
+  return plan
+}
+
+const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
+
+/** JSON lines. What the system cannot take at once waits in memory: a run is some megabytes. */
+class LineFile {
+  private readonly path: string
+  private readonly stream: WriteStream
+  private failure: unknown
+
+  constructor(path: string) {
+    this.path = path
+    this.stream = createWriteStream(path)
+    this.stream.on('error', error => {
+      this.failure = error
+    })
+  }
+
+  add(line: object): void {
+    this.stream.write(`${JSON.stringify(line)}\n`)
+  }
+
+  async end(): Promise<void> {
+    await new Promise<void>(resolve => {
+      this.stream.once('close', resolve)
+      this.stream.end()
+    })
+    if (this.failure !== undefined) throw systemFailure(`${this.path} cannot be written`, this.failure)
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * What a run of `harmonydb simulate` is made of, as data: the seed of its world, its sizes, and a list of timed faults. A seed draws its own mix
+ * of kinds (swarm testing: Groce and others, 2012), so that rare ones also meet alone. The list can be shortened, stored and run again.
+ */
+import { seededRandom } from '../../../src/base/random.ts'
+import type { PeerOptions } from '../../../src/cluster/peer-types.ts'
+
+/** What each kind does, and which fields beside `atMs` it reads. What has `forMs` ends after it. */
+export const faultKinds = {
+  partition: 'nothing passes between `peers` and the others, for `forMs`',
+  flapping: 'one partition after the other, each short; stored as such',
+  'one-way': 'nothing goes from `peer` to `peers`, for `forMs`',
+  isolate: 'nothing passes between `peer` and the others, for `forMs`',
+  crash: '`peer` loses its power, and starts again after `forMs`',
+  'crash-all': 'everybody loses power, and starts again after `forMs`',
+  'crash-receiver':
+    'whoever receives a whole state within `forMs` loses its power in the middle of it, once; it starts again after half a second',
+  freeze: '`peer` stands still for `forMs`',
+  'reset-links': 'the links between `peer` and `peers` break',
+  slow: 'messages take up to `amount` ms, for `forMs`',
+  lossy: 'each message is lost, doubled or overtakes others with the chance `amount`, for `forMs`',
+  transfer: 'the leader hands its leadership over',
+  'disk-full': '`peer` has no space left for `forMs`; then it is started again',
+  'clock-rate': 'the clock of `peer` runs `amount` times as fast, for `forMs`',
+  'clock-jump': 'the wall clock of `peer` jumps by `amount` ms',
+  throttle: 'timers of `peer` fire each `amount` ms only, as in a background tab, for `forMs`',
+  newcomer: 'one more peer comes and joins',
+} as const
+export type FaultKind = keyof typeof faultKinds
+
+export interface Fault {
+  readonly kind: FaultKind
+  /** Since everybody joined. */
+  readonly atMs: number
+  readonly forMs?: number
+  /** By number: p0 is 0; or whoever leads when it strikes. */
+  readonly peer?: number | 'leader'
+  readonly peers?: readonly number[]
+  readonly amount?: number
+}
+
+export type Sizes = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
+
+export interface Plan {
+  readonly seed: number
+  readonly peers: number
+  /** How long clients and faults go on, in virtual ms. */
+  readonly faultMs: number
+  readonly checkpointBytes: number
+  /** 0: the default. */
+  readonly messageBytesMax: number
+  readonly schedule: readonly Fault[]
+}
+
+export interface Shape {
+  readonly peers?: number | undefined
+  readonly faultMs?: number | undefined
+}
+
+const peersMax = 9
+const newcomersMax = 2
+
+export const sizesOf = ({ checkpointBytes, messageBytesMax }: Plan): Sizes => ({
+  checkpointBytes,
+  limits: messageBytesMax > 0 ? { messageBytesMax } : {},
+})
+
+export function drawPlan(seed: number, shape: Shape = {}): Plan {
+  const random = seededRandom(`${seed}/plan`)
+  const drawn = random.between(3, 5)
+  const peers = shape.peers ?? drawn
+  const faultMs = shape.faultMs ?? 20_000
+  const kinds = Object.keys(faultKinds) as FaultKind[]
+  const chosen = kinds.filter(() => random.chance(0.35))
+  const mix = chosen.length > 0 ? chosen : (['crash'] as const)
+  const checkpointBytes = random.pick([512, 1024, 4096, 64 * 1024])
+  const messageBytesMax = random.chance(0.5) ? 40 : 0
+  const schedule: Fault[] = []
+  const some = (): number[] => Array.from({ length: peers }, (_, n) => n).filter(() => random.chance(0.5))
+  const target = (): number | 'leader' => (random.chance(0.5) ? 'leader' : random.below(peers))
+  let newcomers = 0
+  for (let atMs = random.between(200, 2500); atMs < faultMs; atMs += random.between(200, 2500)) {
+    const kind = random.pick(mix)
+    const forMs = random.between(300, 5000)
+    switch (kind) {
+      case 'partition':
+        schedule.push({ kind, atMs, forMs, peers: some() })
+        break
+      case 'flapping': {
+        const side = some()
+        for (let n = 0; n < 4; n++) schedule.push({ kind: 'partition', atMs: atMs + n * 400, forMs: 200, peers: side })
+        break
+      }
+      case 'one-way':
+      case 'reset-links':
+        schedule.push({ kind, atMs, forMs, peer: random.below(peers), peers: some() })
+        break
+      case 'isolate':
+      case 'crash':
+      case 'freeze':
+      case 'disk-full':
+        schedule.push({ kind, atMs, forMs, peer: target() })
+        break
+      case 'slow':
+        schedule.push({ kind, atMs, forMs, amount: random.between(50, 600) })
+        break
+      case 'lossy':
+        schedule.push({ kind, atMs, forMs, amount: 0.1 })
+        break
+      case 'clock-rate':
+        schedule.push({ kind, atMs, forMs, peer: target(), amount: random.pick([0.5, 0.9, 1.1, 2]) })
+        break
+      case 'clock-jump':
+        schedule.push({ kind, atMs, peer: target(), amount: random.pick([-3_600_000, -5000, 5000, 3_600_000]) })
+        break
+      case 'throttle':
+        schedule.push({ kind, atMs, forMs, peer: target(), amount: 1000 })
+        break
+      case 'newcomer':
+        if (newcomers++ < newcomersMax) schedule.push({ kind, atMs })
+        break
+      case 'crash-all':
+      case 'crash-receiver':
+        schedule.push({ kind, atMs, forMs })
+        break
+      case 'transfer':
+        schedule.push({ kind, atMs })
+        break
+    }
+  }
+  schedule.sort((a, b) => a.atMs - b.atMs)
+  return { seed, peers, faultMs, checkpointBytes, messageBytesMax, schedule }
+}
+
+/** @returns A plan, or what is wrong with it. */
+export function decodePlan(value: unknown): Plan | string {
+  if (!isRecord(value)) return 'a plan is an object'
+  const bounds = {
+    seed: [0, Number.MAX_SAFE_INTEGER],
+    peers: [1, peersMax],
+    faultMs: [0, 86_400_000],
+    checkpointBytes: [1, 2 ** 30],
+    messageBytesMax: [0, 2 ** 20],
+  } as const
+  for (const [name, [least, most]] of Object.entries(bounds)) {
+    if (!isWithin(value[name], least, most)) return `${name} is a number from ${least} to ${most}`
+  }
+  const { schedule } = value
+  if (!Array.isArray(schedule) || schedule.length > 10_000) return 'schedule is a list of at most 10000 faults'
+  for (const [at, fault] of schedule.entries()) {
+    const wrong = isRecord(fault) ? wrongIn(fault) : 'a fault is an object'
+    if (wrong !== undefined) return `schedule[${at}]: ${wrong}`
+  }
+  return value as unknown as Plan
+}
+
+const needs: Readonly<Record<FaultKind, readonly ('forMs' | 'peer' | 'peers' | 'amount')[]>> = {
+  partition: ['forMs', 'peers'],
+  flapping: [],
+  'one-way': ['forMs', 'peer', 'peers'],
+  isolate: ['forMs', 'peer'],
+  crash: ['forMs', 'peer'],
+  'crash-all': ['forMs'],
+  'crash-receiver': ['forMs'],
+  freeze: ['forMs', 'peer'],
+  'reset-links': ['peer', 'peers'],
+  slow: ['forMs', 'amount'],
+  lossy: ['forMs', 'amount'],
+  transfer: [],
+  'disk-full': ['forMs', 'peer'],
+  'clock-rate': ['forMs', 'peer', 'amount'],
+  'clock-jump': ['peer', 'amount'],
+  throttle: ['forMs', 'peer', 'amount'],
+  newcomer: [],
+}
+const amounts: Readonly<Partial<Record<FaultKind, readonly [number, number]>>> = {
+  slow: [6, 60_000],
+  lossy: [0, 0.5],
+  'clock-rate': [0.01, 100],
+  throttle: [1, 600_000],
+}
+
+function wrongIn(fault: Readonly<Record<string, unknown>>): string | undefined {
+  const { kind, atMs, forMs, peer, peers, amount } = fault
+  if (typeof kind !== 'string' || !Object.hasOwn(needs, kind) || kind === 'flapping') return `no kind "${String(kind)}"`
+  if (!isWithin(atMs, 0, 86_400_000)) return 'atMs is a number from 0 to 86400000'
+  const [least, most] = amounts[kind as FaultKind] ?? [-1e12, 1e12]
+  for (const field of needs[kind as FaultKind]) {
+    if (field === 'forMs' && !isWithin(forMs, 0, 86_400_000)) return 'forMs is a number from 0 to 86400000'
+    if (field === 'peer' && peer !== 'leader' && !isWithin(peer, 0, peersMax - 1)) return 'peer is a number or "leader"'
+    if (field === 'peers' && !(Array.isArray(peers) && peers.every(one => isWithin(one, 0, peersMax - 1))))
+      return 'peers is a list of numbers'
+    if (field === 'amount' && !isWithin(amount, least, most)) return `amount is a number from ${least} to ${most}`
+  }
+  return undefined
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isWithin = (value: unknown, least: number, most: number): boolean =>
+  typeof value === 'number' && value >= least && value <= most

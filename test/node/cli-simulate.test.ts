@@ -1,0 +1,70 @@
+/** `harmonydb simulate`: its report, its files, its exit status, and several processes that come to the same as one. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Bundle, bundle, run, runHere, temporaryFolder } from './cli-kit.ts'
+
+const folder = temporaryFolder()
+let built: Bundle
+beforeAll(async () => {
+  built = await bundle()
+})
+afterAll(() => {
+  built.remove()
+  folder.remove()
+})
+
+const short = ['--duration', '3', '--peers', '3']
+const linesOf = (text: string): string[] => text.trimEnd().split('\n')
+
+test('one seed: a report, a trace and a history, the same each time', async () => {
+  const files = ['--trace', folder.in('trace'), '--history', folder.in('history')]
+  const first = await runHere(['simulate', '--seed', '2', ...short, ...files])
+  expect(first).toMatchObject({ status: 0, err: '' })
+  expect(first.out).toMatch(/^seed 2: clean\n\d+ operations/)
+  const trace = readFileSync(folder.in('trace'), 'utf8')
+  expect(linesOf(trace).map(line => JSON.parse(line).n)).toEqual(linesOf(trace).map((_, at) => at + 1))
+  expect(Object.keys(JSON.parse(linesOf(readFileSync(folder.in('history'), 'utf8'))[0]!))).toEqual([
+    'key',
+    'client',
+    'input',
+    'output',
+    'called',
+    'returned',
+  ])
+  expect(await runHere(['simulate', '--seed', '2', ...short, ...files])).toEqual(first)
+  expect(readFileSync(folder.in('trace'), 'utf8')).toBe(trace)
+})
+
+test('two processes come to what one comes to', async () => {
+  const range = ['simulate', '--from', '5', '--seeds', '4', ...short, '--json']
+  const alone = await runHere(range)
+  const shared = await run(built.cli, [...range, '--jobs', '2'])
+  expect(shared.status).toBe(0)
+  expect(linesOf(alone.out)).toHaveLength(4)
+  expect(linesOf(shared.out).sort()).toEqual(linesOf(alone.out).sort())
+})
+
+test('a plan that is stored runs again', async () => {
+  const first = JSON.parse((await runHere(['simulate', '--seed', '2', ...short, '--json'])).out)
+  writeFileSync(folder.in('plan.json'), JSON.stringify(first.plan))
+  const again = JSON.parse((await runHere(['simulate', '--schedule', folder.in('plan.json'), '--json'])).out)
+  expect(again).toEqual(first)
+})
+
+test('a plan that makes no sense is refused', async () => {
+  const plan = { seed: 1, peers: 3, faultMs: 1000, checkpointBytes: 1024, messageBytesMax: 0 }
+  writeFileSync(folder.in('wrong.json'), JSON.stringify({ ...plan, schedule: 'none' }))
+  const wrong = await runHere(['simulate', '--schedule', folder.in('wrong.json')])
+  expect(wrong.status).toBe(2)
+  expect(wrong.err).toContain('schedule is a list')
+})
+
+test.each([
+  ['--trace', folder.in('x')],
+  ['--seed', '1', '--seeds', '2'],
+  ['--seed', 'x'],
+  ['--schedule', folder.in('nowhere')],
+  ['--shrink'],
+])('refused: %s %s', async (...args) => {
+  expect((await runHere(['simulate', ...args])).status).toBeGreaterThan(0)
+})
