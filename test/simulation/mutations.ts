@@ -67,7 +67,12 @@ export const mutations: readonly Mutation[] = [
   {
     name: "a leader's own entries count before they are on disk",
     file: 'leader.ts',
-    edits: [['state.peers.self.match = state.log.durable', 'state.peers.self.match = state.log.last']],
+    edits: [
+      [
+        'state.peers.self.match = state.log.durable\n  advanceCommit(state)',
+        'state.peers.self.match = state.log.last\n  advanceCommit(state)',
+      ],
+    ],
   },
   {
     name: 'configurations of a log that lost stay in force',
