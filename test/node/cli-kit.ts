@@ -7,7 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 import { runCommandLine } from '../../platform/node/cli/run.ts'
 
 const root = join(import.meta.dirname, '../..')
@@ -27,7 +27,7 @@ export interface Bundle {
 }
 
 /** Below `node_modules`, so that the packages that stay imports are found. */
-export async function bundle(): Promise<Bundle> {
+export async function bundle(plugins: Plugin[] = []): Promise<Bundle> {
   const cache = join(root, 'node_modules/.cache')
   mkdirSync(cache, { recursive: true })
   const outdir = mkdtempSync(join(cache, 'harmonydb-test-'))
@@ -46,6 +46,7 @@ export async function bundle(): Promise<Bundle> {
     format: 'esm',
     target: 'node20.19',
     packages: 'external',
+    plugins,
     outdir,
     outExtension: { '.js': '.mjs' },
   })

@@ -1,6 +1,7 @@
 /** `harmonydb simulate`: its report, its files, its exit status, and several processes that come to the same as one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { mutating, mutations } from '../simulation/mutations.ts'
 import { type Bundle, bundle, run, runHere, temporaryFolder } from './cli-kit.ts'
 
 const folder = temporaryFolder()
@@ -49,6 +50,27 @@ test('a plan that is stored runs again', async () => {
   writeFileSync(folder.in('plan.json'), JSON.stringify(first.plan))
   const again = JSON.parse((await runHere(['simulate', '--schedule', folder.in('plan.json'), '--json'])).out)
   expect(again).toEqual(first)
+})
+
+test('a promise that is broken: status 1, and the command that replays it', { timeout: 120_000 }, async () => {
+  const mistake = mutations.find(({ name }) => name === 'votes for everybody who asks')!
+  const broken = await bundle([mutating(mistake)])
+  try {
+    const several = await run(broken.cli, ['simulate', '--from', '3', '--seeds', '1'])
+    expect(several.status).toBe(1)
+    expect(several.out).toMatch(/1 BROKEN[^]*\nagain: harmonydb simulate --seed 3 --shrink\n$/)
+    const single = await run(broken.cli, ['simulate', '--seed', '3'])
+    expect(single.status).toBe(1)
+    expect(single.out).toMatch(/^seed 3: BROKEN\n {2}election safety: /)
+    // What was printed as the plan breaks the same promise.
+    const plan = linesOf(single.out).at(-1)!
+    writeFileSync(folder.in('broken.json'), plan)
+    const again = await run(broken.cli, ['simulate', '--schedule', folder.in('broken.json'), '--json'])
+    expect(again.status).toBe(1)
+    expect(JSON.parse(again.out).violations[0]).toMatch(/^election safety: /)
+  } finally {
+    broken.remove()
+  }
 })
 
 test('a plan that makes no sense is refused', async () => {

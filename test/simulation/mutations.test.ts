@@ -8,18 +8,18 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { ClusterRun } from '../../platform/simulation/runs/run.ts'
-import { type Mutation, mutations } from './mutations.ts'
+import { type Mutation, mutating, mutations } from './mutations.ts'
 
 const root = join(import.meta.dirname, '../..')
 const folder = join(root, 'node_modules/.cache', `mutations-${process.pid}`)
 const deep = process.env.DEEP === '1'
 const seedsMax = deep ? 500 : 60
 /** Found by the first seeds. */
-const usual = ['committed is what anybody has', 'a minority elects']
+const usual = ['votes for everybody who asks', 'a minority elects']
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-async function runnerOf({ file, edits }: Mutation, at: number): Promise<(seed: number) => ClusterRun> {
+async function runnerOf(mutation: Mutation, at: number): Promise<(seed: number) => ClusterRun> {
   await mkdir(folder, { recursive: true })
   const outfile = join(folder, `${at}.mjs`)
   await build({
@@ -30,18 +30,7 @@ async function runnerOf({ file, edits }: Mutation, at: number): Promise<(seed: n
     format: 'esm',
     packages: 'external',
     outfile,
-    plugins: [
-      {
-        name: 'mutate',
-        setup({ onLoad }) {
-          onLoad({ filter: new RegExp(`src[\\\\/]raft[\\\\/]${file}$`) }, ({ path }) => {
-            let contents = readFileSync(path, 'utf8')
-            for (const [from, to] of edits) contents = contents.replace(from, to)
-            return { contents, loader: 'ts' }
-          })
-        },
-      },
-    ],
+    plugins: [mutating(mutation)],
   })
   const { runCluster } = (await import(outfile)) as { runCluster: (seed: number) => ClusterRun }
   return runCluster

@@ -2,6 +2,8 @@
  * Bugs, put into the consensus core on purpose: the simulation has to find each of them. An edit replaces a text that stands in its file once; `mutations.test.ts` checks
  * that it does, so that the list cannot rot.
  */
+import { readFileSync } from 'node:fs'
+import type { Plugin } from 'esbuild'
 
 export interface Mutation {
   readonly name: string
@@ -30,64 +32,9 @@ export const mutations: readonly Mutation[] = [
     edits: [['Math.floor(half.length / 2) + 1', 'Math.floor(half.length / 2)']],
   },
   {
-    name: 'committed is what anybody has',
-    file: 'quorum.ts',
-    edits: [['return values[Math.floor(length / 2)]!', 'return values[0]!']],
-  },
-  {
-    name: 'committed is what half of an even number have',
-    file: 'quorum.ts',
-    edits: [['return values[Math.floor(length / 2)]!', 'return values[Math.floor((length - 1) / 2)]!']],
-  },
-  {
-    name: 'a follower looks at indexes only, not at terms',
-    file: 'log.ts',
-    edits: [
-      [
-        'return at >= this.base && at <= this.lastAt && this.runs.termOf(at) === term',
-        'return at >= this.base && at <= this.lastAt',
-      ],
-    ],
-  },
-  {
-    name: 'every append cuts off what follows it',
-    file: 'follower.ts',
-    edits: [['  while (news < entries.length && log.matches(entries[news]!.index, entries[news]!.term)) news++\n', '']],
-  },
-  {
-    name: 'a follower commits entries that its leader has not confirmed',
-    file: 'follower.ts',
-    edits: [['index(Math.min(message.commit, lastNew))', 'index(Math.min(message.commit, state.log.last))']],
-  },
-  {
-    name: 'a leader answers reads before it knows what is committed',
-    file: 'leader.ts',
-    edits: [['state.commit >= state.termStart', 'state.commit >= 0']],
-  },
-  {
-    name: "a leader's own entries count before they are on disk",
-    file: 'leader.ts',
-    edits: [
-      [
-        'state.peers.self.match = state.log.durable\n  advanceCommit(state)',
-        'state.peers.self.match = state.log.last\n  advanceCommit(state)',
-      ],
-    ],
-  },
-  {
-    name: 'configurations of a log that lost stay in force',
-    file: 'follower.ts',
-    edits: [['  state.configurations.truncate(from)\n', '']],
-  },
-  {
     name: 'a leader takes no heed of a later term',
     file: 'state.ts',
     edits: [["  state.role = 'follower'\n", "  if (state.role !== 'leader') state.role = 'follower'\n"]],
-  },
-  {
-    name: 'a vote is forgotten when a leader is not heard',
-    file: 'election.ts',
-    edits: [["    state.role = 'preCandidate'\n", "    state.role = 'preCandidate'\n    state.vote = undefined\n"]],
   },
   {
     name: 'a refused append is taken for acknowledged',
@@ -95,3 +42,15 @@ export const mutations: readonly Mutation[] = [
     edits: [['if (skipped === 0) refuse(state, message)', 'if (skipped === 0) acknowledge(state, message.prevIndex)']],
   },
 ]
+
+/** Puts the mistake into what is built. */
+export const mutating = ({ file, edits }: Mutation): Plugin => ({
+  name: 'mutate',
+  setup({ onLoad }) {
+    onLoad({ filter: new RegExp(`src[\\\\/]raft[\\\\/]${file}$`) }, ({ path }) => {
+      let contents = readFileSync(path, 'utf8')
+      for (const [from, to] of edits) contents = contents.replace(from, to)
+      return { contents, loader: 'ts' }
+    })
+  },
+})
