@@ -58,7 +58,7 @@ test('a promise that is broken: status 1, and the command that replays it', { ti
   try {
     const several = await run(broken.cli, ['simulate', '--from', '3', '--seeds', '1'])
     expect(several.status).toBe(1)
-    expect(several.out).toMatch(/1 BROKEN[^]*\nagain: harmonydb simulate --seed 3 --shrink\n$/)
+    expect(several.out).toMatch(/1 BROKEN[\s\S]*\nagain: harmonydb simulate --seed 3 --shrink\n$/)
     const single = await run(broken.cli, ['simulate', '--seed', '3'])
     expect(single.status).toBe(1)
     expect(single.out).toMatch(/^seed 3: BROKEN\n {2}election safety: /)
