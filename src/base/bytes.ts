@@ -111,6 +111,14 @@ export class ByteWriter {
     return this.varint(bytes.length).raw(bytes)
   }
 
+  /** The first `length` of them, whatever the array says of itself: for short arrays of somebody else's making. */
+  elements(from: Uint8Array, length: number): this {
+    this.reserve(length)
+    for (let i = 0; i < length; i++) this.buffer[this.used + i] = from[i]!
+    this.used += length
+    return this
+  }
+
   text(text: string): this {
     const length = textBytes(text)
     this.varint(length)
@@ -404,7 +412,8 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+/** Two digits. */
+export const hexOfByte: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Lower-case, two digits a byte. */
 export function hexEncode(bytes: Uint8Array, from = 0, to = bytes.length): string {

@@ -31,9 +31,7 @@ export type WriteResult = { readonly outcome: Outcome } | { readonly error: Harm
 /** What a client wants done, all or nothing. */
 export type WriteRequest = Omit<Write, 'serial'>
 
-interface Pending {
-  readonly serial: number
-  readonly request: WriteRequest
+interface Pending extends Write {
   readonly bytes: number
   readonly deadlineMs: number
   readonly done: (result: WriteResult) => void
@@ -91,7 +89,7 @@ export class Writes {
   }
 
   submit(request: WriteRequest, timeoutMs: number, done: (result: WriteResult) => void): void {
-    const { ops, checks, ranges } = request
+    const { ops, checks, ranges, idempotencyKey } = request
     let bytes = 64
     for (const op of ops) bytes += op.key.length + (op.type === 'put' ? op.value.length : 0) + 8
     for (const check of checks) bytes += check.key.length + 8
@@ -103,7 +101,10 @@ export class Writes {
     const deadlineMs = this.host.clock.now() + timeoutMs
     const write: Pending = {
       serial: this.nextSerial++,
-      request,
+      idempotencyKey,
+      checks,
+      ranges,
+      ops,
       bytes,
       deadlineMs,
       done,
@@ -206,7 +207,7 @@ export class Writes {
     for (const write of sent) {
       write.everSent = opened
       // One with an idempotency key is executed at most once in whatever session, so it simply goes out again.
-      if (opened && write.request.idempotencyKey === undefined)
+      if (opened && write.idempotencyKey === undefined)
         this.fail(write, unknownError('its session was forgotten, which takes thousands of newer ones'))
     }
     this.pump()
@@ -247,7 +248,7 @@ export class Writes {
       from += sent.writes.length
       const first = sent.writes[0] as Pending
       const floor = this.pending.keys().next().value ?? first.serial
-      const command: Command = { type: 'writes', session, floor, writes: sent.writes.map(writeOf) }
+      const command: Command = { type: 'writes', session, floor, writes: sent.writes }
       if (this.host.post(session, first.serial, command) === 'later') return false
       for (const write of sent.writes) {
         write.sent = sent
@@ -279,20 +280,16 @@ export class Writes {
   }
 }
 
-const writeOf = ({ serial, request: { idempotencyKey, checks, ranges, ops } }: Pending): Write => {
-  return { serial, idempotencyKey, checks, ranges, ops }
-}
-
 /** Where the command ends that begins with writes[from]. */
 function commandEnd(writes: readonly Pending[], from: number): number {
   const first = writes[from] as Pending
-  if (isConditional(first.request)) return from + 1
+  if (isConditional(first)) return from + 1
   let { bytes } = first
   let to = from + 1
   for (; to < writes.length && to - from < commandWritesMax; to++) {
-    const { request, bytes: more } = writes[to] as Pending
-    bytes += more
-    if (bytes > commandBytesMax || isConditional(request)) break
+    const write = writes[to] as Pending
+    bytes += write.bytes
+    if (bytes > commandBytesMax || isConditional(write)) break
   }
   return to
 }

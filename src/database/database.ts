@@ -74,20 +74,25 @@ class CoreDatabase extends EntriesReader implements Database {
    *   COMMIT_UNKNOWN or TIMEOUT or ABORTED (`maybeCommitted` tells), QUOTA, CLOSED.
    */
   put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed> {
-    return promised(() => {
+    // Not an asynchronous function: that would put another promise around the one that there is.
+    try {
       const given = this.writing(options)
       const encoded = encodeKey(key)
       return this.write([{ type: 'put', key: encoded, value: encodeValue(value) }], ifVersion(encoded, given), given)
-    })
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** Removes a key, if it is there. @throws As `put`. */
   delete(key: Key, options?: WriteOptions): Promise<Committed> {
-    return promised(() => {
+    try {
       const given = this.writing(options)
       const encoded = encodeKey(key)
       return this.write([{ type: 'delete', key: encoded }], ifVersion(encoded, given), given)
-    })
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /**
@@ -214,17 +219,10 @@ class CoreDatabase extends EntriesReader implements Database {
   }
 }
 
-/** The promise that `make` makes, or one of what it throws: an asynchronous function would put another one around it, which costs each write some turns of the event loop's queue. */
-function promised<T>(make: () => Promise<T>): Promise<T> {
-  try {
-    return make()
-  } catch (error) {
-    return Promise.reject(error)
-  }
-}
+const noChecks: CoreWrite['checks'] = []
 
 function ifVersion(key: Uint8Array, options: WriteOptions): CoreWrite['checks'] {
-  if (options.ifVersion === undefined) return []
+  if (options.ifVersion === undefined) return noChecks
   return [{ key, version: versionOf(options.ifVersion, 'ifVersion') }]
 }
 

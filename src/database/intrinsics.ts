@@ -3,12 +3,18 @@
  * fails across realms, and `Symbol.toStringTag` can be set by anyone.
  */
 
-const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!
-  .get as () => string | undefined
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype)
+const typedArrayTag = Object.getOwnPropertyDescriptor(typedArray, Symbol.toStringTag)!.get as () => string | undefined
+const lengthOf = Object.getOwnPropertyDescriptor(typedArray, 'length')!.get as () => number
 
 /** `Uint8Array`, `BigInt64Array`, …, of a subclass its base (a Node Buffer is a Uint8Array); undefined for anything else. */
 export function typedArrayName(value: unknown): string | undefined {
   return typedArrayTag.call(value)
+}
+
+/** Of a typed array; 0 where its buffer was transferred. */
+export function typedArrayLength(value: unknown): number {
+  return lengthOf.call(value)
 }
 
 /** Is every own state of this object in its properties, with no behaviour behind it? Of this realm or another. */

@@ -190,19 +190,10 @@ export class LocalCore implements Core {
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
     const { ops, idempotencyKey } = request
-    const checks: WriteCheck[] = []
-    for (const { key, version } of request.checks) {
-      const at = version === null ? timestamp(0) : parseVersion(version)
-      // A version that this database never gave out matches no key.
-      if (at === undefined) return Promise.reject(conflict(`no key ever had the version "${version}"`))
-      checks.push({ key, at })
-    }
-    const ranges: RangeCheck[] = []
-    for (const { from, to, version, count } of request.ranges ?? []) {
-      const at = parseVersion(version)
-      if (at === undefined) return Promise.reject(conflict(`there never was a state of the version "${version}"`))
-      ranges.push({ from, to, at, count })
-    }
+    const checks = checksOf(request)
+    const ranges = rangesOf(request)
+    if (checks instanceof HarmonyError) return Promise.reject(checks)
+    if (ranges instanceof HarmonyError) return Promise.reject(ranges)
     return new Promise((resolve, reject) => {
       this.peer.clients.write({ ops, checks, ranges, idempotencyKey }, request.timeoutMs, result => {
         if ('error' in result) return reject(result.error)
@@ -427,6 +418,32 @@ export class LocalCore implements Core {
       frames: status.frames,
     }
   }
+}
+
+const noChecks: readonly WriteCheck[] = []
+const noRanges: readonly RangeCheck[] = []
+
+function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyError {
+  if (request.checks.length === 0) return noChecks
+  const checks: WriteCheck[] = []
+  for (const { key, version } of request.checks) {
+    const at = version === null ? timestamp(0) : parseVersion(version)
+    // A version that this database never gave out matches no key.
+    if (at === undefined) return conflict(`no key ever had the version "${version}"`)
+    checks.push({ key, at })
+  }
+  return checks
+}
+
+function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
+  if (request.ranges === undefined) return noRanges
+  const ranges: RangeCheck[] = []
+  for (const { from, to, version, count } of request.ranges) {
+    const at = parseVersion(version)
+    if (at === undefined) return conflict(`there never was a state of the version "${version}"`)
+    ranges.push({ from, to, at, count })
+  }
+  return ranges
 }
 
 function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {

@@ -22,9 +22,11 @@ export function shown(value: unknown): string {
   return typeof value === 'function' ? 'a function' : String(value)
 }
 
-/** An options object, `{}` for undefined. @throws VALIDATION for anything else. */
+const nothingGiven: object = Object.freeze({})
+
+/** An options object, an empty one for undefined. @throws VALIDATION for anything else. */
 export function record<T extends object>(options: T | undefined, name: string): T {
-  if (options === undefined) return {} as T
+  if (options === undefined) return nothingGiven as T
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalid(`${name} must be an object, not ${shown(options)}`)
   }

@@ -6,7 +6,7 @@ import { assert } from '../base/assert.ts'
 import { ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { Slabs } from '../base/slabs.ts'
-import { isDirectInstance, isPlainObject, typedArrayName } from './intrinsics.ts'
+import { isDirectInstance, isPlainObject, typedArrayLength, typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes } from './magnitude.ts'
 import {
   tagArray,
@@ -40,7 +40,7 @@ const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 /** The containers that the encoder is inside of, and where it stands in each: `kinds` and `steps` name the path for errors. */
 interface Place {
-  readonly root: string
+  root: string
   readonly within: object[]
   readonly kinds: ('name' | 'index' | 'keys' | 'values')[]
   readonly steps: (string | number)[]
@@ -52,23 +52,30 @@ interface Place {
  * @throws HarmonyError INVALID_VALUE (naming the path to what cannot be stored: `value.items[3].fn`), TOO_LARGE.
  */
 export function encodeValue(value: unknown, name = 'value'): Uint8Array {
-  const place: Place = { root: name, within: [], kinds: [], steps: [] }
-  if (value === undefined)
-    throw invalid(place, 'is undefined, which stands for a missing key; use delete, or store null')
   // A getter in the value may store another one meanwhile.
-  const writer = idle ?? new ByteWriter(256)
+  const encoding = idle ?? new Encoding()
+  const { writer, place } = encoding
   idle = undefined
+  place.root = name
   try {
+    if (value === undefined)
+      throw invalid(place, 'is undefined, which stands for a missing key; use delete, or store null')
     encodeItem(writer.u8(valueFormatVersion), value, place)
     return writer.finishIn(values)
   } finally {
     writer.reset()
-    idle = writer
+    if (place.within.length > 0) place.within.length = place.kinds.length = place.steps.length = 0
+    idle = encoding
   }
 }
 
-/** Making one costs more than filling it with a small value. */
-let idle: ByteWriter | undefined
+class Encoding {
+  readonly writer = new ByteWriter(256)
+  readonly place: Place = { root: '', within: [], kinds: [], steps: [] }
+}
+
+/** Making one costs more than to encode a small value. */
+let idle: Encoding | undefined
 /** Of encoded values, until they are packed or logged. */
 const values = new Slabs()
 
@@ -207,8 +214,11 @@ function encodeView(writer: ByteWriter, value: ArrayBufferView, place: Place): v
   assert(littleEndian, 'typed arrays are stored on little-endian hosts only')
   const name = typedArrayName(value)
   const kind = typedArrayKinds.indexOf(name ?? '')
-  if (name === 'Uint8Array') writer.u8(tagBytes)
-  else if (name === undefined) writer.u8(tagDataView)
+  if (name === 'Uint8Array') {
+    writer.u8(tagBytes)
+    const length = typedArrayLength(value)
+    if (length > 0 && length <= elementsMax) return writeElements(writer, value as Uint8Array, length, place)
+  } else if (name === undefined) writer.u8(tagDataView)
   else if (kind >= 0) writer.u8(tagTyped).u8(kind)
   else throw invalid(place, `is a ${name}, a kind of array that this version does not know`)
   let bytes: Uint8Array
@@ -219,6 +229,14 @@ function encodeView(writer: ByteWriter, value: ArrayBufferView, place: Place): v
   }
   need(writer, bytes.length, place)
   writer.bytes(bytes)
+}
+
+/** To make a view for less costs more than it does. */
+const elementsMax = 160
+
+function writeElements(writer: ByteWriter, value: Uint8Array, length: number, place: Place): void {
+  need(writer, length, place)
+  writer.varint(length).elements(value, length)
 }
 
 function need(writer: ByteWriter, more: number, place: Place): void {

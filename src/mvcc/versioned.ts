@@ -4,6 +4,7 @@
  * Format 1: u8 format = 1 | u64 timestamp | value bytes. The timestamp stands in front so that a version check reads
  * eight bytes, whatever the size of the value. One version a key for now; chains of versions will keep this head.
  */
+import { hexOfByte } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type Timestamp, timestamp } from '../base/ids.ts'
 
@@ -78,7 +79,19 @@ export function isStored(stored: Uint8Array): boolean {
 export const payloadOf = (stored: Uint8Array): Uint8Array => stored.subarray(headBytes)
 
 /** Versions as users see them: fixed width, so that they compare as strings. */
-export const versionOf = (at: Timestamp): string => at.toString(16).padStart(14, '0')
+export function versionOf(at: Timestamp): string {
+  const low = at % 0x1_0000
+  const high = (at - low) / 0x1_0000
+  if (high !== lastHigh) {
+    lastHigh = high
+    lastDigits = high.toString(16).padStart(10, '0')
+  }
+  return lastDigits + hexOfByte[low >>> 8]! + hexOfByte[low & 0xff]!
+}
+
+/** Versions that are asked for one after the other were given out at about the same time. */
+let lastHigh = 0
+let lastDigits = '0000000000'
 
 /** The timestamp behind a user's version string; undefined for anything that `versionOf` did not make. */
 export function parseVersion(version: string): Timestamp | undefined {
