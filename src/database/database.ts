@@ -121,7 +121,7 @@ class CoreDatabase extends EntriesReader implements Database {
       return encoded
     })
     const encodedOps = Array.from(ops as readonly Op[], (op, i) => {
-      const encoded = encodeOp(op, `ops[${i}]`)
+      const encoded = encodeOp(op, i)
       count(encoded.key.length + (encoded.type === 'put' ? encoded.value.length : 0))
       return encoded
     })
@@ -226,13 +226,15 @@ function ifVersion(key: Uint8Array, options: WriteOptions): CoreWrite['checks'] 
   return [{ key, version: versionOf(options.ifVersion, 'ifVersion') }]
 }
 
-function encodeOp(op: Op, name: string): CoreOp {
-  oneOf(record(op, name).type, ['put', 'delete'], `${name}.type`)
-  const key = encodeKey(op.key, `${name}.key`)
+function encodeOp(op: Op, i: number): CoreOp {
+  oneOf(record(op, () => `ops[${i}]`).type, opTypes, () => `ops[${i}].type`)
+  const key = encodeKey(op.key, () => `ops[${i}].key`)
   return op.type === 'put'
-    ? { type: 'put', key, value: encodeValue(op.value, `${name}.value`) }
+    ? { type: 'put', key, value: encodeValue(op.value, () => `ops[${i}].value`) }
     : { type: 'delete', key }
 }
+
+const opTypes: readonly Op['type'][] = ['put', 'delete']
 
 function closed(): HarmonyError {
   return new HarmonyError('CLOSED', 'this database was closed; open it again')

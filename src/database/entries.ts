@@ -9,6 +9,8 @@
  */
 import { assert } from '../base/assert.ts'
 import { ByteReader, copyBytes } from '../base/bytes.ts'
+import { timestamp } from '../base/ids.ts'
+import { versionOf } from '../mvcc/versioned.ts'
 
 export interface PackedEntries {
   readonly count: number
@@ -108,8 +110,6 @@ export class EntryPacker {
   }
 }
 
-const hex: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-
 /** Goes through packed entries. Positions are in `bytes`. */
 export class EntryReader {
   readonly bytes: Uint8Array
@@ -158,12 +158,11 @@ export class EntryReader {
     return copyBytes(this.bytes, this.keyFrom, this.keyTo)
   }
 
-  /** 14 hexadecimal digits (`mvcc/versioned.ts`). */
   version(): string {
     const { bytes, keyTo: at } = this
-    let text = hex[bytes[at]!]!
-    for (let i = 1; i < versionBytes; i++) text += hex[bytes[at + i]!]!
-    return text
+    const high = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
+    const low = (bytes[at + 3]! << 24) | (bytes[at + 4]! << 16) | (bytes[at + 5]! << 8) | bytes[at + 6]!
+    return versionOf(timestamp(high * 0x1_0000_0000 + (low >>> 0)))
   }
 
   private length(): number {

@@ -27,6 +27,7 @@ import { decodeText, encodeText } from '../base/text.ts'
 import type { Result } from '../platform.ts'
 import { typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes, magnitudeOf } from './magnitude.ts'
+import { type Name, nameText } from './options.ts'
 import type { Key, KeyPart } from './types.ts'
 
 /** Longest encoded key. */
@@ -45,13 +46,13 @@ const bigintShortBytesMax = 126
  * @param name What messages call the key: `key`, `keys[3]`, `ops[2].key`, ….
  * @throws HarmonyError INVALID_KEY (naming the part), TOO_LARGE.
  */
-export function encodeKey(key: Key, name = 'key'): Uint8Array {
+export function encodeKey(key: Key, name: Name = 'key'): Uint8Array {
   const whole = !Array.isArray(key)
   const parts: readonly KeyPart[] = whole ? [key as KeyPart] : (key as readonly KeyPart[])
-  if (parts.length === 0) throw invalid(name, 'is empty: a key has at least one part')
+  if (parts.length === 0) throw invalid(nameText(name), 'is empty: a key has at least one part')
   let at = 0
   for (let i = 0; i < parts.length; i++) {
-    at = encodePart(at, parts[i] as KeyPart, whole ? name : `${name}[${i}]`)
+    at = encodePart(at, parts[i] as KeyPart, name, whole ? -1 : i)
     if (at > keyBytesMax) throw tooLarge(name)
   }
   return copyBytes(scratch, 0, at)
@@ -61,29 +62,32 @@ export function encodeKey(key: Key, name = 'key'): Uint8Array {
 const scratch = new Uint8Array(keyBytesMax + 2 * (3 * keyBytesMax) + 16)
 const float = new DataView(new ArrayBuffer(8))
 
-/** Returns the offset behind the part. */
-function encodePart(from: number, part: KeyPart, name: string): number {
+/** @param index Of the part; -1: it is the whole key. Returns the offset behind the part. */
+function encodePart(from: number, part: KeyPart, name: Name, index: number): number {
   let at = from
   switch (typeof part) {
     case 'string':
-      if (part.length > keyBytesMax) throw tooLarge(name)
+      if (part.length > keyBytesMax) throw tooLarge(name, index)
       scratch[at] = tagString
       return escapeText(at + 1, part)
     case 'number':
-      if (Number.isNaN(part)) throw invalid(name, 'is NaN, which has no place in an order')
+      if (Number.isNaN(part)) throw invalid(partText(name, index), 'is NaN, which has no place in an order')
       scratch[at] = tagNumber
       return orderedNumber(at + 1, part)
     case 'bigint':
       scratch[at] = tagBigint
-      return encodeBigint(at + 1, part, name)
+      return encodeBigint(at + 1, part, name, index)
     case 'boolean':
       scratch[at++] = part ? tagTrue : tagFalse
       return at
     default:
       if (typedArrayName(part) !== 'Uint8Array') {
-        throw invalid(name, `is ${kindOf(part)}; a part is a Uint8Array, string, number, bigint or boolean`)
+        throw invalid(
+          partText(name, index),
+          `is ${kindOf(part)}; a part is a Uint8Array, string, number, bigint or boolean`,
+        )
       }
-      if (part.length > keyBytesMax) throw tooLarge(name)
+      if (part.length > keyBytesMax) throw tooLarge(name, index)
       scratch[at] = tagBytes
       return escapeBytes(at + 1, part)
   }
@@ -121,11 +125,11 @@ function orderedNumber(at: number, value: number): number {
   return at + 8
 }
 
-function encodeBigint(from: number, value: bigint, name: string): number {
+function encodeBigint(from: number, value: bigint, name: Name, index: number): number {
   const negative = value < 0n
   const magnitude = negative ? -value : value
   // A shift tells the size of a huge number without turning it into digits first.
-  if (magnitude >> BigInt(keyBytesMax * 8) !== 0n) throw tooLarge(name)
+  if (magnitude >> BigInt(keyBytesMax * 8) !== 0n) throw tooLarge(name, index)
   const flip = negative ? 0xff : 0
   const bytes = magnitudeBytes(magnitude)
   const { length } = bytes
@@ -235,14 +239,16 @@ function kindOf(part: unknown): string {
   return typeof part === 'object' ? 'an object' : `a ${typeof part}`
 }
 
+const partText = (name: Name, index: number): string => (index < 0 ? nameText(name) : `${nameText(name)}[${index}]`)
+
 function invalid(name: string, what: string): HarmonyError {
   return new HarmonyError('INVALID_KEY', `${name} ${what}`)
 }
 
-function tooLarge(name: string): HarmonyError {
+function tooLarge(name: Name, index = -1): HarmonyError {
   return new HarmonyError(
     'TOO_LARGE',
-    `${name} takes more than ${keyBytesMax} bytes, the limit for a key; store what is long in the value`,
+    `${partText(name, index)} takes more than ${keyBytesMax} bytes, the limit for a key; store what is long in the value`,
   )
 }
 

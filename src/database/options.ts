@@ -3,6 +3,11 @@ import { HarmonyError } from '../base/errors.ts'
 import type { CoreReadOptions } from './core.ts'
 import type { AbortSignalLike, Consistency, ReadOptions, ScanOptions, WriteOptions } from './types.ts'
 
+/** What messages call something; a function where it would take a string for each of many. */
+export type Name = string | (() => string)
+
+export const nameText = (name: Name): string => (typeof name === 'string' ? name : name())
+
 export const timeoutMsDefault = 10_000
 export const stalenessMsDefault = 10_000
 /** What timers of every host can count. */
@@ -25,17 +30,17 @@ export function shown(value: unknown): string {
 const nothingGiven: object = Object.freeze({})
 
 /** An options object, an empty one for undefined. @throws VALIDATION for anything else. */
-export function record<T extends object>(options: T | undefined, name: string): T {
+export function record<T extends object>(options: T | undefined, name: Name): T {
   if (options === undefined) return nothingGiven as T
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalid(`${name} must be an object, not ${shown(options)}`)
+    throw invalid(`${nameText(name)} must be an object, not ${shown(options)}`)
   }
   return options
 }
 
-export function oneOf<T>(value: T, allowed: readonly T[], name: string): T {
+export function oneOf<T>(value: T, allowed: readonly T[], name: Name): T {
   if (allowed.includes(value)) return value
-  throw invalid(`${name} is ${shown(value)}; it can be ${allowed.map(shown).join(', ')}`)
+  throw invalid(`${nameText(name)} is ${shown(value)}; it can be ${allowed.map(shown).join(', ')}`)
 }
 
 export function flag(value: boolean | undefined, name: string): boolean {

@@ -55,7 +55,7 @@ export abstract class EntriesReader implements Reader {
     if (!Array.isArray(keys)) throw invalid(`getMany takes an array of keys, not ${shown(keys)}`)
     if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
     if (keys.length === 0) return []
-    const encoded = Array.from(keys, (key, i) => encodeKey(key, `keys[${i}]`))
+    const encoded = Array.from(keys, (key, i) => encodeKey(key, () => `keys[${i}]`))
     const fetched = this.fetch(encoded, read, signal)
     const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
     const values: (V | undefined)[] = []

@@ -8,6 +8,7 @@ import { HarmonyError } from '../base/errors.ts'
 import { Slabs } from '../base/slabs.ts'
 import { isDirectInstance, isPlainObject, typedArrayLength, typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes } from './magnitude.ts'
+import { type Name, nameText } from './options.ts'
 import {
   tagArray,
   tagBigNegative,
@@ -40,7 +41,7 @@ const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 
 /** The containers that the encoder is inside of, and where it stands in each: `kinds` and `steps` name the path for errors. */
 interface Place {
-  root: string
+  root: Name
   readonly within: object[]
   readonly kinds: ('name' | 'index' | 'keys' | 'values')[]
   readonly steps: (string | number)[]
@@ -51,7 +52,7 @@ interface Place {
  * @returns Perhaps a part of a larger array: copy it before it is posted to another realm.
  * @throws HarmonyError INVALID_VALUE (naming the path to what cannot be stored: `value.items[3].fn`), TOO_LARGE.
  */
-export function encodeValue(value: unknown, name = 'value'): Uint8Array {
+export function encodeValue(value: unknown, name: Name = 'value'): Uint8Array {
   // A getter in the value may store another one meanwhile.
   const encoding = idle ?? new Encoding()
   const { writer, place } = encoding
@@ -249,13 +250,13 @@ function invalid(place: Place, what: string): HarmonyError {
 
 function tooLarge(place: Place): HarmonyError {
   const limit = `${valueBytesMax / 1024 / 1024} MiB, the limit for one value; split it over several keys`
-  return new HarmonyError('TOO_LARGE', `${place.root} takes more than ${limit}`)
+  return new HarmonyError('TOO_LARGE', `${nameText(place.root)} takes more than ${limit}`)
 }
 
 const pathLengthMax = 300
 
 function pathOf({ root, kinds, steps }: Place): string {
-  let path = root
+  let path = nameText(root)
   for (const [i, step] of steps.entries()) {
     const kind = kinds[i]
     if (kind === 'index') path += `[${step}]`
