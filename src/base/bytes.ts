@@ -471,7 +471,7 @@ export function base64UrlDecode(text: string): Uint8Array | undefined {
   return (bits & ((1 << bitCount) - 1)) === 0 ? bytes : undefined
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 

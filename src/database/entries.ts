@@ -8,7 +8,7 @@
  * outside goes through `isPacked` first.
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader, copyBytes } from '../base/bytes.ts'
+import { ByteReader, copyBytes, viewOf } from '../base/bytes.ts'
 import { timestamp } from '../base/ids.ts'
 import { versionOf } from '../mvcc/versioned.ts'
 
@@ -20,6 +20,7 @@ export interface PackedEntries {
 
 const versionBytes = 7
 const lengthBytesMax = 5
+const copyByHandMax = 400
 /** What is packed lies in pieces of this size, one after the other, or alone where it is larger: to make an array for each would cost more than to fill it. */
 const slabBytes = 1 << 16
 
@@ -27,6 +28,10 @@ const slabBytes = 1 << 16
 export class EntryPacker {
   count = 0
   private buffer = new Uint8Array(1024)
+  private view = viewOf(this.buffer)
+  /** What values were copied from last: the memory of the pages, as a rule. */
+  private source: Uint8Array = this.buffer
+  private sourceView = this.view
   /** What is being packed begins here. */
   private start = 0
   private used = 0
@@ -66,7 +71,7 @@ export class EntryPacker {
     }
     this.used = at + versionBytes
     this.length(valueTo - valueFrom)
-    this.copy(value, valueFrom, valueTo)
+    this.copyValue(value, valueFrom, valueTo)
     this.count++
   }
 
@@ -77,17 +82,34 @@ export class EntryPacker {
     return packed
   }
 
-  /** Short pieces by hand: a call into the host costs more than the loop. */
   private copy(bytes: Uint8Array, from: number, to: number): void {
     const { buffer } = this
-    if (to - from > 200) {
-      buffer.set(bytes.subarray(from, to), this.used)
-      this.used += to - from
-      return
-    }
     let at = this.used
     for (let i = from; i < to; i++) buffer[at++] = bytes[i]!
     this.used = at
+  }
+
+  /** Short ones by hand, four bytes at once: a call into the host costs more than the loop. */
+  private copyValue(bytes: Uint8Array, from: number, to: number): void {
+    if (to - from > copyByHandMax) {
+      this.buffer.set(bytes.subarray(from, to), this.used)
+      this.used += to - from
+      return
+    }
+    if (bytes !== this.source) {
+      this.source = bytes
+      this.sourceView = viewOf(bytes)
+    }
+    const { view, sourceView } = this
+    const wideTo = to - 3
+    let at = this.used
+    let i = from
+    for (; i < wideTo; i += 4) {
+      view.setInt32(at, sourceView.getInt32(i))
+      at += 4
+    }
+    this.used = at
+    this.copy(bytes, i, to)
   }
 
   private length(value: number): void {
@@ -105,6 +127,7 @@ export class EntryPacker {
     const larger = new Uint8Array(begun + more <= slabBytes / 2 ? slabBytes : 2 * (begun + more))
     larger.set(this.buffer.subarray(this.start, this.used))
     this.buffer = larger
+    this.view = viewOf(larger)
     this.start = 0
     this.used = begun
   }

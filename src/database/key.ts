@@ -146,32 +146,36 @@ function encodeBigint(from: number, value: bigint, name: Name, index: number): n
 
 /** Of bytes[from, to). Total: a tuple, or CORRUPT for bytes that `encodeKey` does not make. */
 export function decodeKey(bytes: Uint8Array, from = 0, to = bytes.length): Result<KeyPart[]> {
-  const parts: KeyPart[] = []
-  if (from >= to || to - from > keyBytesMax) return corrupt()
+  let parts: KeyPart[] | undefined
+  if (to - from > keyBytesMax) return corrupt()
   let at = from
   while (at < to) {
     const tag = bytes[at++]!
+    let part: KeyPart
     if (tag === tagBytes || tag === tagString) {
       const end = endOf(bytes, at, to)
       if (end < 0) return corrupt()
-      const part = tag === tagBytes ? decodeBytes(bytes, at, end) : decodeString(bytes, at, end)
-      if (part === undefined) return corrupt()
-      parts.push(part)
+      const found = tag === tagBytes ? decodeBytes(bytes, at, end) : decodeString(bytes, at, end)
+      if (found === undefined) return corrupt()
+      part = found
       at = end + 1
     } else if (tag === tagNumber) {
       const value = decodeNumber(bytes, at, to)
       if (value === undefined) return corrupt()
       at += 8
-      parts.push(value)
+      part = value
     } else if (tag === tagBigint) {
       const read = decodeBigint(bytes, at, to)
       if (read === undefined) return corrupt()
       at = read.next
-      parts.push(read.value)
-    } else if (tag === tagFalse || tag === tagTrue) parts.push(tag === tagTrue)
+      part = read.value
+    } else if (tag === tagFalse || tag === tagTrue) part = tag === tagTrue
     else return corrupt()
+    // An empty list would grow to room for many at once.
+    if (parts === undefined) parts = [part]
+    else parts.push(part)
   }
-  return { ok: true, value: parts }
+  return parts === undefined ? corrupt() : { ok: true, value: parts }
 }
 
 function endOf(bytes: Uint8Array, from: number, to: number): number {

@@ -76,7 +76,7 @@ export abstract class EntriesReader implements Reader {
       {
         prepare: () => this.scanRequest(range, options),
         page: (request: CoreScan, signal) => unlessAborted(this.source.scan(request), signal, false),
-        decode: reader => decodeEntry<V>(reader),
+        decode: (reader, shared) => decodeEntry<V>(reader, shared),
         closed: () => this.source.ended(),
       },
       cursor,
@@ -129,8 +129,8 @@ export function onlyOf(entries: PackedEntries): EntryReader | undefined {
 }
 
 /** `keysOnly` leaves the value out: it is undefined then. */
-export function decodeEntry<V>(reader: EntryReader): Entry<V> {
-  return { key: decodedKey(reader), value: decodedValue<V>(reader), version: reader.version() }
+export function decodeEntry<V>(reader: EntryReader, shared = false): Entry<V> {
+  return { key: decodedKey(reader), value: decodedValue<V>(reader, shared), version: reader.version() }
 }
 
 function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
@@ -139,10 +139,10 @@ function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
   return parts.value
 }
 
-function decodedValue<V>(reader: EntryReader): V {
+function decodedValue<V>(reader: EntryReader, shared = false): V {
   const { bytes, valueFrom, valueTo } = reader
   if (valueFrom === valueTo) return undefined as V
-  const decoded = decodeValue(bytes, valueFrom, valueTo)
+  const decoded = decodeValue(bytes, valueFrom, valueTo, shared)
   if (decoded.ok) return decoded.value as V
   const { code, message } = decoded.error
   throw new HarmonyError(code, `the value stored under ${shownKey(decodedKey(reader))}: ${message}`)

@@ -8,7 +8,7 @@
  * cursor that was damaged, or is of another range or direction, is refused. (FNV: a CRC's tables are not worth their place on the page.)
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode, copyBytes } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
 import type { CorePage, CoreScan } from './core.ts'
 import { EntryReader } from './entries.ts'
@@ -34,8 +34,8 @@ export interface ScanSource<V> {
   /** Validates the arguments; called when an iteration starts. @throws HarmonyError */
   prepare(): ScanRequest
   page(request: CoreScan, signal: AbortSignalLike | undefined): CorePage | Promise<CorePage>
-  /** The entry that the reader has come to. */
-  decode(reader: EntryReader): Entry<V>
+  /** The entry that the reader has come to. `shared`: small arrays of bytes may be views of what is read. */
+  decode(reader: EntryReader, shared: boolean): Entry<V>
   /** Undefined while the database is open. */
   closed(): HarmonyError | undefined
 }
@@ -64,9 +64,11 @@ export class PagedScan<V> implements Scan<V> {
     this.place = () => pages.request.cursor
     while (pages.more) {
       const asked = pages.ask()
-      const reader = pages.take(asked instanceof Promise ? await asked : asked)
+      const page = asked instanceof Promise ? await asked : asked
+      // The entries keep it: in an array of its own it is theirs alone.
+      const reader = pages.take({ ...page, entries: { ...page.entries, bytes: copyBytes(page.entries.bytes) } })
       pages.assertGoesOn()
-      while (reader.next()) entries.push(source.decode(reader))
+      while (reader.next()) entries.push(source.decode(reader, true))
       const here = pages.advance(reader)
       this.place = () => (pages.done ? '' : here === undefined ? pages.request.cursor : here())
     }
@@ -85,7 +87,7 @@ export class PagedScan<V> implements Scan<V> {
       for (let left = page.entries.count; left > 0; left--) {
         reader.next()
         pages.assertGoesOn()
-        const decoded = source.decode(reader)
+        const decoded = source.decode(reader, false)
         const here = pages.advance(reader)
         const over = pages.done && left === 1
         this.place = () => (over || here === undefined ? '' : here())

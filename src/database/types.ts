@@ -67,6 +67,10 @@ export interface ScanOptions extends ReadOptions {
  * there. `cursor`: where to go on after the last entry that was handed out; '' at the end.
  */
 export interface Scan<V = unknown> extends AsyncIterable<Entry<V>> {
+  /**
+   * Every entry that is left, at most `limit`. Uint8Arrays of up to 4 KiB in its values share memory with each other, as small Buffers of Node do: copy what is to
+   * be transferred to another thread, or kept for longer than the others. (Those of an iteration, and of `get`, have memory of their own.)
+   */
   toArray(): Promise<Entry<V>[]>
   readonly cursor: string
 }

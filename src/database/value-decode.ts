@@ -42,8 +42,14 @@ interface TypedArrayConstructor {
 const typedArrayOf = (kind: number): TypedArrayConstructor | undefined =>
   (globalThis as unknown as Record<string, TypedArrayConstructor | undefined>)[typedArrayKinds[kind] ?? '']
 
-/** Of bytes[from, to). Total: a value, CORRUPT for bytes that are none, VERSION_MISMATCH for what only a newer version or another host can hold. */
-export function decodeValue(bytes: Uint8Array, from = 0, to = bytes.length): Result<unknown> {
+/** Of `bytes` that share memory; longer ones are copied, as all are where nothing is shared. */
+const sharedBytesMax = 4096
+
+/**
+ * @param shared Uint8Arrays of up to 4 KiB in the value are views into `bytes`: an array with memory of its own costs more than all the rest of a small value.
+ *
+ * Of bytes[from, to). Total: a value, CORRUPT for bytes that are none, VERSION_MISMATCH for what only a newer version or another host can hold. */
+export function decodeValue(bytes: Uint8Array, from = 0, to = bytes.length, shared = false): Result<unknown> {
   const reader = new ByteReader(bytes, from, to)
   const version = reader.u8()
   if (version > valueFormatVersion) {
@@ -51,7 +57,7 @@ export function decodeValue(bytes: Uint8Array, from = 0, to = bytes.length): Res
     return { ok: false, error: new HarmonyError('VERSION_MISMATCH', message) }
   }
   if (version === valueFormatVersion && to - from <= valueBytesMax) {
-    const state: Decoding = { reader, missingKind: undefined }
+    const state: Decoding = { reader, shared, missingKind: undefined }
     const value = decodeItem(state, reader.u8(), 0)
     if (state.missingKind !== undefined) {
       const error = new HarmonyError(
@@ -67,6 +73,7 @@ export function decodeValue(bytes: Uint8Array, from = 0, to = bytes.length): Res
 
 interface Decoding {
   readonly reader: ByteReader
+  readonly shared: boolean
   missingKind: string | undefined
 }
 
@@ -99,7 +106,7 @@ function decodeItem(state: Decoding, tag: number, depth: number): unknown {
     case tagDate:
       return new Date(reader.f64())
     case tagBytes:
-      return reader.bytesCopied()
+      return state.shared ? decodeShared(reader) : reader.bytesCopied()
     case tagBuffer:
       return reader.bytesCopied().buffer
     case tagDataView:
@@ -111,6 +118,11 @@ function decodeItem(state: Decoding, tag: number, depth: number): unknown {
   }
   reader.fail()
   return undefined
+}
+
+function decodeShared(reader: ByteReader): Uint8Array {
+  const bytes = reader.bytes()
+  return bytes.length <= sharedBytesMax ? bytes : bytes.slice()
 }
 
 function decodeContainer(state: Decoding, tag: number, depth: number): unknown {

@@ -19,6 +19,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type ErrorCode, isHarmonyError } from '../../src/base/errors.ts'
 import type { ClusterStatus, Database, Key, Op, Scan } from '../../src/database/types.ts'
 import { as, refusals } from './database-refusals.ts'
+import { scannedBytes } from './scanned-bytes.ts'
 
 async function failure(
   promise: Promise<unknown>,
@@ -273,6 +274,8 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
       await failure(db.scan({ prefix: 'n' }, { cursor: 7 as unknown as string }).toArray(), 'VALIDATION')
       expect(await keysOf(db.scan({ prefix: 'n' }, { cursor }))).toHaveLength(5)
     })
+
+    test('A7 bytes that a scan gives together are the receiver’s', async () => scannedBytes(await fresh()))
 
     test('A7 pitfall 42: keys and values come back as they were', async () => {
       const db = await fresh()
