@@ -136,11 +136,18 @@ export class Clients {
     return this.host.unusable() === undefined && from !== undefined && replica !== undefined && replica.applied >= from
   }
 
-  /** At the level `local`, at once or not at all. @throws HarmonyError: what `unusable` says. */
-  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined {
+  /** As `read`, where neither the level nor a page has to be waited for; else undefined. @throws HarmonyError: what `unusable` says. */
+  peek<T>(level: ReadLevel, operation: (view: View) => T): { readonly value: T } | undefined {
     const unusable = this.host.unusable()
     if (unusable !== undefined) throw unusable
-    return this.localReady ? this.host.engine.peek(operation) : undefined
+    return this.isPassed(level) ? this.host.engine.peek(operation) : undefined
+  }
+
+  /** The barrier of this level is none at this moment. */
+  private isPassed({ consistency }: ReadLevel): boolean {
+    if (consistency === 'local' || consistency === 'session') return this.localReady
+    // Who is a majority alone need not ask anybody.
+    return this.host.replica()?.readable === true && this.host.unusable() === undefined
   }
 
   /** The state at the level asked for, to be read for a while. The receiver releases it. */
@@ -220,8 +227,7 @@ export class Clients {
       const replica = this.host.replica()
       if (from !== undefined && replica !== undefined) return this.awaitLocal(replica, from, done)
     }
-    // Who is a majority alone need not ask anybody.
-    if (this.host.replica()?.readable === true && this.host.unusable() === undefined) return done(undefined)
+    if (this.isPassed({ consistency: 'linearizable' })) return done(undefined)
     const refusal = this.host.refusal()
     if (refusal !== undefined) return done(refusal)
     if (level.consistency === 'bounded') this.reads.boundedBarrier(level.maxStalenessMs, timeoutMs, done)

@@ -157,7 +157,7 @@ export class LocalCore implements Core {
   }
 
   peek(key: Uint8Array): PackedEntries | undefined {
-    return this.peer.clients.peek(entriesOf(this.packer, [key]))?.value
+    return this.peer.clients.peek({ consistency: 'local' }, entriesOf(this.packer, [key]))?.value
   }
 
   snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot> {
@@ -284,7 +284,11 @@ export class LocalCore implements Core {
   }
 
   private read<T>(options: CoreReadOptions, operation: (view: View) => T): T | Promise<T> {
-    return outcome(done => this.peer.clients.read(levelOf(options), options.timeoutMs, operation, done))
+    const { clients } = this.peer
+    const level: ReadLevel = options
+    const read = clients.peek(level, operation)
+    if (read !== undefined) return read.value
+    return outcome(done => clients.read(level, options.timeoutMs, operation, done))
   }
 
   private readPage(snapshot: EngineSnapshot, request: CoreScan): Page | Promise<Page> {
@@ -319,7 +323,7 @@ export class LocalCore implements Core {
 
   private takeSnapshot(options: CoreReadOptions, by: 'scans' | 'users'): HeldState | Promise<HeldState> {
     return outcome<HeldState>(done => {
-      this.peer.clients.snapshot(levelOf(options), options.timeoutMs, result => {
+      this.peer.clients.snapshot(options, options.timeoutMs, result => {
         if (result instanceof HarmonyError) return done(result)
         const { snapshot, at } = result
         const name = `${this.peer.cluster.slice(0, 8)}.${snapshot.applied.toString(36)}`
@@ -456,11 +460,6 @@ const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT',
 
 const readFrom = <T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> =>
   outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
-
-const levelOf = (options: CoreReadOptions): ReadLevel =>
-  options.consistency === 'bounded'
-    ? { consistency: 'bounded', maxStalenessMs: options.maxStalenessMs }
-    : { consistency: options.consistency }
 
 /** What `start` comes to: the result itself where it came before `start` returned, else a promise of it. @throws HarmonyError */
 function outcome<T>(start: (done: (result: T | HarmonyError) => void) => void): T | Promise<T> {

@@ -33,10 +33,15 @@ export abstract class EntriesReader implements Reader {
    * The value of a key, `undefined` where there is none.
    * @throws INVALID_KEY, NO_QUORUM, TIMEOUT, ABORTED, CLOSED, SNAPSHOT_TOO_OLD (of a snapshot or transaction).
    */
-  async get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
-    const fetched = this.fetchOne(key, options)
-    const reader = fetched instanceof Promise ? await fetched : fetched
-    return reader === undefined ? undefined : decodedValue<V>(reader)
+  get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined> {
+    const decoded = (reader: EntryReader | undefined) => (reader === undefined ? undefined : decodedValue<V>(reader))
+    // What is in memory is there at once: an asynchronous function would cost more than to find it.
+    try {
+      const fetched = this.fetchOne(key, options)
+      return fetched instanceof Promise ? fetched.then(decoded) : Promise.resolve(decoded(fetched))
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   /** As `get`, with the version, which `ifVersion` and checks take. */

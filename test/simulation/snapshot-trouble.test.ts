@@ -63,7 +63,7 @@ describe('while a peer gets a state', () => {
           if (found === false) missing.add(key)
           world.after(0.1, 'read', read)
         })
-        if (late.peer.clients.peek(get)?.value === false) missing.add(key)
+        if (late.peer.clients.peek({ consistency: 'local' }, get)?.value === false) missing.add(key)
       }
       for (let i = 0; i < 20; i++) read()
       world.network.heal()
