@@ -109,7 +109,10 @@ export abstract class EntriesReader implements Reader {
     const { read, signal, given } = this.reading<ScanOptions>(options)
     const { cursor = '' } = given
     if (typeof cursor !== 'string') throw invalid(`cursor must be a string, not ${shown(cursor)}`)
-    const core = { ...read, reverse: flag(given.reverse, 'reverse'), keysOnly: flag(given.keysOnly, 'keysOnly') }
+    const { consistency, maxStalenessMs, timeoutMs, snapshot } = read
+    const reverse = flag(given.reverse, 'reverse')
+    const keysOnly = flag(given.keysOnly, 'keysOnly')
+    const core = { consistency, maxStalenessMs, timeoutMs, snapshot, reverse, keysOnly }
     return { range: encodeRange(range), limit: limitOf(given), signal, cursor, core }
   }
 

@@ -66,7 +66,9 @@ export class PagedScan<V> implements Scan<V> {
       const asked = pages.ask()
       const page = asked instanceof Promise ? await asked : asked
       // The entries keep it: in an array of its own it is theirs alone.
-      const reader = pages.take({ ...page, entries: { ...page.entries, bytes: copyBytes(page.entries.bytes) } })
+      const { entries: packed, snapshot, done } = page
+      const own = { count: packed.count, bytes: copyBytes(packed.bytes) }
+      const reader = pages.take({ entries: own, snapshot, done })
       pages.assertGoesOn()
       while (reader.next()) entries.push(source.decode(reader, true))
       const here = pages.advance(reader)
@@ -122,9 +124,16 @@ class Pages<V> {
   }
 
   ask(): CorePage | Promise<CorePage> {
+    const { position } = this
     const { range, signal, core } = this.request
+    const { consistency, maxStalenessMs, timeoutMs, snapshot, reverse, keysOnly } = core
+    const { from, to } = range
     const limit = Math.min(this.left, pageEntries)
-    return this.source.page({ ...core, ...range, limit, continuation: this.position }, signal)
+    // Written out: to copy objects field by field costs what the reading of ten entries does.
+    return this.source.page(
+      { consistency, maxStalenessMs, timeoutMs, snapshot, reverse, keysOnly, from, to, limit, continuation: position },
+      signal,
+    )
   }
 
   take(page: CorePage): EntryReader {
