@@ -144,8 +144,12 @@ function encodeBigint(from: number, value: bigint, name: Name, index: number): n
   return at
 }
 
-/** Of bytes[from, to). Total: a tuple, or CORRUPT for bytes that `encodeKey` does not make. */
-export function decodeKey(bytes: Uint8Array, from = 0, to = bytes.length): Result<KeyPart[]> {
+/**
+ * Of bytes[from, to). Total: a tuple, or CORRUPT for bytes that `encodeKey` does not make.
+ *
+ * @param shared Parts that are bytes may be views.
+ */
+export function decodeKey(bytes: Uint8Array, from = 0, to = bytes.length, shared = false): Result<KeyPart[]> {
   let parts: KeyPart[] | undefined
   if (to - from > keyBytesMax) return corrupt()
   let at = from
@@ -155,7 +159,7 @@ export function decodeKey(bytes: Uint8Array, from = 0, to = bytes.length): Resul
     if (tag === tagBytes || tag === tagString) {
       const end = endOf(bytes, at, to)
       if (end < 0) return corrupt()
-      const found = tag === tagBytes ? decodeBytes(bytes, at, end) : decodeString(bytes, at, end)
+      const found = tag === tagBytes ? decodeBytes(bytes, at, end, shared) : decodeString(bytes, at, end)
       if (found === undefined) return corrupt()
       part = found
       at = end + 1
@@ -183,9 +187,9 @@ function endOf(bytes: Uint8Array, from: number, to: number): number {
   return -1
 }
 
-function decodeBytes(bytes: Uint8Array, from: number, end: number): Uint8Array | undefined {
+function decodeBytes(bytes: Uint8Array, from: number, end: number, shared: boolean): Uint8Array | undefined {
   for (let at = from; at < end; at++) if (bytes[at] === 1) return unescaped(bytes, from, end)
-  return copyBytes(bytes, from, end)
+  return shared ? bytes.subarray(from, end) : copyBytes(bytes, from, end)
 }
 
 function decodeString(bytes: Uint8Array, from: number, end: number): string | undefined {

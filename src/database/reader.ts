@@ -138,11 +138,11 @@ export function onlyOf(entries: PackedEntries): EntryReader | undefined {
 
 /** `keysOnly` leaves the value out: it is undefined then. */
 export function decodeEntry<V>(reader: EntryReader, shared = false): Entry<V> {
-  return { key: decodedKey(reader), value: decodedValue<V>(reader, shared), version: reader.version() }
+  return { key: decodedKey(reader, shared), value: decodedValue<V>(reader, shared), version: reader.version() }
 }
 
-function decodedKey({ bytes, keyFrom, keyTo }: EntryReader): KeyPart[] {
-  const parts = decodeKey(bytes, keyFrom, keyTo)
+function decodedKey({ bytes, keyFrom, keyTo }: EntryReader, shared = false): KeyPart[] {
+  const parts = decodeKey(bytes, keyFrom, keyTo, shared)
   if (!parts.ok) throw parts.error
   return parts.value
 }

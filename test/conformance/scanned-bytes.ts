@@ -4,21 +4,24 @@ import type { Database, Op } from '../../src/database/types.ts'
 
 export async function scannedBytes(db: Database): Promise<void> {
   const bytes = (i: number, length = 20) => new Uint8Array(length).fill(i)
-  await db.batch(Array.from({ length: 600 }, (_, i): Op => ({ type: 'put', key: i, value: bytes(i) })))
-  await db.put(1000, bytes(7, 5000))
-  const others = db.scan({ start: 300 })[Symbol.asyncIterator]()
+  const keyOf = (i: number) => Uint8Array.of(2 + (i >> 7), 2 + (i & 127))
+  await db.batch(Array.from({ length: 600 }, (_, i): Op => ({ type: 'put', key: keyOf(i), value: bytes(i) })))
+  await db.put(keyOf(1000), bytes(7, 5000))
+  const others = db.scan({ start: keyOf(300) })[Symbol.asyncIterator]()
   expect((await others.next()).value?.value).toEqual(bytes(300))
   const entries = await db.scan<Uint8Array>().toArray()
   const first = entries[0]!.value
   first.fill(99)
-  expect(entries[1]!.value).toEqual(bytes(1))
+  const [key] = entries[0]!.key as [Uint8Array]
+  key.fill(99)
+  expect(entries[1]).toMatchObject({ key: [keyOf(1)], value: bytes(1) })
   expect(entries[600]!.value.buffer.byteLength).toBe(5000)
   structuredClone(first, { transfer: [first.buffer] })
   expect(first.length).toBe(0)
   expect(entries[599]!.value).toEqual(bytes(599))
   for (let i = 301; i < 600; i++) expect((await others.next()).value?.value).toEqual(bytes(i))
   await others.return?.(undefined)
-  expect([await db.get(0), await db.get(1)]).toEqual([bytes(0), bytes(1)])
+  expect([await db.get(keyOf(0)), await db.get(keyOf(1))]).toEqual([bytes(0), bytes(1)])
   expect((await db.scan().toArray()).map(({ value }) => value).slice(0, 600)).toEqual(
     Array.from({ length: 600 }, (_, i) => bytes(i)),
   )
