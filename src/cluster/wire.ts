@@ -4,8 +4,8 @@
  *
  *   message = u8 type | id128 cluster | fields
  *     1 raft      varint group | a consensus message (`raft/message-codec.ts`)
- *     2 forward   varint group | id128 session | varint serial (0: none) | command body   to the leader
- *     3 returned  id128 session | varint serial | u8 reason       the leader did not take it; it is safe to send it again
+ *     2 forward   varint group | id128 session | varint serial of its first write (0: none) | command body   to the leader
+ *     3 returned  id128 session | that serial | u8 reason   the leader did not take it; it is safe to send it again
  *     4 admit     u8 role wished (0 auto, 1 voter, 2 learner)  "have me in your configuration": to any member, repeated until it is true
  *     5 depart    u8 (0 stay as learner, 1 be removed)     to the leader, repeated until it is true
  *     6 departed  no fields                 the leader's word that the change is committed
