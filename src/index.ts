@@ -4,7 +4,7 @@
  */
 export { type ErrorCode, errorCodes, HarmonyError, isHarmonyError } from './base/errors.ts'
 export { generateSecret as secretFrom } from './base/secret.ts'
-export { storeFiles } from './cluster/store.ts'
+export { storeFileKind } from './cluster/store-files.ts'
 export { type Finding, type StoreReport, type VerifyProgress, verifyStore } from './cluster/verify.ts'
 export type { Core, CoreJoin } from './database/core.ts'
 export { createDatabase } from './database/database.ts'

@@ -218,6 +218,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
       }),
     leave: () => keepAlive.during(() => core.leave()),
     adopt: (remote, connection) => core.adopt(remote, connection),
+    recover: () => keepAlive.during(() => core.recover()),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),
     compact: () => keepAlive.during(() => core.compact()),

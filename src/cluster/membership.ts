@@ -15,11 +15,12 @@ import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
 import type { Cancel, Clock, FoundingLock } from '../platform.ts'
 import type { Advert } from './mesh-types.ts'
+import type { PeerJoin } from './peer-types.ts'
 import type { Wish } from './wire.ts'
 
 export interface MembershipOptions {
   readonly wish: Wish
-  readonly bootstrap: 'auto' | boolean
+  readonly bootstrap: PeerJoin['bootstrap']
   readonly onConflict: 'fail' | 'discard-local'
   readonly room: string
   readonly foundingLock: FoundingLock | undefined
@@ -81,7 +82,7 @@ export class Membership {
     this.options = options
     this.host = host
     this.startedMs = options.clock.now()
-    this.standingNow = host.own().hasCompany ? 'member' : 'newcomer'
+    this.standingNow = standingAtFirst(host.own(), options)
     if (this.standingNow === 'newcomer') this.lockFounding()
   }
 
@@ -220,6 +221,12 @@ export class Membership {
     lock?.cancel()
   }
 }
+
+/** As which a peer enters a room. */
+export const standingAtFirst = (
+  { hasCompany }: Pick<Own, 'hasCompany'>,
+  { bootstrap }: Pick<PeerJoin, 'bootstrap'>,
+): Advert['standing'] => (hasCompany || bootstrap === 'settled' ? 'member' : 'newcomer')
 
 interface Foreign {
   readonly cluster: ClusterId

@@ -6,8 +6,11 @@ import { membersOf } from '../raft/configuration.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
+import type { Replica } from '../shard/replica.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
+import type { Clients } from './clients.ts'
 import { nobody } from './group-replay.ts'
+import type { Links } from './links.ts'
 import type { Own } from './membership.ts'
 import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
@@ -33,6 +36,12 @@ export interface PeerOptions {
   /** Something in `status()` or `links()` changed; coalesced per turn. */
   readonly onChange: () => void
   readonly onEvent: (event: PeerEvent) => void
+  /** Why the storage takes no writes for now: the peer shows what it has until `resume`, and does nothing else. */
+  readonly paused?: HarmonyError
+  /**
+   * It has stopped for good. `company`: the cluster in which others have what it had. True: somebody goes on in its place, and it is no `error` event.
+   */
+  readonly onStopped?: (why: HarmonyError, company: ClusterId | undefined) => boolean
 }
 
 export interface PeerJoin {
@@ -40,7 +49,8 @@ export interface PeerJoin {
   readonly secret: string
   readonly rendezvous: readonly Rendezvous[]
   readonly wish: Wish
-  readonly bootstrap: 'auto' | boolean
+  /** `settled`: the room is this peer's already, whoever else is there. */
+  readonly bootstrap: 'auto' | 'settled' | boolean
   readonly onConflict: 'fail' | 'discard-local'
 }
 
@@ -62,6 +72,8 @@ export interface PeerStatus {
   readonly health: PeerHealth
   readonly raft: RaftStatus
   readonly hasData: boolean
+  /** Why storage takes no writes for now. */
+  readonly paused: HarmonyError | undefined
   readonly fingerprint: number
   /** Of a snapshot that is being received; undefined: none is. */
   readonly receivedBytes: number | undefined
@@ -95,11 +107,33 @@ export const noSession: SessionId = '0'.repeat(32)
 export const leaderOf = (status: RaftStatus): PeerId | undefined =>
   status.role === 'leader' || status.role === 'follower' ? status.leader : undefined
 
+function membersIn({ log: { configurations, base } }: RestoredGroup): readonly PeerId[] {
+  return membersOf((configurations[configurations.length - 1] ?? base).configuration)
+}
+
 export function isSole(restored: RestoredGroup, id: PeerId): boolean {
-  const { configurations, base } = restored.log
-  const members = membersOf((configurations[configurations.length - 1] ?? base).configuration)
+  const members = membersIn(restored)
   return members.length === 1 && members.includes(id)
 }
+
+/** Nobody is in its configuration: it waits to be admitted to a cluster that it has heard nothing of. */
+export const isNobodys = (restored: RestoredGroup): boolean => membersIn(restored).length === 0
+
+/** The numbers of a peer's status. */
+export const counts = (
+  replica: Replica | undefined,
+  { writes, reads }: Clients,
+  links: Links,
+): Omit<PeerStatus, 'id' | 'cluster' | 'room' | 'health' | 'raft' | 'hasData' | 'paused'> => ({
+  fingerprint: replica?.fingerprint ?? 0,
+  receivedBytes: replica?.receivedBytes,
+  links: links.list(),
+  frames: links.counters(),
+  pendingWrites: writes.count,
+  pendingReads: reads.count,
+  queuedBytes: writes.bytes,
+  queuedBytesMax: writes.bytesMax,
+})
 
 /** Where a peer stands in the configuration that it knows. */
 export function placeOf(

@@ -16,16 +16,20 @@ import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
 import { Replica } from '../shard/replica.ts'
 import { defaultPolicy } from './autopilot.ts'
 import { Clients } from './clients.ts'
+import { Company } from './company.ts'
+import { deliver } from './delivery.ts'
 import { Departures, goodbye, handOver } from './departures.ts'
 import { Forwarding } from './forwarding.ts'
 import { group0, nobody } from './group-replay.ts'
 import { JoinProgress } from './join-progress.ts'
 import { Links } from './links.ts'
-import { Membership, type Own } from './membership.ts'
+import { Membership, type Own, standingAtFirst } from './membership.ts'
 import type { Advert } from './mesh-types.ts'
 import {
+  counts,
   defaultLimits,
   defaultTiming,
+  isNobodys,
   isSole,
   leaderOf,
   noSession,
@@ -69,6 +73,9 @@ export class Peer {
   private left = false
   private fatal: HarmonyError | undefined
   private closing = false
+  /** Storage takes no writes for now: what is here can be read, and nothing else is done. */
+  private paused: HarmonyError | undefined
+  private readonly company: Company
   private cancelTick: Cancel = () => {}
   private changeAnnounced = false
   private lastStatus: RaftStatus | undefined
@@ -100,6 +107,7 @@ export class Peer {
       policy: { ...defaultPolicy, ...options.policy },
       isLinked: id => this.links.adverts.has(id),
     })
+    this.company = new Company(store, error => this.onFatal(error))
     this.departures = new Departures({ clock, send: (to, message) => this.links.send(to, message) })
     this.links = new Links({
       platform,
@@ -112,9 +120,21 @@ export class Peer {
     })
     this.forwarding = new Forwarding({ self: this.id, links: this.links, replica: () => this.replica })
     this.replica = this.makeReplica(store.restored)
-    this.localFrom = store.restored.log.hardState.commit
+    // Who waits to be admitted has nothing to show before the first catch-up (pitfall 29).
+    this.localFrom = isNobodys(store.restored) ? undefined : store.restored.log.hardState.commit
+    this.paused = options.paused
     this.tick()
-    if (isSole(store.restored, this.id)) this.replica.campaign()
+    if (this.paused !== undefined) this.replica.wake()
+    else if (isSole(store.restored, this.id)) this.replica.campaign()
+  }
+
+  /** There is space again. */
+  resume(): void {
+    if (this.paused === undefined || this.unusable() !== undefined) return
+    this.paused = undefined
+    this.leaderSeenMs = this.platform.clock.now()
+    if (isSole(this.store.restored, this.id)) this.replica?.campaign()
+    this.changed()
   }
 
   // Clients: see `clients.ts`
@@ -123,6 +143,7 @@ export class Peer {
   private refusal(): HarmonyError | undefined {
     const unusable = this.unusable()
     if (unusable !== undefined) return unusable
+    if (this.paused !== undefined) return this.paused
     const health = this.health()
     if (health === 'left')
       return new HarmonyError('NOT_MEMBER', 'this peer has left its cluster: join again to write or to read afresh')
@@ -136,46 +157,32 @@ export class Peer {
   }
 
   private noQuorum(maybeCommitted: boolean): HarmonyError {
-    const voters = this.replica?.status().configuration.voters.length ?? 0
-    return noQuorumError(voters, this.links.open, maybeCommitted)
+    return noQuorumError(this.own().voters.length, this.links.open, maybeCommitted)
   }
 
   // Status
 
   health(): PeerHealth {
     if (this.left) return 'left'
+    if (this.paused !== undefined) return 'no-quorum'
     if (this.replica?.leader !== undefined) return !this.links.open ? 'solo' : 'ok'
     if (!this.links.open && !this.own().hasCompany) return 'solo'
     return this.platform.clock.now() - this.leaderSeenMs < this.timing.noQuorumAfterMs ? 'electing' : 'no-quorum'
   }
 
   status(): PeerStatus {
-    const replica = this.replica
+    const { id, cluster, room, hadData: hasData, paused, replica, clients, links } = this
     assert(replica !== undefined || this.lastStatus !== undefined, 'a peer without a history')
     if (replica !== undefined) this.lastStatus = replica.status()
-    return {
-      id: this.id,
-      cluster: this.cluster,
-      room: this.room,
-      health: this.health(),
-      raft: this.lastStatus as RaftStatus,
-      hasData: this.hadData,
-      fingerprint: replica?.fingerprint ?? 0,
-      receivedBytes: replica?.receivedBytes,
-      links: this.links.list(),
-      frames: this.links.counters(),
-      pendingWrites: this.clients.writes.count,
-      pendingReads: this.clients.reads.count,
-      queuedBytes: this.clients.writes.bytes,
-      queuedBytesMax: this.clients.writes.bytesMax,
-    }
+    const raft = this.lastStatus as RaftStatus
+    return { id, cluster, room, health: this.health(), raft, hasData, paused, ...counts(replica, clients, links) }
   }
 
   // Membership
 
   /** Completes once this peer is a member and has caught up. Errors: ROOM_CONFLICT, UNAUTHORIZED, VERSION_MISMATCH, TIMEOUT, VALIDATION. */
   join(options: PeerJoin, done: Done): void {
-    const unusable = this.unusable()
+    const unusable = this.unusable() ?? this.paused
     if (unusable !== undefined) return done(unusable)
     if (this.links.open || this.joining !== undefined) {
       const message = `this peer is in the room "${this.room}" already; leave it before you join another`
@@ -199,7 +206,7 @@ export class Peer {
     const { clock, foundingLock } = this.platform
     this.left = false
     this.leaderSeenMs = clock.now()
-    this.links.start(options, this.advert(this.own().hasCompany ? 'member' : 'newcomer'))
+    this.links.start(options, this.advert(standingAtFirst(this.own(), options)))
     this.membership = new Membership(
       { wish, bootstrap, onConflict, room, foundingLock, clock },
       {
@@ -215,6 +222,7 @@ export class Peer {
       },
     )
     this.membership.step()
+    if (bootstrap === 'settled') this.finishJoin(undefined)
     this.changed()
   }
 
@@ -364,8 +372,11 @@ export class Peer {
       onApplied: (applied, at) => this.onApplied(replica, applied, at),
       onReadIndex: (context, index) => this.clients.reads.onReadIndex(context, index),
       onProgress: () => this.onProgress(),
+      mayWrite: () => this.paused === undefined,
       onFatal: error => this.onFatal(error),
     })
+    // A checkpoint may have all of it.
+    this.hadData = replica.hasData
     return replica
   }
 
@@ -397,6 +408,7 @@ export class Peer {
   private onProgress(): void {
     const status = this.replica?.status()
     if (status === undefined) return
+    if (this.paused === undefined) this.company.note(this.id, this.cluster, status)
     const leader = leaderOf(status)
     if (leader !== this.lastLeader.id || status.term !== this.lastLeader.term) {
       this.lastLeader = { id: leader, term: status.term }
@@ -413,29 +425,10 @@ export class Peer {
   }
 
   private onMessage(from: PeerId, message: PeerMessage): void {
-    if (this.replica === undefined) return
-    this.steward.heard(from)
-    switch (message.type) {
-      case 'raft':
-        // The link proves who speaks; the message must not claim otherwise.
-        if (message.message.from !== from || message.message.to !== this.id) return
-        this.options.traceReceived?.(message.message)
-        return this.replica.step(message.message)
-      case 'snapshotAsk':
-        return this.replica.snapshotAsked(from, message.ask)
-      case 'snapshotPiece':
-        return this.replica.snapshotArrived(message.piece)
-      case 'forward':
-        return this.forwarding.received(from, message)
-      case 'returned':
-        return this.clients.writes.returned(message.session, message.serial, message.reason)
-      case 'admit':
-        return this.steward.asked(from, message.wish)
-      case 'depart':
-        return this.steward.departing(from, message.remove ? 'remove' : 'demote')
-      case 'departed':
-        return this.departures.confirmed()
-    }
+    if (this.replica === undefined || this.paused !== undefined) return
+    const { id: self, replica, steward, forwarding, clients, departures } = this
+    const { traceReceived } = this.options
+    deliver({ self, replica, steward, forwarding, clients, departures, traceReceived }, from, message)
   }
 
   // Time
@@ -450,7 +443,7 @@ export class Peer {
 
   private onTick(): void {
     const wasHealth = this.health()
-    if (!this.left) this.replica?.tick()
+    if (!this.left && this.paused === undefined) this.replica?.tick()
     if (this.replica?.leader !== undefined) this.leaderSeenMs = this.platform.clock.now()
     this.membership?.step()
     if (this.replica !== undefined && this.links.open) {
@@ -461,7 +454,7 @@ export class Peer {
     this.clients.tick()
     this.checkJoin()
     const health = this.health()
-    if (health === 'no-quorum') this.clients.failAll(sent => this.noQuorum(sent))
+    if (health === 'no-quorum' && this.paused === undefined) this.clients.failAll(sent => this.noQuorum(sent))
     if (health !== wasHealth) this.changed()
   }
 
@@ -484,13 +477,21 @@ export class Peer {
   private onFatal(error: unknown): void {
     if (this.fatal !== undefined || this.closing) return
     const fatal = fatalError(error)
-    this.fatal = fatal
+    const { hasCompany } = this.own()
+    this.stop(fatal)
+    if (this.options.onStopped?.(fatal, hasCompany ? this.cluster : undefined) === true) return
+    this.options.onEvent({ type: 'error', error: fatal })
+  }
+
+  /** At once and for good; the store stays open. Everybody who waits hears `why`. */
+  stop(why: HarmonyError): void {
+    if (this.fatal !== undefined || this.closing) return
+    this.fatal = why
     this.cancelTick()
     this.replica?.stop()
     this.disconnect()
-    this.finishJoin(fatal)
-    this.clients.close(sent => new HarmonyError(fatal.code, fatal.message, { maybeCommitted: sent, cause: error }))
-    this.options.onEvent({ type: 'error', error: fatal })
+    this.finishJoin(why)
+    this.clients.close(sent => new HarmonyError(why.code, why.message, { maybeCommitted: sent, cause: why }))
     this.changed()
   }
 }

@@ -21,12 +21,11 @@ import { openSuperblock, type SuperblockStore } from '../storage/superblock.ts'
 import { Wal } from '../storage/wal.ts'
 import { replayLog } from '../storage/wal-replay.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
-import { GroupReplay, group0 } from './group-replay.ts'
+import { GroupReplay, group0, nobody } from './group-replay.ts'
 import { makeIdentity } from './identity.ts'
 import type { Identity } from './mesh-types.ts'
-
-/** Names of the files in a store's directory. */
-export const storeFiles = { pages: 'pages', log: 'log' } as const
+import { probeFile } from './space.ts'
+import { namesOutside, pairOf, pairsIn, type StorePair } from './store-files.ts'
 
 export interface Store {
   readonly directory: Directory
@@ -39,9 +38,11 @@ export interface Store {
   readonly restored: RestoredGroup
   /** What recovery did, in words; empty where there was nothing to mend. */
   readonly repairs: readonly string[]
+  /** Which pair of files it is. */
+  readonly generation: number
 }
 
-const sole = (id: PeerId): Configuration => ({ voters: [id], outgoing: [], learners: [], learnersNext: [] })
+export const sole = (id: PeerId): Configuration => ({ voters: [id], outgoing: [], learners: [], learnersNext: [] })
 
 export function randomId(random: Random): string {
   const bytes = new Uint8Array(16)
@@ -71,29 +72,47 @@ export interface StoreOptions {
   readonly writeHelpers?: ((pool: SharedPool) => WriteHelpers) | undefined
 }
 
-/** Opens or creates. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
+/**
+ * Opens or creates. A damaged store of a peer that is a member of a cluster with others is put aside, and the peer begins anew, as another one, and waits to be
+ * admitted: the others have everything (`repairs` says so). Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST.
+ */
 export function openStore(options: StoreOptions, done: Completion<Store>): void {
+  options.directory.list(names => {
+    if (names.ok) openNewest(options, pairsIn(names.value), done)
+    else done(names)
+  })
+}
+
+function openNewest(
+  options: StoreOptions,
+  [pair, next, ...older]: readonly [StorePair, ...StorePair[]],
+  done: Completion<Store>,
+): void {
   const { directory, platform } = options
-  directory.openPages(storeFiles.pages, pages => {
+  directory.openPages(pair.pages, pages => {
     if (!pages.ok) return done(pages)
     openSuperblock(pages.value, opened => {
       if (!opened.ok) return done(opened)
       const { current, store: superblock } = opened.value
-      directory.openLog(storeFiles.log, log => {
-        if (!log.ok) return done(log)
+      const isNew = current === undefined || (current.durableLsn === 0 && current.root === undefined)
+      // A crash in the middle of beginning anew: the pair before it is the store.
+      if (isNew && next !== undefined) return pages.value.close(() => openNewest(options, [next, ...older], done))
+      const company = current?.company
+      const end: Completion<Store> = result => {
+        if (result.ok || result.error.code !== 'CORRUPT' || company === undefined) done(result)
+        else beginAnew(options, pair.generation, company, result.error, done)
+      }
+      directory.openLog(pair.log, log => {
+        if (!log.ok) return end(log)
         const proceed = (self: Self): void =>
-          clearIncoming(directory, error => {
+          clearLeftovers(directory, error => {
             if (error !== undefined) return done({ ok: false, error })
-            const files = { directory, superblock, pages: pages.value, log: log.value }
-            openEngine(options, files, self, done)
+            const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
+            openEngine(options, files, self, end)
           })
         if (current !== undefined) {
-          const { identitySeed, durableLsn, root } = current
-          return proceed({
-            identity: makeIdentity(identitySeed),
-            durableLsn,
-            isNew: durableLsn === 0 && root === undefined,
-          })
+          const { identitySeed, durableLsn } = current
+          return proceed({ identity: makeIdentity(identitySeed), durableLsn, isNew })
         }
         beSomebody(superblock, log.value, platform.random, identity => {
           if (identity.ok) proceed({ identity: identity.value, durableLsn: lsn(0), isNew: true })
@@ -104,15 +123,64 @@ export function openStore(options: StoreOptions, done: Completion<Store>): void 
   })
 }
 
+/**
+ * A new store in the next pair of files, of a new peer that has nothing and waits to be admitted to `cluster`. The damaged pair stays; one that was put aside before
+ * it goes. The files of the damaged one may be open still.
+ */
+export function beginAnew(
+  options: StoreOptions,
+  damaged: number,
+  cluster: ClusterId,
+  why: HarmonyError,
+  done: Completion<Store>,
+): void {
+  const { directory, platform } = options
+  const pair = pairOf(damaged + 1)
+  directory.list(names => {
+    if (!names.ok) return done(names)
+    removeAll(directory, [...namesOutside(names.value, generation => generation === damaged)], removed => {
+      if (removed !== undefined) return done({ ok: false, error: removed })
+      directory.openPages(pair.pages, pages => {
+        if (!pages.ok) return done(pages)
+        openSuperblock(pages.value, opened => {
+          if (!opened.ok) return done(opened)
+          const { store: superblock } = opened.value
+          directory.openLog(pair.log, log => {
+            if (!log.ok) return done(log)
+            beSomebody(superblock, log.value, platform.random, identity => {
+              if (!identity.ok) return done(identity)
+              const self: Self = { identity: identity.value, durableLsn: lsn(0), isNew: true, waitsFor: cluster }
+              const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
+              const old = pairOf(damaged)
+              const message = `${why.message} This peer begins anew as ${identity.value.id} and gets everything from the other members of its cluster; what was damaged is kept in the files "${old.pages}" and "${old.log}"`
+              openEngine(options, files, self, store => {
+                done(store.ok ? { ok: true, value: { ...store.value, repairs: [message] } } : store)
+              })
+            })
+          })
+        })
+      })
+    })
+  })
+}
+
+function removeAll(directory: Directory, names: string[], done: Done): void {
+  const name = names.pop()
+  if (name === undefined) return done(undefined)
+  directory.remove(name, error => (error === undefined ? removeAll(directory, names, done) : done(error)))
+}
+
 interface Self {
   readonly identity: Identity
   /** As the superblock has it. */
   readonly durableLsn: Lsn
   /** The log may not have its beginning yet. */
   readonly isNew: boolean
+  /** The cluster that a new store waits to be admitted to; without it, it is the first of its own. */
+  readonly waitsFor?: ClusterId
 }
 
-interface Files extends Pick<Store, 'directory' | 'superblock' | 'pages'> {
+interface Files extends Pick<Store, 'directory' | 'superblock' | 'pages' | 'generation'> {
   readonly log: LogFile
 }
 
@@ -132,12 +200,12 @@ function beSomebody(superblock: SuperblockStore, log: LogFile, random: Random, d
   })
 }
 
-/** What was being received when the peer was closed is of no use. */
-function clearIncoming(directory: Directory, done: Done): void {
+/** What was being received, or tried, when the peer was closed is of no use. */
+function clearLeftovers(directory: Directory, done: Done): void {
   directory.list(names => {
-    if (!names.ok) done(names.error)
-    else if (names.value.includes(incomingFile)) directory.remove(incomingFile, done)
-    else done(undefined)
+    if (!names.ok) return done(names.error)
+    const useless = [incomingFile, probeFile].filter(name => names.value.includes(name))
+    removeAll(directory, useless, done)
   })
 }
 
@@ -158,12 +226,12 @@ function openEngine(options: StoreOptions, files: Files, self: Self, done: Compl
       if (decoded?.ok === false) return done(decoded)
       replayWal(files.log, new GroupReplay(decoded?.value), self.durableLsn, replayed => {
         if (!replayed.ok) return done(replayed)
-        const { directory, superblock, pages } = files
+        const { directory, superblock, pages, generation } = files
         const { identity } = self
-        const opened = { directory, superblock, pages, identity, engine: engine.value, ...replayed.value }
+        const opened = { directory, superblock, pages, generation, identity, engine: engine.value, ...replayed.value }
         const { restored } = opened
         if (restored !== undefined) done({ ok: true, value: { ...opened, restored } })
-        else if (self.isNew) found(opened, platform.random, done)
+        else if (self.isNew) found(opened, self.waitsFor, platform.random, done)
         else done(lost('the log is empty though the superblock says that it was written'))
       })
     })
@@ -190,35 +258,50 @@ function replayWal(log: LogFile, replay: GroupReplay, durableMark: Lsn, done: Co
   })
 }
 
-/** A cluster of one; then the mark in the superblock that there is a log, so that one that is lost later is not taken for one that never was. */
-function found(opened: Omit<Store, 'restored'>, random: Random, done: Completion<Store>): void {
-  const { identity, wal, superblock } = opened
-  const cluster = clusterId(randomId(random))
-  const birth = sole(identity.id)
+/** A cluster of one, or nobody yet; then the mark in the superblock that there is a log, so that one that is lost later is not taken for one that never was. */
+function found(
+  opened: Omit<Store, 'restored'>,
+  waitsFor: ClusterId | undefined,
+  random: Random,
+  done: Completion<Store>,
+): void {
+  const { identity, wal } = opened
+  const cluster = waitsFor ?? clusterId(randomId(random))
+  const birth = waitsFor === undefined ? sole(identity.id) : nobody
   writeBirth(wal, cluster, birth)
   wal.flush(failed => {
     if (failed !== undefined) return done({ ok: false, error: failed })
-    const { seed: identitySeed, id } = identity
-    superblock.write({ identitySeed, peerId: id, clean: false, durableLsn: wal.durableLsn }, unmarked => {
+    writeSelf(opened, undefined, unmarked => {
       if (unmarked !== undefined) done({ ok: false, error: unmarked })
       else done({ ok: true, value: { ...opened, restored: newGroup(group0, cluster, birth) } })
     })
   })
 }
 
+/** Who this peer is, how far its log is durable, and the cluster that it shares with others, for the next start. */
+export function writeSelf(
+  store: Omit<Store, 'restored'>,
+  company: ClusterId | undefined,
+  done: Done,
+  clean = false,
+): void {
+  const { seed: identitySeed, id } = store.identity
+  store.superblock.write({ identitySeed, peerId: id, durableLsn: store.wal.durableLsn, clean, company }, done)
+}
+
+/** Closes the files, whatever state they are in, and keeps the directory. */
+export function closeFiles(store: Store, done: () => void): void {
+  store.engine.close()
+  store.wal.close(() => store.pages.close(() => done()))
+}
+
 /** Writes the mark through which the log must be whole, then closes everything in order. */
 export function closeStore(store: Store, done: Done): void {
   store.engine.close()
   store.wal.flush(flushed => {
-    const superblock = {
-      identitySeed: store.identity.seed,
-      peerId: store.identity.id,
-      durableLsn: store.wal.durableLsn,
-      clean: true,
-    }
     const finish = (first: HarmonyError | undefined): void =>
       store.wal.close(() => store.pages.close(() => store.directory.close(last => done(first ?? last))))
     if (flushed !== undefined) finish(flushed)
-    else store.superblock.write(superblock, finish)
+    else writeSelf(store, store.superblock.current?.company, finish, true)
   })
 }

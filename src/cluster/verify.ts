@@ -13,6 +13,7 @@ import { type DecodedSuperblock, inspectSuperblocks, type Superblock } from '../
 import { type Replayed, replayLog } from '../storage/wal-replay.ts'
 import type { Position, WalRecord } from '../storage/wal-types.ts'
 import { GroupReplay } from './group-replay.ts'
+import { pairsIn, type StorePair } from './store-files.ts'
 import { type CheckedPages, type CheckpointReport, checkPages } from './verify-pages.ts'
 
 export interface Finding {
@@ -74,24 +75,25 @@ class Verification {
   run(): void {
     this.directory.list(names => {
       if (!names.ok) return this.end(names.error)
-      for (const name of ['pages', 'log']) {
+      const [pair] = pairsIn(names.value)
+      for (const name of [pair.pages, pair.log]) {
         if (names.value.includes(name)) continue
         return this.end(new HarmonyError('CORRUPT', `there is no file "${name}": this is no whole store`))
       }
-      this.directory.openPages('pages', pages => {
+      this.directory.openPages(pair.pages, pages => {
         if (!pages.ok) return this.end(pages.error)
-        this.superblocks(pages.value)
+        this.superblocks(pages.value, pair)
       })
     })
   }
 
-  private superblocks(pages: PageFile): void {
+  private superblocks(pages: PageFile, pair: StorePair): void {
     inspectSuperblocks(pages, blocks => {
       if (!blocks.ok) return pages.close(() => this.end(blocks.error))
       this.judge(blocks.value)
       const next = (): void =>
         pages.close(() => {
-          this.directory.openLog('log', log => {
+          this.directory.openLog(pair.log, log => {
             if (!log.ok) return this.end(log.error)
             this.log(log.value)
           })

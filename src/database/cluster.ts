@@ -88,6 +88,20 @@ export class ClusterFacade implements Cluster {
     await this.core.transferLeadership(to)
   }
 
+  /**
+   * Makes a new cluster of this peer alone, when a majority of the voters is lost for good: its id is new, its data are what this peer has. Lost is what only others
+   * had; writes at the end of its log count as committed even if nobody was told so. Calls that are under way fail, watches and snapshots end; in a room it stays, as another
+   * cluster than the one that was there. The other survivors join it with new, empty directories.
+   * @throws VALIDATION (not confirmed; there is a leader; this peer is alone, or has no data), CLOSED, QUOTA, CORRUPT, STORAGE_LOST.
+   */
+  async recover(options: { confirmDataLoss: true }): Promise<void> {
+    this.assertOpen()
+    if (record(options, 'the argument of recover').confirmDataLoss !== true) {
+      throw invalid('recover may lose what only the others had: say { confirmDataLoss: true }')
+    }
+    await this.core.recover()
+  }
+
   /** Cuts this peer off from all others, as a broken network would, or heals it. @throws VALIDATION, CLOSED. */
   partition(cut: boolean): void {
     this.assertOpen()

@@ -4,9 +4,10 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import { isId128, peerId, timestamp } from '../base/ids.ts'
-import { Peer } from '../cluster/peer.ts'
+import { Lives } from '../cluster/lives.ts'
+import type { Peer } from '../cluster/peer.ts'
 import type { PeerEvent, PeerOptions, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
-import { openStore, type Store } from '../cluster/store.ts'
+import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
@@ -69,10 +70,11 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
     const { directory, platform, cacheBytes = cacheBytesDefault, shared = false, writeHelpers } = options
     // The lock must not outlive a failed opening.
     const fail = (error: unknown): void => directory.close(() => reject(error))
-    openStore({ directory, platform, cacheBytes, shared, writeHelpers }, store => {
+    const storeOptions = { directory, platform, cacheBytes, shared, writeHelpers }
+    openStore(storeOptions, store => {
       if (!store.ok) return fail(store.error)
       try {
-        resolve(new LocalCore(options, store.value))
+        resolve(new LocalCore(options, storeOptions, store.value))
       } catch (error) {
         fail(error)
       }
@@ -83,11 +85,9 @@ export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
 const noReads = { answered: 0, declined: 0 }
 
 export class LocalCore implements Core {
-  /** For tests and tools that look inside. */
-  readonly peer: Peer
   private readonly options: LocalCoreOptions
-  private readonly store: Store
-  private readonly readThreads: ReadThreads | undefined
+  private readonly lives: Lives
+  private readThreads: ReadThreads | undefined
   private readonly threadsUse = new ReadThreadsUse()
   private readonly snapshots: HeldSnapshots
   private readonly watches: Watches
@@ -99,29 +99,43 @@ export class LocalCore implements Core {
   private latest: CoreMirror
   private closed: Promise<void> | undefined
 
-  constructor(options: LocalCoreOptions, store: Store) {
+  constructor(options: LocalCoreOptions, storeOptions: StoreOptions, store: Store) {
     this.options = options
-    this.store = store
     this.snapshots = new HeldSnapshots(() => options.platform.clock.now())
     const { platform, limits, timing, policy, checkpointBytes } = options
-    this.peer = new Peer({
-      platform,
+    this.lives = new Lives(
+      {
+        platform,
+        storeOptions,
+        ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+        ...(limits === undefined ? {} : { limits }),
+        ...(timing === undefined ? {} : { timing }),
+        ...(policy === undefined ? {} : { policy }),
+        onChange: () => this.onChange(),
+        onEvent: event => this.onPeerEvent(event),
+        onReplaced: () => this.onReplaced(),
+        onPaused: ({ code, message }) =>
+          this.emit({ type: 'paused', code: code === 'QUOTA' ? code : 'CORRUPT', message }),
+        onRepaired: message => this.emit({ type: 'repaired', message }),
+      },
       store,
-      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
-      ...(limits === undefined ? {} : { limits }),
-      ...(timing === undefined ? {} : { timing }),
-      ...(policy === undefined ? {} : { policy }),
-      onChange: () => this.onChange(),
-      onEvent: event => this.onPeerEvent(event),
-    })
+    )
     this.watches = new Watches(this.peer.clients)
-    const { shared } = store.engine
-    this.readThreads = shared === undefined ? undefined : options.readThreads?.(shared)
+    this.startThreads()
     store.engine.show(this.peer.clients.localReady)
     this.latest = this.makeMirror()
     this.emit({ type: 'opened', storage: options.storageKind })
     for (const event of options.events ?? []) this.emit(event)
     for (const message of store.repairs) this.emit({ type: 'repaired', message })
+  }
+
+  /** For tests and tools that look inside. After a recovery, or a full disk, it is another one. */
+  get peer(): Peer {
+    return this.lives.peer
+  }
+
+  private get store(): Store {
+    return this.lives.store
   }
 
   /** What other threads need to read the pages that are in memory. */
@@ -223,12 +237,12 @@ export class LocalCore implements Core {
     const { room, secret, role, bootstrap, onConflict } = options
     return this.settle(done => {
       const rendezvous = this.options.rendezvous(options)
-      this.peer.join({ room, secret, rendezvous, wish: role, bootstrap, onConflict }, done)
+      this.lives.join({ room, secret, rendezvous, wish: role, bootstrap, onConflict }, done)
     })
   }
 
   leave(): Promise<void> {
-    return this.settle(done => this.peer.leave(done))
+    return this.settle(done => this.lives.leave(done))
   }
 
   adopt(remote: string, connection: unknown): Promise<void> {
@@ -244,6 +258,12 @@ export class LocalCore implements Core {
         return done(new HarmonyError('VALIDATION', `"${to}" is not the id of a peer; see cluster.members()`))
       }
       this.peer.transferLeadership(to === undefined ? undefined : peerId(to), done)
+    })
+  }
+
+  recover(): Promise<void> {
+    return this.settle(done => {
+      this.lives.recover(result => done(result instanceof HarmonyError ? result : undefined))
     })
   }
 
@@ -278,7 +298,7 @@ export class LocalCore implements Core {
     this.closed ??= this.settle(done => {
       this.snapshots.close()
       this.readThreads?.close()
-      this.peer.close(done)
+      this.lives.close(done)
     })
     return this.closed
   }
@@ -330,6 +350,20 @@ export class LocalCore implements Core {
         done(this.snapshots.take(name, snapshot, versionOf(at), by))
       })
     })
+  }
+
+  /** Another peer over other pages: what looked at the old ones has ended. */
+  private onReplaced(): void {
+    this.snapshots.close()
+    this.watches.moveTo(this.peer.clients)
+    this.readThreads?.close()
+    this.startThreads()
+    this.onChange()
+  }
+
+  private startThreads(): void {
+    const { shared } = this.store.engine
+    this.readThreads = shared === undefined ? undefined : this.options.readThreads?.(shared)
   }
 
   private onChange(): void {

@@ -264,6 +264,11 @@ export interface Cluster {
   /** Called at once with the current status and on every change until the returned function is called. */
   subscribe(listener: (status: ClusterStatus) => void): () => void
   transferLeadership(to?: string): Promise<void>
+  /**
+   * After a majority of the voters is lost for good: a new cluster of this peer alone, with the data that it has. What only the others had is lost; what was never
+   * acknowledged may be there. Then the others join it, with new directories. The old majority, should it come back, stays another cluster.
+   */
+  recover(options: { confirmDataLoss: true }): Promise<void>
   /** Cuts this peer off from all others (frames are dropped both ways) or heals it: for demonstrations and tests. */
   partition(cut: boolean): void
 }
@@ -329,6 +334,11 @@ export type DatabaseEvent =
   | { type: 'moved'; from: string; to: string }
   /** What recovery found and did, for example a torn tail that was cut. */
   | { type: 'repaired'; message: string }
+  /**
+   * The peer has stopped, and goes on by itself. `QUOTA`: the disk is full; what is here can be read (`local`), the rest is refused with `QUOTA` until there is space again. `CORRUPT`: its files are
+   * damaged, and others have what was in them: it begins anew as a new member, and the damaged files are kept. `repaired` says that it has gone on. Watches and snapshots end.
+   */
+  | { type: 'paused'; code: 'QUOTA' | 'CORRUPT'; message: string }
   /** This peer was so far behind that it got the whole state, as it is after entry `index`. */
   | { type: 'snapshot'; index: number }
   /** The state that the leader sent is damaged or malformed: this peer keeps what it has, and asks again after half a minute, or another leader. */

@@ -8,12 +8,18 @@ import { invalid, shown } from './options.ts'
 import { packBatches } from './watch-batches.ts'
 
 export class Watches {
-  private readonly clients: Clients
+  private clients: Clients
   private readonly open = new Map<string, Watcher>()
   private next = 1
 
   constructor(clients: Clients) {
     this.clients = clients
+  }
+
+  /** Another peer goes on: what was open has ended with the one before. */
+  moveTo(clients: Clients): void {
+    this.clients = clients
+    this.open.clear()
   }
 
   /** Errors: VALIDATION (`since` is no version), TIMEOUT, NO_QUORUM, CLOSED, TOO_LARGE. */

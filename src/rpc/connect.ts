@@ -182,6 +182,10 @@ class RemoteCore implements Core {
     return this.call(() => this.service.compact())
   }
 
+  recover(): Promise<void> {
+    return this.call(() => this.service.recover())
+  }
+
   transferLeadership(to: string | undefined): Promise<void> {
     return this.call(() => this.service.transferLeadership(to))
   }

@@ -5,7 +5,7 @@
  * Order of effects for each Ready (duties O1 to O4 of `raft/types.ts`): append to the log, send what may go at once, apply; when the
  * append is durable, send what waited for it. Work of one turn of the event loop is taken together: one Ready, one sync.
  */
-import type { HarmonyError } from '../base/errors.ts'
+import { type HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Completion, Directory } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
@@ -57,6 +57,8 @@ export interface ReplicaHost {
   onReadIndex(context: number, index: Index | undefined): void
   /** Something in `status()` may have changed. */
   onProgress(): void
+  /** Storage takes writes: a checkpoint may be made. */
+  mayWrite(): boolean
   /** Storage or state are not to be trusted any more: the peer must stop. */
   onFatal(error: unknown): void
 }
@@ -113,7 +115,7 @@ export class Replica {
       engine,
       clock,
       checkpointBytes,
-      ready: () => !this.stopped && !this.applying,
+      ready: () => !this.stopped && !this.applying && this.host.mayWrite(),
       stopped: () => this.stopped,
       describe: () => {
         const begin = this.log.beginBehind(this.chooseBase(), this.raft)
@@ -287,6 +289,11 @@ export class Replica {
     else this.waiters.add(through, run)
   }
 
+  /** Applies what is known to be committed, without any tick. */
+  wake(): void {
+    this.schedule()
+  }
+
   /** No effect leaves this replica any more; callbacks that are under way are dropped. */
   stop(): void {
     this.stopped = true
@@ -298,9 +305,16 @@ export class Replica {
 
   private fail(error: unknown): void {
     if (this.stopped) return
+    if (isHarmonyError(error, 'QUOTA')) this.giveLeadershipAway()
     this.stop()
     this.host.engine.close()
     this.host.onFatal(error)
+  }
+
+  /** What was acknowledged is durable on others; who of them has everything leads at once, and need not find out that this peer is gone. */
+  private giveLeadershipAway(): void {
+    if (this.stopped || !this.raft.transferLeadership()) return
+    for (const message of this.raft.ready().messages) this.host.send(message)
   }
 
   private schedule(): void {

@@ -19,7 +19,8 @@
  *  100   4  how many it has,
  *  104   4  its CRC-32C
  *  108   4  bytes of a sector: of the two above, and wherever the page store counts in sectors
- *  112 144  zeros
+ *  112  16  cluster of which this peer is a member with others; zeros: of none, or written before this was kept
+ *  128 128  zeros
  *
  * A later version keeps bytes 0…15 and the length that the checksum covers, so that this one can tell "newer" from "damaged".
  */
@@ -27,7 +28,7 @@ import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter, copyBytes } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
 import { HarmonyError } from '../base/errors.ts'
-import { type Lsn, lsn, type PeerId, peerId } from '../base/ids.ts'
+import { type ClusterId, clusterId, type Lsn, lsn, type PeerId, peerId } from '../base/ids.ts'
 import type { Completion, Done, PageFile } from '../platform.ts'
 
 export interface SuperblockFields {
@@ -36,6 +37,8 @@ export interface SuperblockFields {
   readonly peerId: PeerId
   readonly durableLsn: Lsn
   readonly clean: boolean
+  /** The others have what this store has, should it be damaged. */
+  readonly company?: ClusterId | undefined
 }
 
 /** Where the page store's newest finished checkpoint stands (`page-store.ts`). */
@@ -134,8 +137,10 @@ export function decodeSuperblock(bytes: Uint8Array): DecodedSuperblock {
   const durableLsn = lsn(reader.u64())
   const root = writtenVersion === 1 ? undefined : decodeRoot(reader)
   const sectorBytes = writtenVersion < 3 ? undefined : reader.u32()
+  const company = writtenVersion < 3 ? nobodys : reader.id128()
   if (reader.failed || epoch === 0 || pageBytes === 0 || sectorBytes === 0) return { state: 'damaged' }
-  const found = { epoch, pageBytes, sectorBytes, clean, identitySeed, peerId: id, durableLsn }
+  const base = { epoch, pageBytes, sectorBytes, clean, identitySeed, peerId: id, durableLsn }
+  const found = company === nobodys ? base : { ...base, company: clusterId(company) }
   return { state: 'valid', block: root === undefined ? found : { ...found, root } }
 }
 
@@ -147,6 +152,7 @@ function decodeRoot(reader: ByteReader): PageRoot | undefined {
   return root
 }
 
+const nobodys = '0'.repeat(32)
 const noRoot: PageRoot = { checkpoint: 0, sector: 0, sectors: 0, crc: 0 }
 
 export function encodeSuperblock(block: Superblock): Uint8Array {
@@ -160,6 +166,7 @@ export function encodeSuperblock(block: Superblock): Uint8Array {
     .u32(sectors)
     .u32(crc)
     .u32(block.sectorBytes ?? 0)
+    .id128(block.company ?? nobodys)
   writer.raw(new Uint8Array(blockBytes - writer.length))
   writer.setU32(12, blockCrc(writer.peek()))
   return writer.finish()
@@ -286,6 +293,7 @@ export class SuperblockStore {
       epoch: (this.block?.epoch ?? 0) + 1,
       pageBytes: this.block?.pageBytes ?? this.pages.pageBytesPreferred,
       sectorBytes: this.sectorBytes,
+      ...(fields.company === undefined ? {} : { company: fields.company }),
       ...(root === undefined ? {} : { root }),
     }
     const slot = this.slot === 0 ? 1 : 0

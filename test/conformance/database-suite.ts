@@ -345,6 +345,14 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
         )
       })
 
+      test('a recovery that is not confirmed, or of a peer that never had company', async () => {
+        const { cluster } = await fresh()
+        for (const options of [undefined, {}, { confirmDataLoss: false }, { confirmDataLoss: 1 }, 'yes', null]) {
+          await failure(cluster.recover(as(options)), 'VALIDATION')
+        }
+        await failure(cluster.recover({ confirmDataLoss: true }), 'VALIDATION')
+      })
+
       test('methods that answer at once throw', async () => {
         const db = await fresh()
         expect(() => db.cluster.subscribe(as(1))).toThrow(expect.objectContaining({ code: 'VALIDATION' }))
@@ -416,6 +424,7 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
         cluster.join({ room: 'r', secret: 'long enough' }),
         cluster.leave(),
         cluster.transferLeadership(),
+        cluster.recover({ confirmDataLoss: true }),
       ]) {
         expect(await failure(promise, 'CLOSED')).toMatchObject({ retryable: false, maybeCommitted: false })
       }

@@ -85,6 +85,21 @@ describe('rooms', () => {
     expect([a.get('k'), b.get('k')]).toEqual(['a', 'b'])
   })
 
+  it('a database whose data are all in its checkpoint has data, too: two that were born apart are never merged silently', () => {
+    const world = new World(3)
+    const [room, solo] = ['a', 'b'].map(name => new Host(world, name).open()) as [Host, Host]
+    expect(room.put('whose', "the room's")).toBe('ok')
+    expect(room.join()).toBeUndefined()
+    const large = 'x'.repeat(100_000)
+    expect(solo.put('whose', large)).toBe('ok')
+    solo.close()
+    solo.crash('kept')
+    solo.restart()
+    expect(solo.status.raft.firstIndex).toBeGreaterThan(2)
+    expect(codeOf(solo.join())).toBe('ROOM_CONFLICT')
+    expect(solo.get('whose', 'local')).toBe(large)
+  })
+
   it('a solo database with data that joins a room with data gets ROOM_CONFLICT and keeps what it has', () => {
     const { world, all } = joined(6, 2)
     expect(all[0]?.put('k', 'room')).toBe('ok')

@@ -3,7 +3,8 @@ import { expect } from 'vitest'
 import type { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { encodeText } from '../../src/base/text.ts'
-import { Peer } from '../../src/cluster/peer.ts'
+import { Lives } from '../../src/cluster/lives.ts'
+import type { Peer } from '../../src/cluster/peer.ts'
 import type { PeerJoin, PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
 import { payloadOf } from '../../src/mvcc/versioned.ts'
@@ -21,7 +22,9 @@ export class Host {
   /** Received states, in this life. */
   snapshots = 0
   private readonly options: HostOptions
-  private current: Peer | undefined
+  /** What its database said, in this life of the process: `paused CODE`, `repaired: …`, `error CODE`. */
+  readonly told: string[] = []
+  private current: Lives | undefined
   joinError: HarmonyError | undefined | 'pending' = 'pending'
 
   constructor(world: World, name: string, profile?: string, options: HostOptions = {}) {
@@ -33,6 +36,10 @@ export class Host {
 
   get peer(): Peer {
     if (this.current === undefined) throw new Error(`${this.name} is not open`)
+    return this.current.peer
+  }
+  get lives(): Lives {
+    if (this.current === undefined) throw new Error(`${this.name} is not open`)
     return this.current
   }
   get status() {
@@ -42,23 +49,37 @@ export class Host {
     return this.world.process(this.name)
   }
 
+  /** Another one in the same world, with the same sizes. */
+  sibling(name: string): Host {
+    return new Host(this.world, name, undefined, this.options)
+  }
+
   open(): this {
     const { platform, directory } = this.process
     let error: HarmonyError | undefined
-    openStore({ directory, platform, cacheBytes: 65_536 }, store => {
+    const storeOptions = { directory, platform, cacheBytes: 65_536 }
+    openStore(storeOptions, store => {
       if (!store.ok) {
         error = store.error
         return
       }
-      this.current = new Peer({
-        platform,
-        store: store.value,
-        ...this.options,
-        onChange: () => {},
-        onEvent: event => {
-          if (event.type === 'snapshot') this.snapshots++
+      this.told.push(...store.value.repairs.map(message => `repaired: ${message}`))
+      this.current = new Lives(
+        {
+          platform,
+          storeOptions,
+          ...this.options,
+          onChange: () => {},
+          onEvent: event => {
+            if (event.type === 'snapshot') this.snapshots++
+            if (event.type === 'error') this.told.push(`error ${event.error.code}`)
+          },
+          onReplaced: () => {},
+          onPaused: why => void this.told.push(`paused ${why.code}`),
+          onRepaired: message => void this.told.push(`repaired: ${message}`),
         },
-      })
+        store.value,
+      )
     })
     this.world.runUntil(() => this.current !== undefined || error !== undefined)
     if (error !== undefined) throw error
@@ -68,7 +89,7 @@ export class Host {
   startJoin(options: Partial<PeerJoin> = {}): this {
     this.joinError = 'pending'
     const { rendezvous } = this.process
-    this.peer.join(
+    this.lives.join(
       { room: 'r', secret, rendezvous: [rendezvous], wish: 'auto', bootstrap: 'auto', onConflict: 'fail', ...options },
       error => {
         this.joinError = error
@@ -129,7 +150,7 @@ export class Host {
 
   leave(): void {
     let done = false
-    this.peer.leave(() => {
+    this.lives.leave(() => {
       done = true
     })
     expect(this.world.runUntil(() => done, 30_000)).toBe(true)
@@ -137,7 +158,7 @@ export class Host {
 
   close(): void {
     let done = false
-    this.peer.close(() => {
+    this.lives.close(() => {
       done = true
     })
     expect(this.world.runUntil(() => done, 30_000)).toBe(true)

@@ -70,6 +70,7 @@ function replicaOf(world: World, store: Store, synced: () => void, refused: stri
     onApplied: () => {},
     onReadIndex: () => {},
     onProgress: () => {},
+    mayWrite: () => true,
     onFatal: error => {
       throw error
     },

@@ -7,7 +7,7 @@ import {
   openLocalCore,
   rendezvousOf,
   type SharedPool,
-  storeFiles,
+  storeFileKind,
 } from '../../../src/index.ts'
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
@@ -99,7 +99,7 @@ async function openStorage(
   }
   try {
     const path = [...opfsPathOf(name), String(slot.index)]
-    const { kind, directory, movedFrom, notMoved } = await openPlace(slot.storeName, path, storage, storeFiles)
+    const { kind, directory, movedFrom, notMoved } = await openPlace(slot.storeName, path, storage, storeFileKind)
     const events: DatabaseEvent[] = []
     if (movedFrom !== undefined) events.push({ type: 'moved', from: movedFrom, to: kind })
     if (notMoved !== undefined) events.push({ type: 'error', error: notMoved })

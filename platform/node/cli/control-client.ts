@@ -142,6 +142,7 @@ class ControlClient implements ControlledCore {
   leave = refused
   adopt = refused
   transferLeadership = refused
+  recover = refused
   partition(): void {}
   compact = (): Promise<never> =>
     Promise.reject(new HarmonyError('VALIDATION', 'a peer runs on this directory: stop it, then compact'))

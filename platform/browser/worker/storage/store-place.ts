@@ -20,11 +20,8 @@ import { directoryAt, openHandle, opfsError, opfsWorks } from './opfs-handles.ts
 
 export type PlaceKind = 'opfs' | 'indexeddb'
 
-/** Names of the files that a store has. */
-export interface StoreFiles {
-  readonly pages: string
-  readonly log: string
-}
+/** What a file is to a store, by its name; undefined: nothing. */
+export type FileKinds = (name: string) => 'pages' | 'log' | undefined
 
 export interface Place {
   readonly kind: PlaceKind
@@ -51,7 +48,7 @@ export async function openPlace(
   storeName: string,
   path: readonly string[],
   wish: 'auto' | PlaceKind,
-  files: StoreFiles,
+  kindOf: FileKinds,
 ): Promise<Place> {
   const owner = await ownerOf(storeName, path)
   const works = wish !== 'indexeddb' || owner === 'opfs' ? await opfsWorks() : false
@@ -60,7 +57,7 @@ export async function openPlace(
   const target: PlaceKind = wish === 'auto' ? (works ? 'opfs' : 'indexeddb') : wish
   if (owner === undefined || owner === target) return fresh(await openOwn(storeName, path, target), target)
   try {
-    await move(storeName, path, target, files)
+    await move(storeName, path, target, kindOf)
   } catch (error) {
     if (wish !== 'auto') throw error
     return { ...fresh(await open(storeName, path, owner), owner), notMoved: opfsError(error, 'moving the database') }
@@ -120,7 +117,7 @@ async function openOwn(storeName: string, path: readonly string[], kind: PlaceKi
   return open(storeName, path, kind)
 }
 
-async function move(storeName: string, path: readonly string[], to: PlaceKind, files: StoreFiles): Promise<void> {
+async function move(storeName: string, path: readonly string[], to: PlaceKind, kindOf: FileKinds): Promise<void> {
   const from: PlaceKind = to === 'opfs' ? 'indexeddb' : 'opfs'
   if (to === 'opfs') await removeDirectory(path)
   else await deleteDatabase(storeName)
@@ -128,7 +125,7 @@ async function move(storeName: string, path: readonly string[], to: PlaceKind, f
   try {
     const target = await open(storeName, path, to)
     try {
-      await copyStore(source, target, files)
+      await copyStore(source, target, kindOf)
     } finally {
       await settled(done => target.close(done))
     }
@@ -144,14 +141,13 @@ interface Home extends Directory {
   openLog(name: string, done: Completion<LogFile>, beginAt?: number): void
 }
 
-async function copyStore(from: Home, to: Home, files: StoreFiles): Promise<void> {
+async function copyStore(from: Home, to: Home, kindOf: FileKinds): Promise<void> {
   const names = await asked<readonly string[]>(done => from.list(done))
   for (const name of names) {
-    if (name === files.pages) {
-      await copyPages(name, from, to)
-    }
+    const kind = kindOf(name)
+    if (kind === 'pages') await copyPages(name, from, to)
     // A snapshot that was being received is of no use to who opens the store next.
-    if (name === files.log) await copyLog(name, from, to)
+    if (kind === 'log') await copyLog(name, from, to)
   }
 }
 

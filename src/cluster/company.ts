@@ -1,0 +1,29 @@
+/** What the next start needs to know if it finds the store damaged: the cluster in which others have what was in it. */
+import type { HarmonyError } from '../base/errors.ts'
+import type { ClusterId, PeerId } from '../base/ids.ts'
+import type { RaftStatus } from '../raft/types.ts'
+import { placeOf } from './peer-types.ts'
+import { type Store, writeSelf } from './store.ts'
+
+export class Company {
+  private readonly store: Store
+  private readonly failed: (error: HarmonyError) => void
+  /** As the superblock has it, or soon will. */
+  private noted: ClusterId | undefined
+
+  constructor(store: Store, failed: (error: HarmonyError) => void) {
+    this.store = store
+    this.failed = failed
+    this.noted = store.superblock.current?.company
+  }
+
+  note(self: PeerId, cluster: ClusterId, status: RaftStatus): void {
+    const { inConfiguration, hasCompany } = placeOf(self, status)
+    const company = inConfiguration && hasCompany ? cluster : undefined
+    if (company === this.noted) return
+    this.noted = company
+    writeSelf(this.store, company, error => {
+      if (error !== undefined) this.failed(error)
+    })
+  }
+}

@@ -1,0 +1,46 @@
+/** Where a message of another member goes. */
+import type { PeerId } from '../base/ids.ts'
+import type { Message } from '../raft/types.ts'
+import type { Replica } from '../shard/replica.ts'
+import type { Clients } from './clients.ts'
+import type { Departures } from './departures.ts'
+import type { Forwarding } from './forwarding.ts'
+import type { Steward } from './steward.ts'
+import type { PeerMessage } from './wire.ts'
+
+export interface Receivers {
+  readonly self: PeerId
+  readonly replica: Replica
+  readonly steward: Steward
+  readonly forwarding: Forwarding
+  readonly clients: Clients
+  readonly departures: Departures
+  /** Sees every consensus message that is taken. */
+  readonly traceReceived: ((message: Message) => void) | undefined
+}
+
+export function deliver(to: Receivers, from: PeerId, message: PeerMessage): void {
+  const { self, replica, steward, forwarding, clients, departures } = to
+  steward.heard(from)
+  switch (message.type) {
+    case 'raft':
+      // The link proves who speaks; the message must not claim otherwise.
+      if (message.message.from !== from || message.message.to !== self) return
+      to.traceReceived?.(message.message)
+      return replica.step(message.message)
+    case 'snapshotAsk':
+      return replica.snapshotAsked(from, message.ask)
+    case 'snapshotPiece':
+      return replica.snapshotArrived(message.piece)
+    case 'forward':
+      return forwarding.received(from, message)
+    case 'returned':
+      return clients.writes.returned(message.session, message.serial, message.reason)
+    case 'admit':
+      return steward.asked(from, message.wish)
+    case 'depart':
+      return steward.departing(from, message.remove ? 'remove' : 'demote')
+    case 'departed':
+      return departures.confirmed()
+  }
+}
