@@ -38,6 +38,8 @@ export interface ClientsHost {
   /** Why nothing that needs a majority is taken. */
   refusal(): HarmonyError | undefined
   post(session: SessionId, serial: number, command: Command): PostResult
+  /** What is stored here cannot be read. Others may have it whole; who is alone goes on with the rest. */
+  damaged(error: HarmonyError): void
 }
 
 const readableMsMax = 2 ** 31 - 1
@@ -125,7 +127,11 @@ export class Clients {
   ): void {
     this.barrier(level, timeoutMs, error => {
       if (error !== undefined) done(error)
-      else this.host.engine.read(operation, result => done(result.ok ? result.value : result.error))
+      else
+        this.host.engine.read(operation, result => {
+          if (!result.ok && result.error.code === 'CORRUPT') this.host.damaged(result.error)
+          done(result.ok ? result.value : result.error)
+        })
     })
   }
 

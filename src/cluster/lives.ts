@@ -16,7 +16,7 @@ import { Peer } from './peer.ts'
 import { isSole, type PeerJoin, type PeerOptions } from './peer-types.ts'
 import { type Recovery, recoverStore } from './recover.ts'
 import { probeSpace } from './space.ts'
-import { beginAnew, closeFiles, closeStore, openStore, type Store, type StoreOptions } from './store.ts'
+import { beginAnew, closeFiles, openStore, type Store, type StoreOptions } from './store.ts'
 
 /** How long to wait before looking for space again; twice as long each time. */
 const lookMs = { min: 1000, max: 30_000 } as const

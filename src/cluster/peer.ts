@@ -101,6 +101,7 @@ export class Peer {
       unusable: () => this.unusable(),
       refusal: () => this.refusal(),
       post: (session, serial, command) => this.forwarding.post(session, serial, command),
+      damaged: error => void (this.own().hasCompany && this.onFatal(error)),
     })
     this.steward = new Steward({
       clock,
@@ -477,10 +478,9 @@ export class Peer {
   private onFatal(error: unknown): void {
     if (this.fatal !== undefined || this.closing) return
     const fatal = fatalError(error)
-    const { hasCompany } = this.own()
+    const company = this.own().hasCompany ? this.cluster : undefined
     this.stop(fatal)
-    if (this.options.onStopped?.(fatal, hasCompany ? this.cluster : undefined) === true) return
-    this.options.onEvent({ type: 'error', error: fatal })
+    if (this.options.onStopped?.(fatal, company) !== true) this.options.onEvent({ type: 'error', error: fatal })
   }
 
   /** At once and for good; the store stays open. Everybody who waits hears `why`. */

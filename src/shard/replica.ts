@@ -28,6 +28,7 @@ import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
+import type { ReplicaHost } from './replica-host.ts'
 import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
 import { SnapshotSource } from './snapshot-source.ts'
@@ -36,32 +37,7 @@ import { Stamps } from './stamps.ts'
 
 /** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
 const commitMarkEveryTicks = 20
-
-export interface ReplicaHost {
-  readonly clock: Clock
-  readonly directory: Directory
-  readonly wal: Wal
-  readonly engine: Engine
-  /** A checkpoint is made when so much of the log would have to be applied again; so much is kept of it for followers, about. */
-  readonly checkpointBytes: number
-  send(message: Message): void
-  sendAsk(to: PeerId, ask: SnapshotAsk): void
-  sendPiece(to: PeerId, piece: SnapshotPiece): void
-  /** The state is another peer's now: no entry in between was applied here. */
-  onInstalled(): void
-  /** A state that the leader sent is none, for this reason; it is asked for again later. */
-  onRefused(problem: string): void
-  /** In log order, each once, also for other peers' commands. */
-  onApplied(applied: Applied, index: Index): void
-  /** Answers `readIndex`: undefined means ask again with another context. */
-  onReadIndex(context: number, index: Index | undefined): void
-  /** Something in `status()` may have changed. */
-  onProgress(): void
-  /** Storage takes writes: a checkpoint may be made. */
-  mayWrite(): boolean
-  /** Storage or state are not to be trusted any more: the peer must stop. */
-  onFatal(error: unknown): void
-}
+const handOverMsMax = 1000
 
 export class Replica {
   readonly group: GroupId
@@ -87,6 +63,8 @@ export class Replica {
   /** No message and no time reaches the core: what it would write must not come between a received state and its checkpoint. */
   private frozen = false
   private stopped = false
+  /** Why it stops once it has handed leadership over. */
+  private leaving: HarmonyError | undefined
   private readonly stamps = new Stamps()
   private readonly waiters = new AppliedWaiters()
 
@@ -303,18 +281,20 @@ export class Replica {
     this.sink.stop()
   }
 
+  /** Without space a leader waits until another one leads: what it acknowledges from now on, a majority of the others has. */
   private fail(error: unknown): void {
+    if (this.stopped || this.leaving !== undefined) return
+    if (!isHarmonyError(error, 'QUOTA') || !this.raft.transferLeadership()) return this.end(error)
+    this.leaving = error
+    this.host.clock.after(handOverMsMax, () => this.end(error))
+    this.schedule()
+  }
+
+  private end(error: unknown): void {
     if (this.stopped) return
-    if (isHarmonyError(error, 'QUOTA')) this.giveLeadershipAway()
     this.stop()
     this.host.engine.close()
     this.host.onFatal(error)
-  }
-
-  /** What was acknowledged is durable on others; who of them has everything leads at once, and need not find out that this peer is gone. */
-  private giveLeadershipAway(): void {
-    if (this.stopped || !this.raft.transferLeadership()) return
-    for (const message of this.raft.ready().messages) this.host.send(message)
   }
 
   private schedule(): void {
@@ -337,6 +317,7 @@ export class Replica {
     } finally {
       this.pumping = false
     }
+    if (this.leaving !== undefined && this.raft.status().role !== 'leader') this.end(this.leaving)
     if (!this.stopped) this.host.onProgress()
   }
 

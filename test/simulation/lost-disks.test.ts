@@ -26,9 +26,8 @@ function withOneDown(seed: number): { run: Run; victim: Member; id: PeerId } {
   return { run, victim, id }
 }
 
-/** The victim begins on an empty disk: a new peer, that learns before it votes. */
+/** The victim comes back with nothing: a new peer, that learns before it votes. */
 function expectNewcomer(run: Run, victim: Member, old: PeerId): void {
-  victim.process.disk.wipe()
   victim.joined = false
   victim.restart()
   // As the others see it: alone it is a cluster of its own.
@@ -71,29 +70,20 @@ describe('a disk that is lost', () => {
     it(`pitfall 14, 24: seed ${seed}: a wiped peer comes back as a new one, learns before it votes, and takes its old seat`, () => {
       const { run, victim, id } = withOneDown(seed)
       run.world.run(500)
+      victim.process.disk.wipe()
       expectNewcomer(run, victim, id)
       expectConsistent(run)
       expect(run.violations).toEqual([])
     })
 
-    it(`pitfall 16: seed ${seed}: a log that is bad in its middle is CORRUPT; its peer does not vote, and comes back as a new one`, () => {
+    it(`pitfall 16: seed ${seed}: whose log is bad in its middle does not vote: a new peer comes in its place`, () => {
       const { run, victim, id } = withOneDown(seed)
       const log = victim.process.disk.contents().find(({ kind }) => kind === 'log')
       expect(log?.start).toBe(0)
       victim.process.disk.rot('log', 16 + run.random.below(400), run.random.below(8))
-      victim.joined = false
-      victim.restart()
-      expect(run.until(minuteMs, () => victim.failure !== undefined)).toBe(true)
-      expect(victim.failure?.code).toBe('CORRUPT')
-      expect(victim.peer).toBeUndefined()
-      const commit = (): number => Math.max(...run.members.map(member => member.peer?.status().raft.commit ?? 0))
-      const before = commit()
-      expect(run.until(minuteMs, () => commit() > before + 5)).toBe(true)
-      victim.crash()
       expectNewcomer(run, victim, id)
       expectConsistent(run)
-      // The failed start, and nothing else.
-      expect(run.violations).toEqual([expect.stringContaining(`${victim.name} cannot open its store: CORRUPT`)])
+      expect(run.violations).toEqual([])
     })
   }
 })
