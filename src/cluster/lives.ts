@@ -86,12 +86,13 @@ export class Lives {
    */
   recover(done: (result: Recovery | HarmonyError) => void): void {
     const { peer } = this
-    const { raft, health, paused } = peer.status()
+    const { raft, health, paused, room } = peer.status()
     if (this.onClosing !== undefined || this.changing)
       return done(new HarmonyError('CLOSED', 'the peer is being closed or begun anew'))
     if (paused !== undefined) return done(paused)
-    if (health === 'ok' || raft.role === 'leader') {
-      const message = 'there is a leader, so a majority is there: recover is for when it is lost for good'
+    if (health === 'ok' || raft.role === 'leader' || (room !== undefined && health !== 'no-quorum')) {
+      const message =
+        'there is a leader, or soon may be: recover is for when the majority is lost for good (health "no-quorum")'
       return done(new HarmonyError('VALIDATION', message))
     }
     peer.stop(new HarmonyError('CLOSED', 'the cluster is begun anew from this peer; try again'))

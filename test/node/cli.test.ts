@@ -47,7 +47,20 @@ async function filled(fill: (db: Database) => Promise<unknown>): Promise<string>
 }
 
 describe('help and usage', () => {
-  const commands = ['serve', 'signal', 'get', 'put', 'delete', 'scan', 'import', 'status', 'compact', 'verify', 'check']
+  const commands = [
+    'serve',
+    'signal',
+    'get',
+    'put',
+    'delete',
+    'scan',
+    'import',
+    'status',
+    'compact',
+    'verify',
+    'recover',
+    'check',
+  ]
 
   test('--help names every command, how keys and values are written, and every exit status', async () => {
     const { status, out, err } = await harmonydb(['--help'])

@@ -9,7 +9,7 @@ import {
   type SignalingServer,
   startSignalingServer,
 } from '../../platform/node/entry.ts'
-import { type Bundle, bundle, runText, type TemporaryFolder, temporaryFolder } from './cli-kit.ts'
+import { type Bundle, bundle, runHere, runText, type TemporaryFolder, temporaryFolder } from './cli-kit.ts'
 import { application, until } from './network-kit.ts'
 
 const testMsMax = 60_000
@@ -45,6 +45,7 @@ async function openIn(name: string, cluster?: JoinOptions): Promise<Database> {
   return db
 }
 
+const voters = (db: Database): number => db.cluster.members().filter(({ role }) => role === 'voter').length
 const healthOf = (db: Database): string => db.cluster.status().health
 
 describe('joining a room', () => {
@@ -202,6 +203,46 @@ describe('a process', () => {
         const db = await open({ name: 'x', storage: 'memory', cluster: room })
         setTimeout(() => { console.log('still up'); db.cluster.leave().then(() => console.log('left')) }, 1000).unref()`
       expect(await runText(script)).toEqual({ status: 0, out: 'still up\nleft\n', err: '' })
+    },
+    testMsMax,
+  )
+})
+
+describe('a majority that is lost for good', () => {
+  test(
+    '`recover` and `harmonydb recover` make a new cluster of a survivor, which others join',
+    async () => {
+      const [a, b, c] = await Promise.all(['a', 'b', 'c'].map(name => openIn(name, roomOf('lost'))))
+      await a!.put('x', 1)
+      for (const db of [a!, b!, c!]) await until(() => voters(db) === 3, 'three voters')
+      await expect(a!.cluster.recover({ confirmDataLoss: true })).rejects.toMatchObject({ code: 'VALIDATION' })
+      const { self, clusterId } = c!.cluster.status()
+      // Gone at once, as processes that are killed: what they had is deleted.
+      c!.cluster.partition(true)
+      await Promise.all([b!.close(), a!.close()])
+      await until(() => healthOf(c!) === 'no-quorum', 'no quorum')
+      await c!.cluster.recover({ confirmDataLoss: true })
+      await until(() => c!.cluster.status().leader !== undefined, 'a leader')
+      const after = c!.cluster.status()
+      expect(after).toMatchObject({ health: 'ok', room: 'lost', role: 'leader' })
+      expect(after.self).not.toBe(self)
+      expect(after.clusterId).not.toBe(clusterId)
+      await c!.put('y', 2)
+      const d = await openIn('d', roomOf('lost'))
+      expect(await d.getMany(['x', 'y'])).toEqual([1, 2])
+      await d.close()
+      await c!.close()
+      // And a, which was a survivor too, on the command line.
+      const dir = folder.in('a')
+      const plan = await runHere(['recover', dir])
+      expect(plan).toMatchObject({ status: 2, out: '' })
+      expect(plan.err).toContain(clusterId)
+      const done = await runHere(['recover', dir, '--yes', '--json'])
+      expect(done.status).toBe(0)
+      expect(JSON.parse(done.out)).toMatchObject({ dir, before: { cluster: clusterId } })
+      expect(await runHere(['recover', dir, '--yes'])).toMatchObject({ status: 2, out: '' })
+      expect(await runHere(['get', 'x', '--dir', dir])).toMatchObject({ status: 0, out: '1\n' })
+      expect(await runHere(['verify', dir])).toMatchObject({ status: 0 })
     },
     testMsMax,
   )

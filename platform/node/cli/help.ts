@@ -63,6 +63,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     '$ harmonydb simulate --seed 17 --trace trace.jsonl --history history.jsonl',
     '$ harmonydb simulate --schedule plan.json --shrink',
   ],
+  recover: ['$ harmonydb recover ./data', '$ harmonydb recover ./data --yes --json'],
   verify: ['$ harmonydb verify ./data', '$ harmonydb verify ./data --json'],
 }
 

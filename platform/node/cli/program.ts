@@ -11,6 +11,7 @@ import { systemFailure, usage } from './exit-status.ts'
 import { checkHelp, examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
 import type { Output } from './output.ts'
+import { type RecoverOptions, recover } from './recover-command.ts'
 import { serve } from './serve-command.ts'
 import { verify } from './verify-command.ts'
 
@@ -114,6 +115,17 @@ export function createProgram(
     .argument('<directory>', 'the directory of a database')
     .option('--json', 'print the report as JSON', false)
     .action((directory: string, options: { json: boolean }) => verify(directory, options.json, output))
+
+  program
+    .command('recover')
+    .description(
+      'after a majority of the voters is lost for good: make a new cluster of this one peer, with the data that it has. What only the others had is lost; ' +
+        'the old cluster, should it come back, stays another one. Needs the directory for itself; without --yes it only says what it would do',
+    )
+    .argument('<directory>', 'the directory of a survivor, best of the one whose `verify` tells the highest entry')
+    .option('--yes', 'do it: the other voters will never come back', false)
+    .option('--json', 'print what was done as JSON', false)
+    .action((directory: string, options: RecoverOptions) => recover(directory, options, output))
 
   program
     .command('check')

@@ -150,6 +150,8 @@ function teller(json: boolean, output: Output): Tell {
 
 function tellEvent(event: DatabaseEvent, tell: Tell): void {
   switch (event.type) {
+    case 'paused':
+      return tell('paused', { code: event.code, message: event.message }, [`paused ${event.code}: ${event.message}`])
     case 'repaired':
       return tell('repaired', { message: event.message }, [`repaired: ${event.message}`])
     case 'signaling':
