@@ -218,6 +218,7 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
       }),
     leave: () => keepAlive.during(() => core.leave()),
     adopt: (remote, connection) => core.adopt(remote, connection),
+    order: (order, id) => keepAlive.during(() => core.order(order, id)),
     recover: () => keepAlive.during(() => core.recover()),
     transferLeadership: to => keepAlive.during(() => core.transferLeadership(to)),
     partition: cut => core.partition(cut),

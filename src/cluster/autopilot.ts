@@ -8,6 +8,8 @@
  *      alone while there is nobody to fill them: the silent one may come back, and a smaller set would not be safer.
  *  A5  Never below a live majority: no change whose new voters would not have a majority alive right now.
  *  A6  Who leaves in good order goes at once; a seat that it empties is filled first, if anybody can.
+ *  A8  Where there are more who can vote than seats: the leader, then who wishes to (or was promoted), then Node peers before tabs (all tabs of a browser close
+ *      at once; one that is not linked has the benefit of the doubt), then who has a seat.
  *  A7  A learner that was silent for `removeAfterMs` is removed.
  */
 import type { PeerId } from '../base/ids.ts'
@@ -16,6 +18,7 @@ import type { Wish } from './wire.ts'
 
 export interface MemberView {
   readonly id: PeerId
+  readonly kind: 'tab' | 'node' | 'unknown'
   /** Time since anything was heard of it; 0 for the leader itself. */
   readonly silentMs: number
   /** Its log reaches to the commit index or near it. */
@@ -68,20 +71,17 @@ export function planMembership(
   const seated = stays.filter(member => isVoter(member.id) && member.departing === 'no' && member.wish !== 'learner')
   const sitting = seated.filter(member => member.silentMs < policy.deadAfterMs)
   const silentSitters = seated.filter(member => member.silentMs >= policy.deadAfterMs)
-  const candidates = stays
-    .filter(member => !isVoter(member.id) && canVote(member))
-    .sort((a, b) => Number(b.wish === 'voter') - Number(a.wish === 'voter') || (a.id < b.id ? -1 : 1))
+  const candidates = stays.filter(member => !isVoter(member.id) && canVote(member))
 
   // The leader keeps its seat (it cannot be silent to itself); the rest in a fixed order.
-  const seats = sitting
-    .map(member => member.id)
-    .sort((a, b) => Number(b === leader) - Number(a === leader) || (a < b ? -1 : 1))
-  const size = oddSize(seats.length + candidates.length, seated.length, policy.votersMax)
-  const voters = seats.slice(0, size)
-  for (const candidate of candidates) {
-    if (voters.length >= size) break
-    voters.push(candidate.id)
-  }
+  const rank = (member: MemberView): number =>
+    (member.id === leader ? 8 : 0) +
+    (member.wish === 'voter' ? 4 : 0) +
+    (member.kind === 'tab' ? 0 : 2) +
+    (isVoter(member.id) ? 1 : 0)
+  const able = [...sitting, ...candidates].sort((a, b) => rank(b) - rank(a) || (a.id < b.id ? -1 : 1))
+  const size = oddSize(able.length, seated.length, policy.votersMax)
+  const voters = able.slice(0, size).map(member => member.id)
   for (const sitter of silentSitters) {
     if (voters.length >= size) break
     voters.push(sitter.id)

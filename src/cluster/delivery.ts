@@ -2,26 +2,24 @@
 import type { PeerId } from '../base/ids.ts'
 import type { Message } from '../raft/types.ts'
 import type { Replica } from '../shard/replica.ts'
+import type { Administration } from './administration.ts'
 import type { Clients } from './clients.ts'
-import type { Departures } from './departures.ts'
 import type { Forwarding } from './forwarding.ts'
-import type { Steward } from './steward.ts'
 import type { PeerMessage } from './wire.ts'
 
 export interface Receivers {
   readonly self: PeerId
   readonly replica: Replica
-  readonly steward: Steward
+  readonly administration: Administration
   readonly forwarding: Forwarding
   readonly clients: Clients
-  readonly departures: Departures
   /** Sees every consensus message that is taken. */
   readonly traceReceived: ((message: Message) => void) | undefined
 }
 
 export function deliver(to: Receivers, from: PeerId, message: PeerMessage): void {
-  const { self, replica, steward, forwarding, clients, departures } = to
-  steward.heard(from)
+  const { self, replica, administration, forwarding, clients } = to
+  administration.steward.heard(from)
   switch (message.type) {
     case 'raft':
       // The link proves who speaks; the message must not claim otherwise.
@@ -36,11 +34,7 @@ export function deliver(to: Receivers, from: PeerId, message: PeerMessage): void
       return forwarding.received(from, message)
     case 'returned':
       return clients.writes.returned(message.session, message.serial, message.reason)
-    case 'admit':
-      return steward.asked(from, message.wish)
-    case 'depart':
-      return steward.departing(from, message.remove ? 'remove' : 'demote')
-    case 'departed':
-      return departures.confirmed()
+    default:
+      return administration.received(replica, from, message)
   }
 }

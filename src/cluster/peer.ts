@@ -14,11 +14,11 @@ import type { Applied } from '../shard/apply.ts'
 import { checkpointBytesDefault } from '../shard/checkpoints.ts'
 import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
 import { Replica } from '../shard/replica.ts'
-import { defaultPolicy } from './autopilot.ts'
+import { Administration } from './administration.ts'
 import { Clients } from './clients.ts'
 import { Company } from './company.ts'
 import { deliver } from './delivery.ts'
-import { Departures, goodbye, handOver } from './departures.ts'
+import { goodbye, handOver } from './departures.ts'
 import { Forwarding } from './forwarding.ts'
 import { group0, nobody } from './group-replay.ts'
 import { JoinProgress } from './join-progress.ts'
@@ -42,9 +42,8 @@ import {
   unborn,
 } from './peer-types.ts'
 import { fatalError, noQuorumError } from './refusals.ts'
-import { Steward } from './steward.ts'
 import { closeStore, randomUint32, type Store, writeBirth } from './store.ts'
-import type { PeerMessage } from './wire.ts'
+import type { Order, PeerMessage } from './wire.ts'
 
 export class Peer {
   readonly id: PeerId
@@ -54,8 +53,7 @@ export class Peer {
   private readonly timing: PeerTiming
   private readonly options: PeerOptions
   readonly clients: Clients
-  private readonly steward: Steward
-  private readonly departures: Departures
+  private readonly administration: Administration
   /** Whose history it has; `join` may change it. */
   cluster: ClusterId
   /** Undefined while a new history is being begun. */
@@ -82,7 +80,6 @@ export class Peer {
 
   constructor(options: PeerOptions) {
     const { platform, store } = options
-    const { engine } = store
     this.options = options
     this.platform = platform
     this.store = store
@@ -95,7 +92,7 @@ export class Peer {
     this.clients = new Clients({
       clock,
       random,
-      engine,
+      engine: store.engine,
       replica: () => this.replica,
       localFrom: () => this.localFrom,
       unusable: () => this.unusable(),
@@ -103,13 +100,17 @@ export class Peer {
       post: (session, serial, command) => this.forwarding.post(session, serial, command),
       damaged: error => void (this.own().hasCompany && this.onFatal(error)),
     })
-    this.steward = new Steward({
+    this.administration = new Administration({
+      self: this.id,
+      kind: platform.kind,
       clock,
-      policy: { ...defaultPolicy, ...options.policy },
-      isLinked: id => this.links.adverts.has(id),
+      policy: options.policy,
+      links: () => this.links,
+      replica: () => this.replica,
+      dismissed: () => this.leave(() => {}),
+      diverged: error => this.onFatal(error, false),
     })
     this.company = new Company(store, error => this.onFatal(error))
-    this.departures = new Departures({ clock, send: (to, message) => this.links.send(to, message) })
     this.links = new Links({
       platform,
       identity: store.identity,
@@ -233,7 +234,7 @@ export class Peer {
     if (unusable !== undefined) return done(unusable)
     this.finishJoin(new HarmonyError('ABORTED', 'this peer left the room while it was joining'))
     if (!this.links.open) return done(undefined)
-    this.departures.begin('remove', () => {
+    this.administration.depart('remove', () => {
       this.disconnect()
       this.left = this.own().hasCompany
       const why = 'this peer left the cluster before the answer came'
@@ -241,11 +242,17 @@ export class Peer {
       this.changed()
       done(undefined)
     })
-    this.tickDepartures()
   }
 
   transferLeadership(to: PeerId | undefined, done: Done): void {
     handOver(() => this.replica, to, this.platform.clock, this.timing.tickMs, done)
+  }
+
+  /** Any peer takes it. Errors: VALIDATION, TIMEOUT, and what the peer refuses writes with. */
+  order(order: Order, id: PeerId, done: Done): void {
+    const refusal = this.refusal()
+    if (refusal !== undefined) done(refusal)
+    else this.administration.orders.begin(order, id, done)
   }
 
   /** For demonstrations and tests. */
@@ -264,14 +271,14 @@ export class Peer {
       this.cancelTick()
       const why = 'the database was closed before the answer came'
       this.clients.close(sent => new HarmonyError('CLOSED', why, { maybeCommitted: sent }))
+      this.administration.orders.failAll(new HarmonyError('CLOSED', why))
       const close = (): void => closeStore(this.store, done)
       if (this.fatal === undefined && this.replica !== undefined) this.replica.close(close)
       else close()
     }
     if (!this.links.open || this.fatal !== undefined) return finish()
     const voters = this.replica?.status().configuration.voters ?? []
-    this.departures.begin(goodbye(this.platform.kind, this.id, voters, this.links.adverts), finish)
-    this.tickDepartures()
+    this.administration.depart(goodbye(this.platform.kind, this.id, voters, this.links.adverts), finish)
   }
 
   private disconnect(): void {
@@ -324,7 +331,7 @@ export class Peer {
       member,
       newcomer: membership.standing === 'newcomer',
       healthy: this.health() === 'ok',
-      settled: () => this.steward.isSettled(this.replica?.status()),
+      settled: () => this.administration.steward.isSettled(this.replica?.status()),
       barrier: done => this.clients.reads.barrier(5000, done),
       onCaughtUp: () => {
         this.localFrom ??= this.replica?.applied
@@ -346,6 +353,7 @@ export class Peer {
     this.hadData = false
     this.store.engine.reset()
     this.clients.restart()
+    this.administration.restart()
     const { lsn: from } = writeBirth(this.store.wal, cluster, nobody)
     this.store.wal.flush(error => {
       if (error !== undefined) return this.onFatal(error)
@@ -413,7 +421,7 @@ export class Peer {
     const leader = leaderOf(status)
     if (leader !== this.lastLeader.id || status.term !== this.lastLeader.term) {
       this.lastLeader = { id: leader, term: status.term }
-      if (leader === this.id) this.steward.onElected()
+      if (leader === this.id) this.administration.steward.onElected()
       if (leader !== undefined) this.clients.leaderKnown()
     } else this.clients.writes.kick(false)
     this.changed()
@@ -427,9 +435,9 @@ export class Peer {
 
   private onMessage(from: PeerId, message: PeerMessage): void {
     if (this.replica === undefined || this.paused !== undefined) return
-    const { id: self, replica, steward, forwarding, clients, departures } = this
+    const { id: self, replica, administration, forwarding, clients } = this
     const { traceReceived } = this.options
-    deliver({ self, replica, steward, forwarding, clients, departures, traceReceived }, from, message)
+    deliver({ self, replica, administration, forwarding, clients, traceReceived }, from, message)
   }
 
   // Time
@@ -447,22 +455,12 @@ export class Peer {
     if (!this.left && this.paused === undefined) this.replica?.tick()
     if (this.replica?.leader !== undefined) this.leaderSeenMs = this.platform.clock.now()
     this.membership?.step()
-    if (this.replica !== undefined && this.links.open) {
-      const self = this.departures.kind
-      this.steward.tick(this.replica, this.id, self, to => this.links.send(to, { type: 'departed' }))
-    }
-    this.tickDepartures()
+    this.administration.tick()
     this.clients.tick()
     this.checkJoin()
     const health = this.health()
     if (health === 'no-quorum' && this.paused === undefined) this.clients.failAll(sent => this.noQuorum(sent))
     if (health !== wasHealth) this.changed()
-  }
-
-  private tickDepartures(): void {
-    const status = this.replica?.status()
-    const leader = status === undefined ? undefined : leaderOf(status)
-    this.departures.tick(status, this.id, leader, this.links.adverts)
   }
 
   private changed(): void {
@@ -474,13 +472,13 @@ export class Peer {
     })
   }
 
-  /** Storage or state cannot be trusted: as good as a crash. Clients hear why; the others see a dead peer. */
-  private onFatal(error: unknown): void {
+  /** Storage or state cannot be trusted: as good as a crash. Clients hear why; the others see a dead peer. `others`: have what it had. */
+  private onFatal(error: unknown, others = this.own().hasCompany): void {
     if (this.fatal !== undefined || this.closing) return
     const fatal = fatalError(error)
-    const company = this.own().hasCompany ? this.cluster : undefined
     this.stop(fatal)
-    if (this.options.onStopped?.(fatal, company) !== true) this.options.onEvent({ type: 'error', error: fatal })
+    if (this.options.onStopped?.(fatal, others ? this.cluster : undefined) !== true)
+      this.options.onEvent({ type: 'error', error: fatal })
   }
 
   /** At once and for good; the store stays open. Everybody who waits hears `why`. */
@@ -491,6 +489,7 @@ export class Peer {
     this.replica?.stop()
     this.disconnect()
     this.finishJoin(why)
+    this.administration.orders.failAll(why)
     this.clients.close(sent => new HarmonyError(why.code, why.message, { maybeCommitted: sent, cause: why }))
     this.changed()
   }

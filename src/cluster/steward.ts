@@ -8,7 +8,8 @@ import type { Configuration, RaftStatus } from '../raft/types.ts'
 import type { Replica } from '../shard/replica.ts'
 import { type AutopilotPolicy, type ClusterView, type MemberView, planMembership } from './autopilot.ts'
 import type { DepartureKind } from './departures.ts'
-import type { Wish } from './wire.ts'
+import type { Advert } from './mesh-types.ts'
+import type { Order, Wish } from './wire.ts'
 
 const requestValidMs = 1500
 const askersMax = 1024
@@ -18,7 +19,9 @@ const catchUpEntries = 64
 export interface StewardOptions {
   readonly clock: Clock
   readonly policy: AutopilotPolicy
-  isLinked(id: PeerId): boolean
+  readonly kind: MemberView['kind']
+  /** What linked peers say of themselves. */
+  linked(): ReadonlyMap<PeerId, Pick<Advert, 'kind'>>
 }
 
 export class Steward {
@@ -27,13 +30,17 @@ export class Steward {
   private readonly heardMs = new Map<PeerId, number>()
   private readonly wishes = new Map<PeerId, { readonly wish: Wish; readonly atMs: number }>()
   private readonly departures = new Map<PeerId, { readonly kind: 'demote' | 'remove'; readonly atMs: number }>()
-  private readonly isLinked: (id: PeerId) => boolean
+  /** Who is to go because a person said so, and when that was said last. */
+  private readonly dismissals = new Map<PeerId, number>()
+  private readonly ownKind: MemberView['kind']
+  private readonly linked: StewardOptions['linked']
   private electedMs = 0
 
   constructor(options: StewardOptions) {
     this.clock = options.clock
     this.policy = options.policy
-    this.isLinked = options.isLinked
+    this.ownKind = options.kind
+    this.linked = options.linked
   }
 
   heard(from: PeerId): void {
@@ -42,6 +49,8 @@ export class Steward {
   }
 
   asked(from: PeerId, wish: Wish): void {
+    // It has yet to hear that it is dismissed.
+    if (this.fresh(this.dismissals.get(from))) return
     this.wishes.set(from, { wish, atMs: this.clock.now() })
     forgetOldest(this.wishes)
     this.departures.delete(from)
@@ -50,6 +59,14 @@ export class Steward {
   departing(from: PeerId, kind: 'demote' | 'remove'): void {
     this.departures.set(from, { kind, atMs: this.clock.now() })
     forgetOldest(this.departures)
+  }
+
+  /** By a person; the leader's own removal is the leader's to begin. */
+  ordered(order: Order, id: PeerId): void {
+    if (order === 'promote') return this.asked(id, 'voter')
+    this.departing(id, 'remove')
+    this.dismissals.set(id, this.clock.now())
+    forgetOldest(this.dismissals)
   }
 
   onElected(): void {
@@ -64,7 +81,12 @@ export class Steward {
     return voters.length >= (members % 2 === 1 ? members : members - 1)
   }
 
-  tick(replica: Replica, self: PeerId, ownDeparture: DepartureKind | 'no', confirm: (to: PeerId) => void): void {
+  tick(
+    replica: Replica,
+    self: PeerId,
+    ownDeparture: DepartureKind | 'no',
+    confirm: (to: PeerId, word: 'departed' | 'dismissed') => void,
+  ): void {
     const status = replica.status()
     if (status.role !== 'leader' || status.transferee !== undefined) return
     this.confirmDeparted(status, confirm)
@@ -90,11 +112,13 @@ export class Steward {
     replica.proposeConfiguration({ voters, learners: change.learners.filter(id => id !== self) })
   }
 
-  private confirmDeparted(status: RaftStatus, confirm: (to: PeerId) => void): void {
+  private confirmDeparted(status: RaftStatus, confirm: (to: PeerId, word: 'departed' | 'dismissed') => void): void {
     if (status.changePending || status.configuration.outgoing.length > 0) return
     for (const [id, { kind }] of this.departures) {
       if (!this.fresh(this.departures.get(id)?.atMs)) this.departures.delete(id)
-      else if (hasDeparted(status.configuration, id, kind)) confirm(id)
+      else if (hasDeparted(status.configuration, id, kind)) {
+        confirm(id, this.fresh(this.dismissals.get(id)) ? 'dismissed' : 'departed')
+      }
     }
   }
 
@@ -102,16 +126,19 @@ export class Steward {
     const { configuration } = status
     const ids = new Set([...configuration.voters, ...configuration.learners])
     for (const [id, { atMs }] of this.wishes) if (this.fresh(atMs)) ids.add(id)
+    const linked = this.linked()
     const progress = new Map(status.progress.map(one => [one.id, one]))
     const members = [...ids].map((id): MemberView => {
-      if (id === self) return { id, silentMs: 0, caughtUp: true, wish: 'auto', departing: ownDeparture }
+      const { ownKind: kind } = this
+      if (id === self) return { id, kind, silentMs: 0, caughtUp: true, wish: 'auto', departing: ownDeparture }
       const match = progress.get(id)?.match ?? 0
       const silentMs = this.clock.now() - Math.max(this.heardMs.get(id) ?? 0, this.electedMs)
       const departure = this.departures.get(id)
       return {
         id,
+        kind: linked.get(id)?.kind ?? 'unknown',
         // Whose link is gone is not alive, however lately it spoke.
-        silentMs: this.isLinked(id) ? silentMs : Math.max(silentMs, this.policy.aliveWithinMs + 1),
+        silentMs: linked.has(id) ? silentMs : Math.max(silentMs, this.policy.aliveWithinMs + 1),
         caughtUp: progress.has(id) && match > 0 && match + catchUpEntries >= status.lastIndex,
         wish: this.wishes.get(id)?.wish ?? 'auto',
         departing: departure !== undefined && this.fresh(departure.atMs) ? departure.kind : 'no',

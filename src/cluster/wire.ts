@@ -11,16 +11,20 @@
  *     6 departed  no fields                 the leader's word that the change is committed
  *     7 snapshotAsk    varint group | an ask    to the leader     (`shard/snapshot-wire.ts`)
  *     8 snapshotPiece  varint group | a piece
+ *     9 order     u8 (0 promote, 1 remove) | id128 member     to the leader, repeated until it is true
+ *    10 dismissed no fields                 the leader's word that somebody had the receiver removed: it leaves
+ *    11 state     varint group | u64 index | u32 fingerprint | u64 keys | u64 bytes    of the leader's state after that entry
  *
  * A message of another cluster than the receiver's is dropped. Decoding is total.
  */
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, clusterId, type GroupId, groupId } from '../base/ids.ts'
+import { type ClusterId, clusterId, type GroupId, groupId, index, type PeerId, peerId } from '../base/ids.ts'
 import type { Result } from '../platform.ts'
 import { decodeMessage, encodeMessage } from '../raft/message-codec.ts'
 import type { Message } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
+import type { StateMark } from '../shard/replica.ts'
 import {
   decodeAsk,
   decodePiece,
@@ -32,6 +36,9 @@ import {
 
 export const wishes = ['auto', 'voter', 'learner'] as const
 export type Wish = (typeof wishes)[number]
+
+const orders = ['promote', 'remove'] as const
+export type Order = (typeof orders)[number]
 
 export const returnReasons = ['not-leader', 'full', 'transferring', 'pending', 'invalid'] as const
 export type ReturnReason = (typeof returnReasons)[number]
@@ -51,6 +58,9 @@ export type PeerMessage =
   | { readonly type: 'departed' }
   | { readonly type: 'snapshotAsk'; readonly group: GroupId; readonly ask: SnapshotAsk }
   | { readonly type: 'snapshotPiece'; readonly group: GroupId; readonly piece: SnapshotPiece }
+  | { readonly type: 'order'; readonly order: Order; readonly id: PeerId }
+  | { readonly type: 'dismissed' }
+  | { readonly type: 'state'; readonly group: GroupId; readonly mark: StateMark }
 
 const typeNumbers = {
   raft: 1,
@@ -61,6 +71,9 @@ const typeNumbers = {
   departed: 6,
   snapshotAsk: 7,
   snapshotPiece: 8,
+  order: 9,
+  dismissed: 10,
+  state: 11,
 } as const
 
 export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uint8Array {
@@ -90,7 +103,16 @@ export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uin
       writer.bool(message.remove)
       break
     case 'departed':
+    case 'dismissed':
       break
+    case 'order':
+      writer.u8(orders.indexOf(message.order)).id128(message.id)
+      break
+    case 'state': {
+      const { index: at, fingerprint, keys, bytes } = message.mark
+      writer.varint(message.group).u64(at).u32(fingerprint).u64(keys).u64(bytes)
+      break
+    }
     case 'snapshotAsk':
       encodeAsk(writer.varint(message.group), message.ask)
       break
@@ -146,6 +168,19 @@ function readFields(type: number, reader: ByteReader): PeerMessage | undefined {
       return { type: 'depart', remove: reader.bool() }
     case typeNumbers.departed:
       return { type: 'departed' }
+    case typeNumbers.dismissed:
+      return { type: 'dismissed' }
+    case typeNumbers.order: {
+      const order = orders[reader.u8()]
+      const id = peerId(reader.id128())
+      return order === undefined ? undefined : { type: 'order', order, id }
+    }
+    case typeNumbers.state: {
+      const group = groupId(reader.varint())
+      const at = index(reader.u64())
+      const mark = { index: at, fingerprint: reader.u32(), keys: reader.u64(), bytes: reader.u64() }
+      return { type: 'state', group, mark }
+    }
     case typeNumbers.snapshotAsk:
       return { type: 'snapshotAsk', group: groupId(reader.varint()), ask: decodeAsk(reader) }
     case typeNumbers.snapshotPiece: {

@@ -78,6 +78,32 @@ export class ClusterFacade implements Cluster {
   }
 
   /**
+   * Gives a member a vote, at the next chance and before others: where there are more who could vote than seats (five, and always an odd number), it takes the place of another. Where
+   * it is a voter already, nothing happens. A later leader may give the seat away as it does any other.
+   * @param id Of `members()`.
+   * @throws VALIDATION (no member), TIMEOUT (10 s: not linked, not caught up, or of two members), NO_QUORUM, NOT_MEMBER (this peer has left), CLOSED.
+   */
+  async promote(id: string): Promise<void> {
+    await this.order('promote', id)
+  }
+
+  /**
+   * Takes a member out of the cluster. One that is linked leaves the room, as if it had called `leave`; one that cannot be reached asks to be admitted again should it come back (change
+   * the room's secret to keep it out). The leader hands over first. This peer may be the one.
+   * @param id Of `members()`.
+   * @throws VALIDATION (no member), TIMEOUT (10 s), NO_QUORUM, NOT_MEMBER (this peer has left), CLOSED.
+   */
+  async remove(id: string): Promise<void> {
+    await this.order('remove', id)
+  }
+
+  private async order(order: 'promote' | 'remove', id: string): Promise<void> {
+    this.assertOpen()
+    if (!isId128(id)) throw invalid(`a member's id has 32 hexadecimal digits, not ${shown(id)}`)
+    await this.core.order(order, id)
+  }
+
+  /**
    * Makes another voter the leader. Called on the one that leads.
    * @param to A member's id. Default: the voter that is most up to date.
    * @throws VALIDATION, NOT_MEMBER (this peer does not lead), TIMEOUT, CLOSED.

@@ -124,6 +124,8 @@ export interface Core {
   /** `connection` is the host's own kind; across a worker boundary what the page's host lends for it. */
   adopt(remote: string, connection: unknown): Promise<void>
   transferLeadership(to: string | undefined): Promise<void>
+  /** A member's id. */
+  order(order: 'promote' | 'remove', id: string): Promise<void>
   /** The caller has confirmed that data may be lost. */
   recover(): Promise<void>
   partition(cut: boolean): void

@@ -11,11 +11,11 @@ import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { Directory, Platform, Rendezvous } from '../platform.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
-import type { Outcome } from '../shard/sessions.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, members } from './cluster-status.ts'
+import { conflict, failedText } from './conflicts.ts'
 import type {
   Core,
   CoreJoin,
@@ -261,6 +261,10 @@ export class LocalCore implements Core {
     })
   }
 
+  order(order: 'promote' | 'remove', id: string): Promise<void> {
+    return this.settle(done => this.peer.order(order, peerId(id), done))
+  }
+
   recover(): Promise<void> {
     return this.settle(done => {
       this.lives.recover(result => done(result instanceof HarmonyError ? result : undefined))
@@ -483,14 +487,6 @@ function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
   }
   return ranges
 }
-
-function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {
-  if (check >= checks) return 'a range that was read has changed since; read it again and decide anew'
-  const now = found === 0 ? 'the key is absent' : `the key has version ${versionOf(found)}`
-  return `check ${check} failed: ${now}; read it again and decide anew`
-}
-
-const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT', message, { retryable: false })
 
 const readFrom = <T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> =>
   outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))

@@ -263,6 +263,10 @@ export interface Cluster {
   members(): Member[]
   /** Called at once with the current status and on every change until the returned function is called. */
   subscribe(listener: (status: ClusterStatus) => void): () => void
+  /** Gives a member a vote, in place of another where there are more who could vote than seats. Any peer takes it. */
+  promote(id: string): Promise<void>
+  /** Makes a member leave, for good if it is gone for good. Any peer takes it. */
+  remove(id: string): Promise<void>
   transferLeadership(to?: string): Promise<void>
   /**
    * After a majority of the voters is lost for good: a new cluster of this peer alone, with the data that it has. What only the others had is lost; what was never

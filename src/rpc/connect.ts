@@ -182,6 +182,10 @@ class RemoteCore implements Core {
     return this.call(() => this.service.compact())
   }
 
+  order(order: 'promote' | 'remove', id: string): Promise<void> {
+    return this.call(() => this.service.order(order, id))
+  }
+
   recover(): Promise<void> {
     return this.call(() => this.service.recover())
   }

@@ -88,6 +88,7 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
     leave: () => enveloped(async () => (await core()).leave()),
     adopt: (remote, lent) => enveloped(async () => (await core()).adopt(remote, lent)),
     transferLeadership: to => enveloped(async () => (await core()).transferLeadership(to)),
+    order: (order, id) => enveloped(async () => (await core()).order(order, id)),
     recover: () => enveloped(async () => (await core()).recover()),
     partition: cut => enveloped(async () => (await core()).partition(cut)),
     compact: () => enveloped(async () => (await core()).compact()),

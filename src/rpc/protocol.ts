@@ -72,6 +72,7 @@ export interface CoreService {
   leave(): Promise<Envelope<void>>
   adopt(remote: string, lent: unknown): Promise<Envelope<void>>
   transferLeadership(to: string | undefined): Promise<Envelope<void>>
+  order(order: 'promote' | 'remove', id: string): Promise<Envelope<void>>
   recover(): Promise<Envelope<void>>
   partition(cut: boolean): Promise<Envelope<void>>
   compact(): Promise<Envelope<{ readonly bytesBefore: number; readonly bytesAfter: number }>>

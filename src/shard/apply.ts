@@ -101,7 +101,7 @@ export class ApplyMachine {
   get hasData(): boolean {
     return this.everWritten
   }
-  /** Over everything applied since the group's birth: equal on every replica at the same index. */
+  /** Over everything applied since the group's birth, and what came of it: equal on every replica at the same index. */
   get fingerprint(): number {
     return this.hash
   }
@@ -294,6 +294,7 @@ export class ApplyMachine {
   ): AppliedWrite {
     const { serial, ops, idempotencyKey } = write
     session?.record(serial, outcome)
+    this.hash = withOutcome(this.hash, outcome)
     if (outcome.type !== 'committed') return this.passed(write, index, at, outcome)
     if (ops.length > 0) this.everWritten = true
     // Only what was done is remembered by key: a conflict may be tried again under the same key.
@@ -348,3 +349,7 @@ function unconditional(entry: Entry): Writes | undefined {
   if (command.type !== 'writes' || command.writes.some(isConditional)) return undefined
   return { index: entry.index, header, command }
 }
+
+/** A replica that refuses what others do has another state, though it has the same log. */
+const withOutcome = (hash: number, outcome: Outcome): number =>
+  outcome.type === 'conflict' ? (Math.imul(hash ^ (outcome.check + 1), 0x01000193) ^ outcome.found) >>> 0 : hash

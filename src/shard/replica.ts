@@ -39,6 +39,14 @@ import { Stamps } from './stamps.ts'
 const commitMarkEveryTicks = 20
 const handOverMsMax = 1000
 
+/** What a state is, in short: equal for equal states. */
+export interface StateMark {
+  readonly index: Index
+  readonly fingerprint: number
+  readonly keys: number
+  readonly bytes: number
+}
+
 export class Replica {
   readonly group: GroupId
   readonly cluster: ClusterId
@@ -170,6 +178,14 @@ export class Replica {
   }
   get fingerprint(): number {
     return this.installing ? 0 : this.machine.fingerprint
+  }
+
+  /** Undefined in the middle of an entry. */
+  mark(): StateMark | undefined {
+    const { applied, fingerprint, settled } = this.machine
+    if (this.stopped || this.installing || !settled) return undefined
+    const { keys, bytes } = this.host.engine.status()
+    return { index: applied, fingerprint, keys, bytes }
   }
 
   tick(): void {

@@ -353,6 +353,14 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
         await failure(cluster.recover({ confirmDataLoss: true }), 'VALIDATION')
       })
 
+      test('a member that is none', async () => {
+        const { cluster } = await fresh()
+        for (const id of [undefined, 1, '', 'x', 'f'.repeat(32)]) {
+          await failure(cluster.promote(as(id)), 'VALIDATION')
+          await failure(cluster.remove(as(id)), 'VALIDATION')
+        }
+      })
+
       test('methods that answer at once throw', async () => {
         const db = await fresh()
         expect(() => db.cluster.subscribe(as(1))).toThrow(expect.objectContaining({ code: 'VALIDATION' }))
@@ -425,6 +433,8 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
         cluster.leave(),
         cluster.transferLeadership(),
         cluster.recover({ confirmDataLoss: true }),
+        cluster.promote('a'.repeat(32)),
+        cluster.remove('a'.repeat(32)),
       ]) {
         expect(await failure(promise, 'CLOSED')).toMatchObject({ retryable: false, maybeCommitted: false })
       }

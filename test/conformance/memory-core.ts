@@ -219,6 +219,12 @@ export class MemoryCore implements Core {
     return this.run(() => ({ bytesBefore: 0, bytesAfter: 0 }))
   }
 
+  order(): Promise<void> {
+    return this.run(() => {
+      throw new HarmonyError('VALIDATION', 'no such member')
+    })
+  }
+
   recover(): Promise<void> {
     return this.run(() => {
       throw new HarmonyError('VALIDATION', 'this peer is the only member of its cluster')

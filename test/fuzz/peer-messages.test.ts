@@ -36,6 +36,17 @@ const message: fc.Arbitrary<PeerMessage> = fc.oneof(
   fc.record({ type: fc.constant('admit' as const), wish: fc.constantFrom(...wishes) }),
   fc.record({ type: fc.constant('depart' as const), remove: fc.boolean() }),
   fc.constant({ type: 'departed' as const }),
+  fc.constant({ type: 'dismissed' as const }),
+  fc.record({
+    type: fc.constant('order' as const),
+    order: fc.constantFrom('promote' as const, 'remove' as const),
+    id: anyPeer,
+  }),
+  fc.record({
+    type: fc.constant('state' as const),
+    group,
+    mark: fc.record({ index: fc.nat().map(index), fingerprint: fc.nat(), keys: fc.nat(), bytes: fc.maxSafeNat() }),
+  }),
   fc.record({
     type: fc.constant('snapshotAsk' as const),
     group,

@@ -2,12 +2,13 @@
 import { expect } from 'vitest'
 import type { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { timestamp } from '../../src/base/ids.ts'
 import { encodeText } from '../../src/base/text.ts'
 import { Lives } from '../../src/cluster/lives.ts'
 import type { Peer } from '../../src/cluster/peer.ts'
 import type { PeerJoin, PeerOptions } from '../../src/cluster/peer-types.ts'
 import { openStore } from '../../src/cluster/store.ts'
-import { payloadOf } from '../../src/mvcc/versioned.ts'
+import { payloadOf, timestampOf } from '../../src/mvcc/versioned.ts'
 import type { Outcome } from '../../src/shard/sessions.ts'
 import { writeOf } from './write-of.ts'
 
@@ -37,6 +38,9 @@ export class Host {
   get peer(): Peer {
     if (this.current === undefined) throw new Error(`${this.name} is not open`)
     return this.current.peer
+  }
+  get isOpen(): boolean {
+    return this.current !== undefined
   }
   get lives(): Lives {
     if (this.current === undefined) throw new Error(`${this.name} is not open`)
@@ -114,6 +118,21 @@ export class Host {
     let answer: Outcome | HarmonyError | undefined
     const ops = [{ type: 'put', key: bytes(key), value: bytes(value) }] as const
     this.peer.clients.write({ ...writeOf(ops), idempotencyKey }, timeoutMs, result => {
+      answer = 'error' in result ? result.error : result.outcome
+    })
+    this.world.runUntil(() => answer !== undefined, 60_000)
+    if (answer === undefined) throw new Error('a write was never answered')
+    return answer
+  }
+
+  /** Writes if the key has this value, by what this replica has. */
+  swap(key: string, expected: string, value: string): Outcome | HarmonyError {
+    const stored = this.lives.store.engine.peek(view => view.get(bytes(key)))?.value
+    expect(stored && new TextDecoder().decode(payloadOf(stored))).toBe(expected)
+    let answer: Outcome | HarmonyError | undefined
+    const ops = [{ type: 'put', key: bytes(key), value: bytes(value) }] as const
+    const checks = [{ key: bytes(key), at: timestamp(timestampOf(stored!)) }]
+    this.peer.clients.write({ ...writeOf(ops), checks }, 10_000, result => {
       answer = 'error' in result ? result.error : result.outcome
     })
     this.world.runUntil(() => answer !== undefined, 60_000)

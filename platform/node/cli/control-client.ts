@@ -142,6 +142,7 @@ class ControlClient implements ControlledCore {
   leave = refused
   adopt = refused
   transferLeadership = refused
+  order = refused
   recover = refused
   partition(): void {}
   compact = (): Promise<never> =>

@@ -22,6 +22,8 @@ interface Row {
   readonly demote?: string
   readonly remove?: string
   readonly wishLearner?: string
+  readonly wishVoter?: string
+  readonly tabs?: string
   readonly pending?: boolean
   /** Voters and learners after the change, or nothing to do. */
   readonly expected: readonly [string, string] | undefined
@@ -98,6 +100,45 @@ const rows: readonly Row[] = [
     wishLearner: 'c',
     expected: undefined,
   },
+  {
+    title: 'A8 who is promoted takes the seat of another',
+    voters: 'abc',
+    learners: 'd',
+    wishVoter: 'd',
+    expected: ['abd', 'c'],
+  },
+  {
+    title: 'A8 not before it has caught up',
+    voters: 'abc',
+    learners: 'd',
+    behind: 'd',
+    wishVoter: 'd',
+    expected: undefined,
+  },
+  { title: 'A8 the leader keeps its seat', voters: 'a', learners: 'b', wishVoter: 'b', expected: undefined },
+  { title: 'A8 a Node peer votes before a tab', voters: 'abc', learners: 'd', tabs: 'abc', expected: ['abd', 'c'] },
+  {
+    title: 'A8 a tab does not take the seat of a tab',
+    voters: 'abc',
+    learners: 'd',
+    tabs: 'abcd',
+    expected: undefined,
+  },
+  {
+    title: 'A8 pitfall 30: nor that of a Node peer, however quiet',
+    voters: 'abc',
+    learners: 'd',
+    tabs: 'd',
+    quiet: 'bc',
+    expected: undefined,
+  },
+  {
+    title: 'A8 tabs fill the seats that Node peers leave',
+    voters: 'a',
+    learners: 'bc',
+    tabs: 'bc',
+    expected: ['abc', ''],
+  },
 ]
 
 function viewOf(row: Row): ClusterView {
@@ -107,6 +148,7 @@ function viewOf(row: Row): ClusterView {
   const members = [...all].map(
     (name): MemberView => ({
       id: id(name),
+      kind: has(row.tabs, name) ? 'tab' : 'node',
       silentMs: has(row.vanished, name)
         ? defaultPolicy.removeAfterMs + 1
         : has(row.silent, name)
@@ -115,7 +157,7 @@ function viewOf(row: Row): ClusterView {
             ? defaultPolicy.deadAfterMs - 1
             : 0,
       caughtUp: !has(row.behind, name) && !has(row.asking, name),
-      wish: has(row.wishLearner, name) ? 'learner' : 'auto',
+      wish: has(row.wishLearner, name) ? 'learner' : has(row.wishVoter, name) ? 'voter' : 'auto',
       departing: has(row.demote, name) ? 'demote' : has(row.remove, name) ? 'remove' : 'no',
     }),
   )
@@ -140,6 +182,7 @@ describe('autopilot', () => {
   it('keeps its rules in every view, and comes to rest', () => {
     const flags = fc.record({
       role: fc.constantFrom('voter', 'learner', 'asking'),
+      kind: fc.constantFrom('tab' as const, 'node' as const, 'unknown' as const),
       silentMs: fc.constantFrom(0, 2000, 6000, 70_000),
       caughtUp: fc.boolean(),
       wish: fc.constantFrom('auto' as const, 'voter' as const, 'learner' as const),
@@ -151,8 +194,9 @@ describe('autopilot', () => {
         const leader = { ...named[0]!, role: 'voter', silentMs: 0, caughtUp: true }
         const all = [leader, ...named.slice(1)]
         const ids = (role: string) => all.filter(one => one.role === role).map(one => one.id)
-        const members = all.map(({ id: of, silentMs, caughtUp, wish, departing }) => ({
+        const members = all.map(({ id: of, kind, silentMs, caughtUp, wish, departing }) => ({
           id: of,
+          kind,
           silentMs,
           caughtUp,
           wish,
