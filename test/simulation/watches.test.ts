@@ -123,7 +123,7 @@ function stateOf(host: Host): Map<string, string> {
 
 const isAscending = (numbers: readonly number[]): boolean => numbers.every((n, i) => i === 0 || n > numbers[i - 1]!)
 
-describe('watches', () => {
+describe('pitfall 28: watches', () => {
   it('a follower’s watcher sees every commit once, in order, through five changes of the leader', () => {
     for (let seed = 1; seed <= 4; seed++) {
       const world = new World(seed)
