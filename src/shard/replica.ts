@@ -7,7 +7,7 @@
  */
 import { type HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { type ClusterId, type GroupId, type Index, index, type PeerId, type Timestamp, timestamp } from '../base/ids.ts'
-import type { Clock, Completion, Directory } from '../platform.ts'
+import type { Completion } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
   AppendToken,
@@ -19,10 +19,9 @@ import type {
   RaftStatus,
   Ready,
 } from '../raft/types.ts'
-import type { Compacted, Engine } from '../storage/engine.ts'
-import type { Wal } from '../storage/wal.ts'
+import type { Compacted } from '../storage/engine.ts'
 import { AppliedWaiters } from './applied-waiters.ts'
-import { type Applied, ApplyMachine } from './apply.ts'
+import { ApplyMachine } from './apply.ts'
 import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
 import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
