@@ -8,20 +8,16 @@ import { type Store, writeSelf } from './store.ts'
 export class Company {
   private readonly store: Store
   private readonly failed: (error: HarmonyError) => void
-  /** As the superblock has it, or soon will. */
-  private noted: ClusterId | undefined
 
   constructor(store: Store, failed: (error: HarmonyError) => void) {
     this.store = store
     this.failed = failed
-    this.noted = store.superblock.current?.company
   }
 
   note(self: PeerId, cluster: ClusterId, status: RaftStatus): void {
     const { inConfiguration, hasCompany } = placeOf(self, status)
     const company = inConfiguration && hasCompany ? cluster : undefined
-    if (company === this.noted) return
-    this.noted = company
+    if (company === this.store.superblock.company) return
     writeSelf(this.store, company, error => {
       if (error !== undefined) this.failed(error)
     })

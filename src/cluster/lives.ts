@@ -39,6 +39,8 @@ export class Lives {
   private room: PeerJoin | undefined
   /** From one peer to the next. */
   private changing = false
+  /** A file is being written to see whether there is space. */
+  private probing = false
   private onClosing: (() => void) | undefined
   private waitMs: number = lookMs.min
   private cancelLook: Cancel = () => {}
@@ -73,7 +75,7 @@ export class Lives {
       if (this.isOpen) this.peer.close(done)
       else this.options.storeOptions.directory.close(done)
     }
-    if (this.changing) this.onClosing = close
+    if (this.changing || this.probing) this.onClosing = close
     else {
       this.onClosing = () => {}
       close()
@@ -198,24 +200,27 @@ export class Lives {
   }
 
   private ended(): boolean {
-    this.onClosing?.()
+    if (!this.probing) this.onClosing?.()
     return this.onClosing !== undefined
   }
 
   private later(run: () => void): void {
+    this.cancelLook()
     this.cancelLook = this.options.platform.clock.after(this.waitMs, run)
     this.waitMs = Math.min(lookMs.max, this.waitMs * 2)
   }
 
   private lookForSpace(): void {
-    if (this.changing || this.onClosing !== undefined) return
-    this.changing = true
+    if (this.changing || this.probing || this.onClosing !== undefined) return
+    this.probing = true
+    const { peer } = this
     probeSpace(this.options.storeOptions.directory, hasSpace => {
-      this.changing = false
-      if (this.ended()) return
+      this.probing = false
+      // It may have met the full disk once more meanwhile; then another one is on its way, or looks for space itself.
+      if (this.changing || this.ended() || peer !== this.peer) return
       if (!hasSpace) return this.later(() => this.lookForSpace())
       this.waitMs = lookMs.min
-      this.peer.resume()
+      peer.resume()
       this.options.onRepaired('there is space again: this peer goes on')
       this.enterAgain()
     })

@@ -302,6 +302,6 @@ export function closeStore(store: Store, done: Done): void {
     const finish = (first: HarmonyError | undefined): void =>
       store.wal.close(() => store.pages.close(() => store.directory.close(last => done(first ?? last))))
     if (flushed !== undefined) finish(flushed)
-    else writeSelf(store, store.superblock.current?.company, finish, true)
+    else writeSelf(store, store.superblock.company, finish, true)
   })
 }

@@ -233,11 +233,18 @@ export class SuperblockStore {
   private active: Write | undefined
   private next: Write | undefined
   private death: HarmonyError | undefined
+  private newestCompany: ClusterId | undefined
 
   constructor(pages: PageFile, slot: 0 | 1, current: Superblock | undefined) {
     this.pages = pages
     this.slot = slot
     this.block = current
+    this.newestCompany = current?.company
+  }
+
+  /** As the last `write` had it, durable or not yet. */
+  get company(): ClusterId | undefined {
+    return this.newestCompany
   }
 
   /** What the page store counts in. */
@@ -254,6 +261,7 @@ export class SuperblockStore {
 
   /** Completes when it is durable; it is then the newest, whatever happens. The root stays. */
   write(fields: SuperblockFields, done: Done): void {
+    this.newestCompany = fields.company
     this.enqueue({ fields, root: undefined, dones: [done] })
   }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { crc32c } from '../../../src/base/checksum.ts'
 import { HarmonyError } from '../../../src/base/errors.ts'
-import { lsn, peerId } from '../../../src/base/ids.ts'
+import { clusterId, lsn, peerId } from '../../../src/base/ids.ts'
 import { seededRandom } from '../../../src/base/random.ts'
 import {
   decodeSuperblock,
@@ -62,6 +62,21 @@ describe('superblock', () => {
         sectorBytes: 512,
       })
     }
+  })
+
+  it('the cluster that a peer shares with others is kept until another is written, also by checkpoints', () => {
+    const pages = new FakePages()
+    const company = clusterId('c'.repeat(32))
+    const { store } = mustOpen(pages)
+    store.write({ ...fields(1), company }, () => {})
+    expect(store.company).toBe(company)
+    store.writeRoot({ checkpoint: 1, sector: 20, sectors: 2, crc: 7 }, () => {})
+    pages.settle()
+    expect(mustOpen(new FakePages(pages.durable)).current).toMatchObject({ company, root: { checkpoint: 1 } })
+    store.write(fields(2), () => {})
+    expect(store.company).toBeUndefined()
+    pages.settle()
+    expect(mustOpen(new FakePages(pages.durable)).current?.company).toBeUndefined()
   })
 
   it('sectors may be larger than the stride', () => {
