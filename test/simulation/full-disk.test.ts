@@ -24,7 +24,7 @@ function fillUp(host: Host): void {
 
 describe('pitfall 17: a full disk', () => {
   it('of the leader: it hands leadership over, goes on serving what it has, and follows again when there is space', () => {
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= 3; seed++) {
       const { world, all } = three(seed)
       const full = leaderOf(all)!
       const others = all.filter(host => host !== full)
@@ -51,7 +51,7 @@ describe('pitfall 17: a full disk', () => {
   })
 
   it('of a follower: the others do not notice', () => {
-    for (let seed = 11; seed <= 14; seed++) {
+    for (let seed = 11; seed <= 12; seed++) {
       const { world, all } = three(seed)
       const full = all.find(host => host !== leaderOf(all))!
       const others = all.filter(host => host !== full)
@@ -68,7 +68,7 @@ describe('pitfall 17: a full disk', () => {
   })
 
   it('of a peer alone: everything acknowledged can be read at once, and written again when there is space', () => {
-    for (let seed = 21; seed <= 26; seed++) {
+    for (let seed = 21; seed <= 24; seed++) {
       const world = new World(seed)
       const [host] = hosts(world, 1, undefined, { checkpointBytes: 16 * 1024 }) as [Host]
       expect(world.runUntil(() => host.status.raft.role === 'leader', 5000)).toBe(true)
@@ -94,7 +94,7 @@ describe('pitfall 17: a full disk', () => {
   })
 
   it('it can be closed while it is full, while it looks for space, and opened again', () => {
-    for (let seed = 31; seed <= 36; seed++) {
+    for (let seed = 31; seed <= 34; seed++) {
       const { world, all } = three(seed)
       const full = all[seed % 3]!
       full.process.disk.full = true
