@@ -52,6 +52,8 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 
 export interface NodeOpenOptions
   extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'writers' | 'onEvent'> {
+  /** For tools: a damaged store is CORRUPT, even where others have what was in it. */
+  readonly refuseDamaged?: boolean
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
   readonly checkpointBytes?: number
 }
@@ -62,6 +64,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     storage = 'auto',
     cacheBytes,
     checkpointBytes,
+    refuseDamaged = false,
     durability = 'strict',
     readers = 0,
     writers = 0,
@@ -88,6 +91,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       storageKind: dir ?? 'memory',
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+      refuseDamaged,
       durability: storage === 'memory' ? 'relaxed' : durability,
       shared: readers > 0 || writers > 0,
       ...(startReaders === undefined ? {} : { readThreads: startReaders }),

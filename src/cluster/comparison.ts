@@ -6,7 +6,8 @@
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
-import type { Replica, StateMark } from '../shard/replica.ts'
+import type { Replica } from '../shard/replica.ts'
+import type { StateMark } from '../shard/replica-host.ts'
 
 const everyTicks = 20
 

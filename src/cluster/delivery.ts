@@ -1,4 +1,4 @@
-/** Where a message of another member goes. */
+/** Where a message of another member goes: to the replica, the clients of this process, or whoever looks after the members. What is not meant for this peer ends here. */
 import type { PeerId } from '../base/ids.ts'
 import type { Message } from '../raft/types.ts'
 import type { Replica } from '../shard/replica.ts'

@@ -15,12 +15,14 @@ import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
 import type { Cancel, Clock, FoundingLock } from '../platform.ts'
 import type { Advert } from './mesh-types.ts'
-import type { PeerJoin } from './peer-types.ts'
 import type { Wish } from './wire.ts'
+
+/** May this peer found the room? `settled`: the room is this peer's already, whoever else is there. */
+export type Bootstrap = 'auto' | 'settled' | boolean
 
 export interface MembershipOptions {
   readonly wish: Wish
-  readonly bootstrap: PeerJoin['bootstrap']
+  readonly bootstrap: Bootstrap
   readonly onConflict: 'fail' | 'discard-local'
   readonly room: string
   readonly foundingLock: FoundingLock | undefined
@@ -225,7 +227,7 @@ export class Membership {
 /** As which a peer enters a room. */
 export const standingAtFirst = (
   { hasCompany }: Pick<Own, 'hasCompany'>,
-  { bootstrap }: Pick<PeerJoin, 'bootstrap'>,
+  { bootstrap }: Pick<MembershipOptions, 'bootstrap'>,
 ): Advert['standing'] => (hasCompany || bootstrap === 'settled' ? 'member' : 'newcomer')
 
 interface Foreign {

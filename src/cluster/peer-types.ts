@@ -6,12 +6,9 @@ import { membersOf } from '../raft/configuration.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
-import type { Replica } from '../shard/replica.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
-import type { Clients } from './clients.ts'
 import { nobody } from './group-replay.ts'
-import type { Links } from './links.ts'
-import type { Own } from './membership.ts'
+import type { Bootstrap, Own } from './membership.ts'
 import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
 import type { Wish } from './wire.ts'
@@ -49,8 +46,7 @@ export interface PeerJoin {
   readonly secret: string
   readonly rendezvous: readonly Rendezvous[]
   readonly wish: Wish
-  /** `settled`: the room is this peer's already, whoever else is there. */
-  readonly bootstrap: 'auto' | 'settled' | boolean
+  readonly bootstrap: Bootstrap
   readonly onConflict: 'fail' | 'discard-local'
 }
 
@@ -118,22 +114,6 @@ export function isSole(restored: RestoredGroup, id: PeerId): boolean {
 
 /** Nobody is in its configuration: it waits to be admitted to a cluster that it has heard nothing of. */
 export const isNobodys = (restored: RestoredGroup): boolean => membersIn(restored).length === 0
-
-/** The numbers of a peer's status. */
-export const counts = (
-  replica: Replica | undefined,
-  { writes, reads }: Clients,
-  links: Links,
-): Omit<PeerStatus, 'id' | 'cluster' | 'room' | 'health' | 'raft' | 'hasData' | 'paused'> => ({
-  fingerprint: replica?.fingerprint ?? 0,
-  receivedBytes: replica?.receivedBytes,
-  links: links.list(),
-  frames: links.counters(),
-  pendingWrites: writes.count,
-  pendingReads: reads.count,
-  queuedBytes: writes.bytes,
-  queuedBytesMax: writes.bytesMax,
-})
 
 /** Where a peer stands in the configuration that it knows. */
 export function placeOf(

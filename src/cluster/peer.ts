@@ -25,8 +25,8 @@ import { JoinProgress } from './join-progress.ts'
 import { Links } from './links.ts'
 import { Membership, type Own, standingAtFirst } from './membership.ts'
 import type { Advert } from './mesh-types.ts'
+import { counts } from './peer-status.ts'
 import {
-  counts,
   defaultLimits,
   defaultTiming,
   isNobodys,

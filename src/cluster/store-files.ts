@@ -2,6 +2,7 @@
  * Which files of a directory are the store: `pages` and `log`. A member of a cluster whose store was damaged begins anew beside it, in `pages-2` and `log-2`, and so on; the
  * damaged pair stays as it was found, for people and their tools, until the next one is damaged too.
  */
+
 export interface StorePair {
   readonly generation: number
   readonly pages: string

@@ -70,6 +70,8 @@ export interface StoreOptions {
   readonly shared?: boolean
   /** Threads that help with large updates; `shared` is needed. */
   readonly writeHelpers?: ((pool: SharedPool) => WriteHelpers) | undefined
+  /** A damaged store is CORRUPT, even where others have what was in it. */
+  readonly refuseDamaged?: boolean
 }
 
 /**
@@ -99,7 +101,8 @@ function openNewest(
       if (isNew && next !== undefined) return pages.value.close(() => openNewest(options, [next, ...older], done))
       const company = current?.company
       const end: Completion<Store> = result => {
-        if (result.ok || result.error.code !== 'CORRUPT' || company === undefined) done(result)
+        if (result.ok || result.error.code !== 'CORRUPT' || company === undefined || options.refuseDamaged === true)
+          done(result)
         else beginAnew(options, pair.generation, company, result.error, done)
       }
       directory.openLog(pair.log, log => {

@@ -24,7 +24,7 @@ import type { Result } from '../platform.ts'
 import { decodeMessage, encodeMessage } from '../raft/message-codec.ts'
 import type { Message } from '../raft/types.ts'
 import type { SessionId } from '../shard/command.ts'
-import type { StateMark } from '../shard/replica.ts'
+import type { StateMark } from '../shard/replica-host.ts'
 import {
   decodeAsk,
   decodePiece,

@@ -1,4 +1,4 @@
-/** What a write that lost says. */
+/** What a write that lost says: which condition did not hold, and what the key is now, so that its caller can decide anew. */
 import { HarmonyError } from '../base/errors.ts'
 import { versionOf } from '../mvcc/versioned.ts'
 import type { Outcome } from '../shard/sessions.ts'

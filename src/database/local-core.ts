@@ -6,13 +6,12 @@ import { HarmonyError } from '../base/errors.ts'
 import { isId128, peerId, timestamp } from '../base/ids.ts'
 import { Lives } from '../cluster/lives.ts'
 import type { Peer } from '../cluster/peer.ts'
-import type { PeerEvent, PeerOptions, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
+import type { PeerEvent, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
-import type { Directory, Platform, Rendezvous } from '../platform.ts'
+import type { Platform } from '../platform.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
-import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, members } from './cluster-status.ts'
 import { conflict, failedText } from './conflicts.ts'
@@ -30,34 +29,11 @@ import type {
 } from './core.ts'
 import { EntryPacker, type PackedEntries } from './entries.ts'
 import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
+import type { LocalCoreOptions } from './local-core-options.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
-import { type ReadThreads, ReadThreadsUse, type StartReadThreads } from './read-threads.ts'
+import { type ReadThreads, ReadThreadsUse } from './read-threads.ts'
 import type { DatabaseEvent, Status } from './types.ts'
 import { Watches } from './watches.ts'
-
-export interface LocalCoreOptions {
-  readonly platform: Platform
-  readonly directory: Directory
-  /** For display: `memory`, `opfs`, `indexeddb`, or the directory's path. */
-  readonly storageKind: string
-  readonly durability: 'strict' | 'relaxed'
-  /** What opening the storage has to tell. */
-  readonly events?: readonly DatabaseEvent[]
-  /** Makes the ways to meet others that a join asks for. @throws HarmonyError VALIDATION */
-  readonly rendezvous: (join: CoreJoin) => readonly Rendezvous[]
-  /** Memory for pages, in bytes. Default: 64 MiB. */
-  readonly cacheBytes?: number
-  /** Pages in memory that other threads can map; only where the host has such memory. */
-  readonly shared?: boolean
-  /** Starts threads that read beside this one; needs `shared`. */
-  readonly readThreads?: StartReadThreads
-  /** Threads that help with large batches; needs `shared`. */
-  readonly writeHelpers?: (pool: SharedPool) => WriteHelpers
-  readonly checkpointBytes?: number
-  readonly limits?: PeerOptions['limits']
-  readonly timing?: PeerOptions['timing']
-  readonly policy?: PeerOptions['policy']
-}
 
 const cacheBytesDefault = 64 * 1024 * 1024
 /** Below it a message to a thread and back costs more than the reading. */
@@ -67,10 +43,17 @@ const threadEntriesMin = 200
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
   return new Promise((resolve, reject) => {
-    const { directory, platform, cacheBytes = cacheBytesDefault, shared = false, writeHelpers } = options
+    const {
+      directory,
+      platform,
+      cacheBytes = cacheBytesDefault,
+      shared = false,
+      writeHelpers,
+      refuseDamaged = false,
+    } = options
     // The lock must not outlive a failed opening.
     const fail = (error: unknown): void => directory.close(() => reject(error))
-    const storeOptions = { directory, platform, cacheBytes, shared, writeHelpers }
+    const storeOptions = { directory, platform, cacheBytes, shared, writeHelpers, refuseDamaged }
     openStore(storeOptions, store => {
       if (!store.ok) return fail(store.error)
       try {

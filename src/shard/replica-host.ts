@@ -1,4 +1,4 @@
-/** What a replica asks of the peer that it is part of. */
+/** What a replica asks of the peer that it is part of, and what it tells of its state. */
 import type { Index, PeerId } from '../base/ids.ts'
 import type { Clock, Directory } from '../platform.ts'
 import type { Message } from '../raft/types.ts'
@@ -31,4 +31,12 @@ export interface ReplicaHost {
   mayWrite(): boolean
   /** Storage or state are not to be trusted any more: the peer must stop. */
   onFatal(error: unknown): void
+}
+
+/** What a state is, in short: equal for equal states. */
+export interface StateMark {
+  readonly index: Index
+  readonly fingerprint: number
+  readonly keys: number
+  readonly bytes: number
 }

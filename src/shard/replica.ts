@@ -27,7 +27,7 @@ import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
-import type { ReplicaHost } from './replica-host.ts'
+import type { ReplicaHost, StateMark } from './replica-host.ts'
 import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
 import { SnapshotSource } from './snapshot-source.ts'
@@ -37,14 +37,6 @@ import { Stamps } from './stamps.ts'
 /** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
 const commitMarkEveryTicks = 20
 const handOverMsMax = 1000
-
-/** What a state is, in short: equal for equal states. */
-export interface StateMark {
-  readonly index: Index
-  readonly fingerprint: number
-  readonly keys: number
-  readonly bytes: number
-}
 
 export class Replica {
   readonly group: GroupId

@@ -1,6 +1,7 @@
 /** Pitfall 16: a member whose files are damaged does not vote, does not guess: it begins anew and gets everything from the others. */
 import { describe, expect, it } from 'vitest'
 import { World } from '../../platform/simulation/world.ts'
+import { openStore } from '../../src/cluster/store.ts'
 import { agree } from './left-behind.ts'
 import { type Host, hosts } from './simulated-host.ts'
 
@@ -118,6 +119,23 @@ describe('pitfall 16: a member whose store is damaged', () => {
       ).toBe(true)
       expect(victim.get('key 7'), `place ${place}`).toBe('value 7'.repeat(5))
     }
+  })
+
+  it('a tool that only looks at it changes nothing: CORRUPT', () => {
+    const { victim } = three(8)
+    victim.crash('kept')
+    const { start, end } = file(victim, 'log')
+    victim.process.disk.rot('log', start + Math.floor((end - start) / 3), 3)
+    const before = victim.process.disk.contents()
+    victim.process.restart()
+    const { platform, directory } = victim.process
+    let code: string | undefined
+    openStore({ directory, platform, cacheBytes: 65_536, refuseDamaged: true }, store => {
+      code = store.ok ? 'opened' : store.error.code
+    })
+    expect(victim.world.runUntil(() => code !== undefined, 5000)).toBe(true)
+    expect(code).toBe('CORRUPT')
+    expect(victim.process.disk.contents()).toEqual(before)
   })
 
   it('who is alone begins nothing anew: CORRUPT, and everything stays as it is', () => {

@@ -14,7 +14,7 @@ export interface RecoverOptions {
 /** @throws CommandExit (not confirmed, no database), HarmonyError VALIDATION (nothing to recover), LOCKED, CORRUPT, QUOTA… */
 export async function recover(path: string, { yes, json }: RecoverOptions, output: Output): Promise<void> {
   if (!existsSync(join(path, 'harmonydb'))) throw usage(`there is no database in ${path}`)
-  const core = await openNodeCore({ name: 'recover', storage: { dir: path } })
+  const core = await openNodeCore({ name: 'recover', storage: { dir: path }, refuseDamaged: true })
   const db = createDatabase(core)
   try {
     const before = stateOf(core)

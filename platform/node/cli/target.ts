@@ -43,6 +43,8 @@ export async function openTarget(place: Place, create: boolean, note: (text: str
       const core = await openNodeCore({
         name: place.name,
         storage: { dir },
+        // One command more or less should not make another peer of it; `serve` and applications do.
+        refuseDamaged: true,
         onEvent: event => {
           if (event.type === 'repaired') note(`repaired: ${event.message}`)
         },
