@@ -74,6 +74,12 @@ export class Administration {
     this.tickDepartures()
   }
 
+  /** Nothing comes of what is under way. */
+  stop(why: HarmonyError): void {
+    this.orders.failAll(why)
+    this.departures.confirmed()
+  }
+
   /** The replica begins a new history. */
   restart(): void {
     this.comparison.restart()

@@ -489,7 +489,7 @@ export class Peer {
     this.replica?.stop()
     this.disconnect()
     this.finishJoin(why)
-    this.administration.orders.failAll(why)
+    this.administration.stop(why)
     this.clients.close(sent => new HarmonyError(why.code, why.message, { maybeCommitted: sent, cause: why }))
     this.changed()
   }

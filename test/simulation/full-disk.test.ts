@@ -93,6 +93,19 @@ describe('pitfall 17: a full disk', () => {
     }
   })
 
+  it('who meets it while it leaves is answered', () => {
+    const { world, all } = three(41)
+    const full = leaderOf(all)!
+    full.process.disk.full = true
+    let left = false
+    full.lives.leave(() => {
+      left = true
+    })
+    expect(world.runUntil(() => left, 30_000)).toBe(true)
+    full.process.disk.full = false
+    full.close()
+  })
+
   it('it can be closed while it is full, while it looks for space, and opened again', () => {
     for (let seed = 31; seed <= 34; seed++) {
       const { world, all } = three(seed)
