@@ -1,9 +1,24 @@
 /** What every Database refuses (rule A8 of `database-suite.ts`): a name, the code, and the call. */
-import type { ErrorCode } from '../../src/base/errors.ts'
+import { expect } from 'vitest'
+import { type ErrorCode, isHarmonyError } from '../../src/base/errors.ts'
 import type { Database, Key, Op, Range } from '../../src/database/types.ts'
 
 /** What a program without types passes. */
 export const as = <T>(value: unknown): T => value as T
+
+/** What `promise` fails with, which has that code. */
+export async function failure(
+  promise: Promise<unknown>,
+  code: ErrorCode,
+): Promise<Error & { cause?: unknown; maybeCommitted: boolean }> {
+  try {
+    await promise
+  } catch (error) {
+    if (isHarmonyError(error, code)) return error
+    expect.fail(`expected ${code}, got ${String((error as { code?: string })?.code)}: ${String(error)}`)
+  }
+  expect.fail(`expected ${code}, but nothing failed`)
+}
 
 type Refusal = [name: string, code: ErrorCode, run: (db: Database) => Promise<unknown>]
 

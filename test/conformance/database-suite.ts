@@ -16,23 +16,10 @@
  *  A12 Status, members and subscription agree; a subscriber is called at once, and again after a change, until it stops.
  */
 import { afterEach, describe, expect, test } from 'vitest'
-import { type ErrorCode, isHarmonyError } from '../../src/base/errors.ts'
+import { isHarmonyError } from '../../src/base/errors.ts'
 import type { ClusterStatus, Database, Key, Op, Scan } from '../../src/database/types.ts'
-import { as, refusals } from './database-refusals.ts'
+import { as, failure, refusals } from './database-refusals.ts'
 import { scannedBytes } from './scanned-bytes.ts'
-
-async function failure(
-  promise: Promise<unknown>,
-  code: ErrorCode,
-): Promise<Error & { cause?: unknown; maybeCommitted: boolean }> {
-  try {
-    await promise
-  } catch (error) {
-    if (isHarmonyError(error, code)) return error
-    expect.fail(`expected ${code}, got ${String((error as { code?: string })?.code)}: ${String(error)}`)
-  }
-  expect.fail(`expected ${code}, but nothing failed`)
-}
 
 const keysOf = async (scan: Scan): Promise<unknown[]> => (await scan.toArray()).map(entry => entry.key)
 

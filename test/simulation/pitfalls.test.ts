@@ -134,7 +134,10 @@ describe('empty answers', () => {
         world.run(5)
         // From the moment on in which it has given its own, empty history up.
         if (newcomer.peer.cluster !== all[0]!.peer.cluster) continue
-        const seen = newcomer.peer.clients.peek(view => view.get(encodeText('x')) !== undefined)
+        const seen = newcomer.peer.clients.peek(
+          { consistency: 'local' },
+          view => view.get(encodeText('x')) !== undefined,
+        )
         if (seen !== undefined) expect(seen.value, `seed ${seed}, step ${step}`).toBe(true)
         else looks++
         if (looks === 2 && newcomer.status.raft.applied === 0) {
