@@ -208,6 +208,8 @@ function hosted(core: Core, keepAlive: KeepAlive, load: () => Promise<void>): Co
     },
     snapshot: options => keepAlive.whileWaiting(core.snapshot(options)),
     release: snapshot => core.release(snapshot),
+    lock: request => keepAlive.whileWaiting(core.lock(request)),
+    unlock: transaction => core.unlock(transaction),
     watch: request => keepAlive.whileWaiting(core.watch(request)),
     watched: watch => keepAlive.whileWaiting(core.watched(watch)),
     unwatch: watch => core.unwatch(watch),

@@ -1,14 +1,16 @@
 /** What this process asks of the database: reads at a chosen consistency and writes, over the peer's replica. */
 import { HarmonyError } from '../base/errors.ts'
-import { type Index, type Timestamp, timestamp } from '../base/ids.ts'
+import { type Index, type PeerId, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Clock, Done, Random } from '../platform.ts'
 import type { Applied } from '../shard/apply.ts'
 import type { Command, SessionId } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
+import { type LockAnswer, Locks, type LockWish } from './locks.ts'
 import type { ReadLevel } from './peer-types.ts'
 import { Reads } from './reads.ts'
 import { Watchers } from './watchers.ts'
+import type { PeerMessage } from './wire.ts'
 import { type PostResult, type WriteRequest, type WriteResult, Writes } from './writes.ts'
 
 /** `at`: every version in it is this one or older. */
@@ -29,6 +31,8 @@ export interface ClientsHost {
   readonly clock: Clock
   readonly random: Random
   readonly engine: Engine
+  readonly self: PeerId
+  send(to: PeerId, message: PeerMessage): void
   /** Undefined while a new history is being begun. */
   replica(): Replica | undefined
   /** Local reads wait for this index; undefined: not known before the first catch-up. */
@@ -50,6 +54,7 @@ export class Clients {
   readonly writes: Writes
   readonly reads: Reads
   readonly watchers: Watchers
+  readonly locks: Locks
   private readonly host: ClientsHost
   /** Local reads that came before the log was replayed. */
   private readonly locals = new Set<Done>()
@@ -66,6 +71,17 @@ export class Clients {
         else this.reads.onReadIndex(context, undefined)
       },
       whenApplied: (index, run) => host.replica()?.whenApplied(index, run),
+    })
+    this.locks = new Locks({
+      clock,
+      random,
+      self: host.self,
+      leader: () => host.replica()?.leader,
+      leads: () => {
+        const status = host.replica()?.status()
+        return status?.role === 'leader' ? status.term : undefined
+      },
+      send: (to, message) => host.send(to, message),
     })
     this.watchers = new Watchers({
       replica: () => host.replica(),
@@ -173,6 +189,13 @@ export class Clients {
     this.writes.submit(request, timeoutMs, done)
   }
 
+  /** Errors: as `Locks.lock`, and what writes are refused with. */
+  lock(wish: LockWish, timeoutMs: number, done: (answer: LockAnswer) => void): void {
+    const refusal = this.host.refusal()
+    if (refusal !== undefined) done(refusal)
+    else this.locks.lock(wish, timeoutMs, done)
+  }
+
   /** Gives free space of the storage back to the host. */
   compact(done: (result: Compacted | HarmonyError) => void): void {
     const unusable = this.host.unusable()
@@ -186,18 +209,21 @@ export class Clients {
   leaderKnown(): void {
     this.writes.kick(true)
     this.reads.kick()
+    this.locks.kick()
   }
 
   tick(): void {
     this.writes.tick()
     this.reads.tick()
     this.watchers.tick()
+    this.locks.tick()
   }
 
   /** Everybody who waits hears `why`; `maybeCommitted` is set for writes that left this peer. */
   failAll(why: (maybeCommitted: boolean) => HarmonyError): void {
     this.writes.failAll(why)
     this.reads.failAll(() => why(false))
+    this.locks.failAll(why(false))
   }
 
   /** As `failAll`, and for good: also those who wait for what is on this peer's own disk. */

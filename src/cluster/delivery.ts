@@ -34,6 +34,11 @@ export function deliver(to: Receivers, from: PeerId, message: PeerMessage): void
       return forwarding.received(from, message)
     case 'returned':
       return clients.writes.returned(message.session, message.serial, message.reason)
+    case 'lock':
+    case 'locked':
+    case 'unlock':
+    case 'locking':
+      return clients.locks.received(from, message)
     default:
       return administration.received(replica, from, message)
   }

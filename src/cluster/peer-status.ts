@@ -6,7 +6,7 @@ import type { PeerStatus } from './peer-types.ts'
 
 export const counts = (
   replica: Replica | undefined,
-  { writes, reads }: Clients,
+  { writes, reads, locks }: Clients,
   links: Links,
 ): Omit<PeerStatus, 'id' | 'cluster' | 'room' | 'health' | 'raft' | 'hasData' | 'paused'> => ({
   fingerprint: replica?.fingerprint ?? 0,
@@ -17,4 +17,5 @@ export const counts = (
   pendingReads: reads.count,
   queuedBytes: writes.bytes,
   queuedBytesMax: writes.bytesMax,
+  locks: locks.status,
 })

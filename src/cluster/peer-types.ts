@@ -8,6 +8,7 @@ import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
 import { nobody } from './group-replay.ts'
+import type { LockStatus } from './lock-service.ts'
 import type { Bootstrap, Own } from './membership.ts'
 import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
@@ -79,6 +80,8 @@ export interface PeerStatus {
   readonly pendingReads: number
   readonly queuedBytes: number
   readonly queuedBytesMax: number
+  /** Of all transactions of the group, where this peer leads. */
+  readonly locks: LockStatus
 }
 
 export type ReadLevel =

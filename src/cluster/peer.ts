@@ -93,6 +93,8 @@ export class Peer {
       clock,
       random,
       engine: store.engine,
+      self: this.id,
+      send: (to, message) => void this.links.send(to, message),
       replica: () => this.replica,
       localFrom: () => this.localFrom,
       unusable: () => this.unusable(),

@@ -14,6 +14,11 @@
  *     9 order     u8 (0 promote, 1 remove) | id128 member     to the leader, repeated until it is true
  *    10 dismissed no fields                 the leader's word that somebody had the receiver removed: it leaves
  *    11 state     varint group | u64 index | u32 fingerprint | u64 keys | u64 bytes    of the leader's state after that entry
+ *    12 lock      varint transaction | varint request | u8 mode | u8 policy | varint age (0: not known yet) | varint count | count × (bytes from | bool hasTo | bytes to)
+ *                                           to the leader, repeated until it is answered
+ *    13 locked    varint transaction | varint request | varint age | u8 (0 granted, 1 gave way, 2 full) | text why     the leader's answer
+ *    14 unlock    varint transaction        to the leader: it is over
+ *    15 locking   varint count | count × varint transaction     to the leader, about once a second: the sender's others are over
  *
  * A message of another cluster than the receiver's is dropped. Decoding is total.
  */
@@ -33,6 +38,15 @@ import {
   type SnapshotAsk,
   type SnapshotPiece,
 } from '../shard/snapshot-wire.ts'
+import {
+  decodeLock,
+  decodeLocked,
+  decodeLocking,
+  encodeLock,
+  encodeLocked,
+  encodeLocking,
+  type LockMessage,
+} from './lock-wire.ts'
 
 export const wishes = ['auto', 'voter', 'learner'] as const
 export type Wish = (typeof wishes)[number]
@@ -61,6 +75,7 @@ export type PeerMessage =
   | { readonly type: 'order'; readonly order: Order; readonly id: PeerId }
   | { readonly type: 'dismissed' }
   | { readonly type: 'state'; readonly group: GroupId; readonly mark: StateMark }
+  | LockMessage
 
 const typeNumbers = {
   raft: 1,
@@ -74,6 +89,10 @@ const typeNumbers = {
   order: 9,
   dismissed: 10,
   state: 11,
+  lock: 12,
+  locked: 13,
+  unlock: 14,
+  locking: 15,
 } as const
 
 export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uint8Array {
@@ -118,6 +137,18 @@ export function encodePeerMessage(cluster: ClusterId, message: PeerMessage): Uin
       break
     case 'snapshotPiece':
       encodePiece(writer.varint(message.group), message.piece)
+      break
+    case 'lock':
+      encodeLock(writer, message)
+      break
+    case 'locked':
+      encodeLocked(writer, message)
+      break
+    case 'unlock':
+      writer.varint(message.transaction)
+      break
+    case 'locking':
+      encodeLocking(writer, message)
       break
   }
   return writer.finish()
@@ -188,6 +219,14 @@ function readFields(type: number, reader: ByteReader): PeerMessage | undefined {
       const piece = decodePiece(reader)
       return piece && { type: 'snapshotPiece', group, piece }
     }
+    case typeNumbers.lock:
+      return decodeLock(reader)
+    case typeNumbers.locked:
+      return decodeLocked(reader)
+    case typeNumbers.unlock:
+      return { type: 'unlock', transaction: reader.varint() }
+    case typeNumbers.locking:
+      return decodeLocking(reader)
     default:
       return undefined
   }

@@ -4,6 +4,8 @@
  * structured-clonable except an own Signaling; errors are HarmonyErrors; bytes are not changed by either side once passed.
  */
 import type { Clock } from '../platform.ts'
+import type { DeadlockPolicy, LockMode } from '../txn/lock-table.ts'
+import type { Span } from '../txn/spans.ts'
 import type { PackedEntries } from './entries.ts'
 import type { ClusterStatus, Consistency, DatabaseEvent, IceConfiguration, Member, Signaling, Status } from './types.ts'
 
@@ -62,6 +64,17 @@ export interface CoreWrite {
   readonly timeoutMs: number
 }
 
+export interface CoreLock {
+  /** Numbered by the one who holds this core, from 1; each number once. */
+  readonly transaction: number
+  readonly mode: LockMode
+  readonly policy: DeadlockPolicy
+  /** That an earlier attempt of it was given; 0: none was. */
+  readonly age: number
+  readonly spans: readonly Span[]
+  readonly timeoutMs: number
+}
+
 export interface CoreWatch {
   readonly ranges: readonly { readonly from: Uint8Array | undefined; readonly to: Uint8Array | undefined }[]
   /** Undefined: from now on. */
@@ -114,6 +127,10 @@ export interface Core {
   snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot>
   release(snapshot: string): void
   write(request: CoreWrite): Promise<{ readonly version: string }>
+  /** Resolves when it has all of them. Rejects with DEADLOCK (it has none any more), TIMEOUT, TOO_LARGE, and what writes are refused with. */
+  lock(request: CoreLock): Promise<{ readonly age: number }>
+  /** The transaction is over, with all its locks; calls of `lock` that wait may never be answered. */
+  unlock(transaction: number): void
   watch(request: CoreWatch): Promise<CoreWatching>
   /** The next commits, one at least, packed (`watch-batches.ts`). One call at a time. */
   watched(watch: string): Promise<Uint8Array>

@@ -3,21 +3,21 @@
  * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
  */
 import { HarmonyError } from '../base/errors.ts'
-import { isId128, peerId, timestamp } from '../base/ids.ts'
+import { isId128, peerId } from '../base/ids.ts'
 import { Lives } from '../cluster/lives.ts'
 import type { Peer } from '../cluster/peer.ts'
 import type { PeerEvent, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
-import { parseVersion, versionOf } from '../mvcc/versioned.ts'
+import { versionOf } from '../mvcc/versioned.ts'
 import type { Platform } from '../platform.ts'
-import type { RangeCheck, WriteCheck } from '../shard/command.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, members } from './cluster-status.ts'
-import { conflict, failedText } from './conflicts.ts'
+import { checksOf, conflict, failedText, rangesOf } from './conflicts.ts'
 import type {
   Core,
   CoreJoin,
+  CoreLock,
   CoreMirror,
   CorePage,
   CoreReadOptions,
@@ -202,6 +202,19 @@ export class LocalCore implements Core {
         )
       })
     })
+  }
+
+  lock({ timeoutMs, ...wish }: CoreLock): Promise<{ readonly age: number }> {
+    return new Promise((resolve, reject) => {
+      this.peer.clients.lock(wish, timeoutMs, answer => {
+        if (answer instanceof HarmonyError) reject(answer)
+        else resolve(answer)
+      })
+    })
+  }
+
+  unlock(transaction: number): void {
+    this.peer.clients.locks.unlock(transaction)
   }
 
   watch(request: CoreWatch): Promise<CoreWatching> {
@@ -440,35 +453,10 @@ export class LocalCore implements Core {
         bytes: status.queuedBytes,
         bytesMax: status.queuedBytesMax,
       },
+      locks: status.locks,
       frames: status.frames,
     }
   }
-}
-
-const noChecks: readonly WriteCheck[] = []
-const noRanges: readonly RangeCheck[] = []
-
-function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyError {
-  if (request.checks.length === 0) return noChecks
-  const checks: WriteCheck[] = []
-  for (const { key, version } of request.checks) {
-    const at = version === null ? timestamp(0) : parseVersion(version)
-    // A version that this database never gave out matches no key.
-    if (at === undefined) return conflict(`no key ever had the version "${version}"`)
-    checks.push({ key, at })
-  }
-  return checks
-}
-
-function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
-  if (request.ranges === undefined) return noRanges
-  const ranges: RangeCheck[] = []
-  for (const { from, to, version, count } of request.ranges) {
-    const at = parseVersion(version)
-    if (at === undefined) return conflict(`there never was a state of the version "${version}"`)
-    ranges.push({ from, to, at, count })
-  }
-  return ranges
 }
 
 const readFrom = <T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> =>

@@ -1,4 +1,5 @@
 /** What a transaction has written and not committed yet: the last write of each key, in bytes. */
+import { keyText } from '../txn/spans.ts'
 import type { CoreOp } from './core.ts'
 import { tooMany } from './reader.ts'
 
@@ -6,16 +7,6 @@ import { tooMany } from './reader.ts'
 export const batchOpsMax = 10_000
 /** Encoded keys and values of one transaction or batch: more than the largest single write takes. */
 export const batchBytesMax = 20 * 1024 * 1024
-
-const argumentsMax = 4096
-
-/** One character a byte: equal for equal keys, and in their order. */
-export function keyText(key: Uint8Array): string {
-  if (key.length <= argumentsMax) return String.fromCharCode.apply(undefined, key as unknown as number[])
-  let text = ''
-  for (let at = 0; at < key.length; at += argumentsMax) text += keyText(key.subarray(at, at + argumentsMax))
-  return text
-}
 
 export class OwnWrites {
   private readonly byKey = new Map<string, CoreOp>()

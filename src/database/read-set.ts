@@ -1,32 +1,42 @@
 /** What a transaction has read, as it will be checked when it commits: keys with the versions that were seen, and ranges with the number of keys that were in them. */
-import type { CoreRange, CoreWrite } from './core.ts'
-import { batchOpsMax, keyText } from './own-writes.ts'
+import { keyText } from '../txn/spans.ts'
+import type { Core, CoreRange, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
+import { EntryReader } from './entries.ts'
+import { lastKey } from './merged-page.ts'
+import { batchOpsMax } from './own-writes.ts'
 import { tooMany } from './reader.ts'
 
 type Check = CoreWrite['checks'][number]
+
+const keysAtOnce = 1000
 
 interface SeenRange {
   readonly from: Uint8Array | undefined
   readonly to: Uint8Array | undefined
   readonly count: number
+  /** Of the state that it was seen in. */
+  readonly version: string
 }
 
 export class ReadSet {
   private readonly keys = new Map<string, Check>()
   private readonly seen: SeenRange[] = []
+  private readonly lockedKeys = new Map<string, Check>()
 
-  /** `version` null: absent. @throws TOO_LARGE */
-  key(key: Uint8Array, version: string | null): void {
+  /** `version` null: absent. `locked`: by this transaction, before it was read. @throws TOO_LARGE */
+  key(key: Uint8Array, version: string | null, locked: boolean): void {
     const text = keyText(key)
-    if (this.keys.has(text)) return
-    this.assertRoom()
-    this.keys.set(text, { key, version })
+    const known = this.keys.get(text)
+    if (known === undefined) this.assertRoom()
+    const check = known ?? { key, version }
+    this.keys.set(text, check)
+    if (locked) this.lockedKeys.set(text, check)
   }
 
-  /** `count` keys were in from ≤ key < to. @throws TOO_LARGE */
-  range(from: Uint8Array | undefined, to: Uint8Array | undefined, count: number): void {
+  /** `count` keys were in from ≤ key < to, in the state with this version. @throws TOO_LARGE */
+  range(from: Uint8Array | undefined, to: Uint8Array | undefined, count: number, version: string): void {
     this.assertRoom()
-    this.seen.push({ from, to, count })
+    this.seen.push({ from, to, count, version })
   }
 
   has(key: Uint8Array): boolean {
@@ -37,23 +47,62 @@ export class ReadSet {
     return [...this.keys.values()]
   }
 
-  /** Those of `keys` that were read. */
+  /** Those of `keys` that were read, and what was locked to be read. */
   checksOf(keys: Iterable<Uint8Array>): Check[] {
-    const found: Check[] = []
+    const found = new Map(this.lockedKeys)
     for (const key of keys) {
-      const check = this.keys.get(keyText(key))
-      if (check !== undefined) found.push(check)
+      const text = keyText(key)
+      const check = this.keys.get(text)
+      if (check !== undefined) found.set(text, check)
     }
-    return found
+    return [...found.values()]
   }
 
-  /** As of the state with this version. */
-  ranges(version: string): readonly CoreRange[] {
-    return this.seen.map(range => ({ ...range, version }))
+  get ranges(): readonly CoreRange[] {
+    return this.seen
+  }
+
+  /** Is everything that was read the same in this state? */
+  async holdsIn(core: Core, { name }: CoreSnapshot, options: CoreReadOptions): Promise<boolean> {
+    const { checks } = this
+    for (let at = 0; at < checks.length; at += keysAtOnce) {
+      const some = checks.slice(at, at + keysAtOnce)
+      const keys = some.map(({ key }) => key)
+      const entries = new EntryReader(await core.getMany(keys, { ...options, snapshot: name }))
+      for (const { version } of some) {
+        entries.next()
+        if ((entries.present ? entries.version() : null) !== version) return false
+      }
+    }
+    for (const range of [...this.seen]) if (!(await isSame(core, range, { ...options, snapshot: name }))) return false
+    return true
   }
 
   private assertRoom(): void {
     if (this.keys.size + this.seen.length >= batchOpsMax)
       throw tooMany('a transaction reads', batchOpsMax, 'keys and pages of ranges')
+  }
+}
+
+/** In the state that the options name. */
+async function isSame(core: Core, { from, to, count, version }: SeenRange, options: CoreReadOptions): Promise<boolean> {
+  let left = count
+  let continuation: CoreScan['continuation']
+  for (;;) {
+    const page = await core.scan({
+      ...options,
+      from,
+      to,
+      reverse: false,
+      keysOnly: true,
+      limit: keysAtOnce,
+      continuation,
+    })
+    left -= page.entries.count
+    if (left < 0) return false
+    const reader = new EntryReader(page.entries)
+    while (reader.next()) if (reader.version() > version) return false
+    if (page.done) return left === 0
+    continuation = { snapshot: page.snapshot, after: lastKey(page.entries) }
   }
 }

@@ -3,6 +3,7 @@
  * (`transaction.ts`). Everything is checked here, in full, before anything is asked.
  */
 import { HarmonyError } from '../base/errors.ts'
+import type { LockMode } from '../txn/lock-table.ts'
 import { unlessAborted } from './abort.ts'
 import type { CorePage, CoreReadOptions, CoreScan } from './core.ts'
 import { EntryReader, type PackedEntries } from './entries.ts'
@@ -10,7 +11,18 @@ import { decodeKey, encodeKey } from './key.ts'
 import { flag, invalid, limitOf, readOptions, record, shown, signalOf } from './options.ts'
 import { encodeRange } from './range.ts'
 import { PagedScan, type ScanRequest } from './scan.ts'
-import type { AbortSignalLike, Entry, Key, KeyPart, Range, Reader, ReadOptions, Scan, ScanOptions } from './types.ts'
+import type {
+  AbortSignalLike,
+  Entry,
+  Key,
+  KeyPart,
+  LockingReadOptions,
+  Range,
+  Reader,
+  ReadOptions,
+  Scan,
+  ScanOptions,
+} from './types.ts'
 import { decodeValue } from './value-decode.ts'
 
 /** Keys of one `getMany`. */
@@ -18,12 +30,16 @@ export const getManyKeysMax = 10_000
 
 const readDefaults = readOptions({})
 
-/** What is read, in bytes; both answer at once where nothing has to be waited for. */
+/** What is read, in bytes; both answer at once where nothing has to be waited for. `lock`: taken before, where a transaction wants it. */
 export interface ReadSource {
   /** Undefined while reading is possible. */
   ended(): HarmonyError | undefined
-  getMany(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries>
-  scan(request: CoreScan): CorePage | Promise<CorePage>
+  getMany(
+    keys: readonly Uint8Array[],
+    options: CoreReadOptions,
+    lock: LockMode | undefined,
+  ): PackedEntries | Promise<PackedEntries>
+  scan(request: CoreScan, lock: LockMode | undefined): CorePage | Promise<CorePage>
 }
 
 export abstract class EntriesReader implements Reader {
@@ -56,12 +72,12 @@ export abstract class EntriesReader implements Reader {
    * @throws As `get`; TOO_LARGE for more than 10,000 keys.
    */
   async getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]> {
-    const { read, signal } = this.reading(options)
+    const { read, signal, lock } = this.reading(options)
     if (!Array.isArray(keys)) throw invalid(`getMany takes an array of keys, not ${shown(keys)}`)
     if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
     if (keys.length === 0) return []
     const encoded = Array.from(keys, (key, i) => encodeKey(key, () => `keys[${i}]`))
-    const fetched = this.fetch(encoded, read, signal)
+    const fetched = this.fetch(encoded, read, signal, lock)
     const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
     const values: (V | undefined)[] = []
     while (reader.next()) values.push(reader.present ? decodedValue<V>(reader) : undefined)
@@ -77,10 +93,14 @@ export abstract class EntriesReader implements Reader {
    */
   scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V> {
     const cursor = typeof options?.cursor === 'string' ? options.cursor : ''
+    let lock: LockMode | undefined
     return new PagedScan<V>(
       {
-        prepare: () => this.scanRequest(range, options),
-        page: (request: CoreScan, signal) => unlessAborted(this.source.scan(request), signal, false),
+        prepare: () => {
+          lock = this.lockOf(options)
+          return this.scanRequest(range, options)
+        },
+        page: (request: CoreScan, signal) => unlessAborted(this.source.scan(request, lock), signal, false),
         decode: (reader, shared) => decodeEntry<V>(reader, shared),
         closed: () => this.source.ended(),
       },
@@ -100,9 +120,17 @@ export abstract class EntriesReader implements Reader {
 
   protected reading<O extends ReadOptions>(options: O | undefined) {
     this.assertOpen()
-    if (options === undefined) return { given: {} as O, read: this.defaults, signal: undefined }
+    if (options === undefined)
+      return { given: {} as O, read: this.defaults, signal: undefined, lock: this.lockOf(undefined) }
     const given = record(options, 'options')
-    return { given, read: readOptions(given), signal: signalOf(given) }
+    return { given, read: readOptions(given), signal: signalOf(given), lock: this.lockOf(given) }
+  }
+
+  /** What a read with these options locks. */
+  protected lockOf(options: LockingReadOptions | undefined): LockMode | undefined {
+    if (options?.forUpdate !== undefined)
+      throw invalid('forUpdate locks until a transaction ends: read in db.transaction or db.begin')
+    return undefined
   }
 
   private scanRequest(range: Range | undefined, options: ScanOptions | undefined): ScanRequest {
@@ -121,13 +149,18 @@ export abstract class EntriesReader implements Reader {
     key: Key,
     options: ReadOptions | undefined,
   ): Promise<EntryReader | undefined> | EntryReader | undefined {
-    const { read, signal } = this.reading(options)
-    const fetched = this.fetch([encodeKey(key)], read, signal)
+    const { read, signal, lock } = this.reading(options)
+    const fetched = this.fetch([encodeKey(key)], read, signal, lock)
     return fetched instanceof Promise ? fetched.then(onlyOf) : onlyOf(fetched)
   }
 
-  private fetch(keys: readonly Uint8Array[], read: CoreReadOptions, signal: AbortSignalLike | undefined) {
-    return unlessAborted(this.source.getMany(keys, read), signal, false)
+  private fetch(
+    keys: readonly Uint8Array[],
+    read: CoreReadOptions,
+    signal: AbortSignalLike | undefined,
+    lock: LockMode | undefined,
+  ) {
+    return unlessAborted(this.source.getMany(keys, read, lock), signal, false)
   }
 }
 

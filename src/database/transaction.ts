@@ -8,25 +8,43 @@
  *   snapshot        the state of its begin    another transaction has changed a key that it writes, too
  *   read-committed  what is committed now     never
  *
+ * Besides, at any level, what was read `forUpdate` must not have changed since: others that lock have waited, but who locks nothing waits for nobody, and locks are gone with
+ * the leader that kept them. After a lock that was waited for the transaction goes on with the newest state, if everything that it read before is the same there.
+ *
  * The state is taken with the first read, by a linearizable read: so it has everything that was acknowledged before. A transaction that writes nothing is over without
  * a check: it read one state.
  */
 import { keyBehind } from '../base/bytes.ts'
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
+import type { LockMode } from '../txn/lock-table.ts'
+import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
 import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
-import { aborted, invalid } from './options.ts'
+import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
+import { aborted, flag, invalid } from './options.ts'
+import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
 import { ReadSet } from './read-set.ts'
 import { EntriesReader, type ReadSource } from './reader.ts'
-import type { AbortSignalLike, Committed, Isolation, Key, OpenTransaction, ReadOptions } from './types.ts'
+import type {
+  AbortSignalLike,
+  Committed,
+  DeadlockPolicy,
+  Isolation,
+  Key,
+  LockingReadOptions,
+  OpenTransaction,
+  ReadOptions,
+} from './types.ts'
 import { encodeValue } from './value-encode.ts'
 
 export interface AttemptOptions {
   readonly isolation: Isolation
   readonly readOnly: boolean
+  readonly locking: 'optimistic' | 'pessimistic'
+  readonly deadlocks: DeadlockPolicy
   readonly idempotencyKey: string | undefined
   readonly signal: AbortSignalLike | undefined
   /** By `core.clock`. */
@@ -35,6 +53,14 @@ export interface AttemptOptions {
 }
 
 const nothingVersion = '0'.repeat(14)
+/** States that cursors may go on in. */
+const olderMax = 16
+
+/** Of one attempt. `age`: of the attempt before, 0 for the first. */
+export interface AttemptNumber {
+  readonly number: number
+  readonly age: number
+}
 
 export class CoreTransaction extends EntriesReader implements OpenTransaction {
   protected readonly source: ReadSource
@@ -43,6 +69,11 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   private readonly writes = new OwnWrites()
   private readonly reads = new ReadSet()
   private readonly packer = new EntryPacker()
+  private readonly locks: OwnLocks
+  private locked = false
+  private renewing: Promise<void> | undefined
+  /** That it read before it had to go on with a newer one. */
+  private readonly older: CoreSnapshot[] = []
   private state: CoreSnapshot | Promise<CoreSnapshot> | undefined
   private end: HarmonyError | undefined
   private committing = false
@@ -50,14 +81,28 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   private readonly stopWaiting: () => void
 
   /** @param dbEnded Why nothing is possible any more; undefined while the database is open. */
-  constructor(core: Core, options: AttemptOptions, dbEnded: () => HarmonyError | undefined) {
+  constructor(
+    core: Core,
+    options: AttemptOptions,
+    { number, age }: AttemptNumber,
+    dbEnded: () => HarmonyError | undefined,
+  ) {
     super()
     this.core = core
     this.options = options
+    this.locks = new OwnLocks(core, number, options.deadlocks, age)
     this.source = {
       ended: () => this.end ?? dbEnded(),
-      getMany: (keys, read) => this.getBytes(keys, read),
-      scan: request => this.page(request),
+      getMany: (keys, read, lock) => {
+        const locking = lock && this.lock(keys.map(keySpan), lock, read)
+        return locking === undefined
+          ? this.getBytes(keys, read, lock)
+          : locking.then(() => this.getBytes(keys, read, lock))
+      },
+      scan: (request, lock) => {
+        const locking = lock && this.lock([rangeSpan(request.from, request.to)], lock, request)
+        return locking === undefined ? this.page(request) : locking.then(() => this.page(request))
+      },
     }
     const cancelTimer = core.clock.after(Math.max(0, options.deadlineMs - core.clock.now()), () => this.timeOut())
     const { signal } = options
@@ -135,6 +180,21 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     return { promise, settle: () => void this.onEnded.delete(listener) }
   }
 
+  /** See `AttemptNumber`. */
+  get age(): number {
+    return this.locks.age
+  }
+
+  protected override lockOf(options: LockingReadOptions | undefined): LockMode | undefined {
+    const { isolation, locking, readOnly } = this.options
+    if (flag(options?.forUpdate, 'forUpdate')) {
+      if (readOnly)
+        throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true, and locks nothing')
+      return 'exclusive'
+    }
+    return locking === 'pessimistic' && isolation === 'serializable' && !readOnly ? 'shared' : undefined
+  }
+
   protected override reading<O extends ReadOptions>(options: O | undefined) {
     const read = super.reading(options)
     if (read.given.consistency !== undefined || read.given.maxStalenessMs !== undefined)
@@ -143,18 +203,27 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   }
 
   private async commitOnce(): Promise<string> {
-    const { isolation, idempotencyKey, signal, deadlineMs } = this.options
+    const { isolation, locking, idempotencyKey, signal } = this.options
     const state = this.state instanceof Promise ? await this.state : this.state
     if (this.writes.size === 0) return state?.version ?? nothingVersion
     const { ops } = this.writes
+    if (locking === 'pessimistic') {
+      // In one order for all, so that those who only write never wait for each other in a circle.
+      const spans = ops.map(({ key }) => keySpan(key)).sort((a, b) => (a.from < b.from ? -1 : 1))
+      await unlessAborted(
+        this.lock(spans, 'exclusive', isolation === 'snapshot' ? this.defaults : undefined),
+        signal,
+        false,
+      )
+    }
     let conditions: Pick<CoreWrite, 'checks' | 'ranges'> = { checks: [], ranges: [] }
     if (state !== undefined && isolation === 'serializable') {
-      conditions = { checks: this.reads.checks, ranges: this.reads.ranges(state.version) }
+      conditions = { checks: this.reads.checks, ranges: this.reads.ranges }
     } else if (state !== undefined && isolation === 'snapshot') {
       await this.readUnread(ops)
       conditions = { checks: this.reads.checksOf(ops.map(({ key }) => key)), ranges: [] }
-    }
-    const timeoutMs = Math.max(1, deadlineMs - this.core.clock.now())
+    } else if (isolation === 'read-committed') conditions = { checks: this.reads.checks, ranges: [] }
+    const timeoutMs = this.leftMs()
     const { version } = await unlessAborted(
       this.core.write({ ops, ...conditions, idempotencyKey, timeoutMs }),
       signal,
@@ -166,7 +235,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   /** The versions that keys which are written blindly had in the state of the transaction. */
   private async readUnread(ops: readonly CoreOp[]): Promise<void> {
     const keys = ops.map(({ key }) => key).filter(key => !this.reads.has(key))
-    if (keys.length > 0) this.track(keys, await this.fetchBytes(keys, this.defaults))
+    if (keys.length > 0) this.track(keys, await this.fetchBytes(keys, this.defaults), false)
   }
 
   private write(op: CoreOp): void {
@@ -176,13 +245,61 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     this.writes.set(op)
   }
 
-  private getBytes(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries> {
+  private leftMs(): number {
+    return Math.max(1, this.options.deadlineMs - this.core.clock.now())
+  }
+
+  /** Undefined: it has them. `renew`: then goes on with a state that has everything which those before it wrote. */
+  private lock(spans: readonly Span[], mode: LockMode, renew: CoreReadOptions | undefined): Promise<void> | undefined {
+    const missing = this.locks.missing(spans, mode)
+    return missing.length === 0 ? undefined : this.lockMissing(missing, mode, renew)
+  }
+
+  private async lockMissing(spans: readonly Span[], mode: LockMode, renew: CoreReadOptions | undefined): Promise<void> {
+    this.locked = true
+    await this.locks.lock(spans, mode, this.leftMs())
+    if (renew === undefined || this.options.isolation === 'read-committed') return
+    while (this.renewing !== undefined) await this.renewing
+    this.renewing = this.renew(renew)
+    try {
+      await this.renewing
+    } finally {
+      this.renewing = undefined
+    }
+  }
+
+  /** @throws CONFLICT, retryable: something that it read is not the same any more. */
+  private async renew(options: CoreReadOptions): Promise<void> {
+    const before = this.state instanceof Promise ? await this.state : this.state
+    if (this.end !== undefined) throw this.end
+    // What is read first is read after the lock came.
+    if (before === undefined) return
+    const now = await this.core.snapshot(options)
+    const isSame = now.version === before.version
+    const holds = isSame || (await this.reads.holdsIn(this.core, now, options))
+    if (isSame || !holds || this.end !== undefined) this.core.release(now.name)
+    if (this.end !== undefined) throw this.end
+    if (isSame) return
+    if (!holds) {
+      const message = 'what was read before the lock came has changed meanwhile; lock first, then read'
+      throw new HarmonyError('CONFLICT', message, { retryable: true })
+    }
+    this.older.push(before)
+    if (this.older.length > olderMax) this.core.release(this.older.shift()!.name)
+    this.state = now
+  }
+
+  private getBytes(
+    keys: readonly Uint8Array[],
+    options: CoreReadOptions,
+    lock: LockMode | undefined,
+  ): PackedEntries | Promise<PackedEntries> {
     const own = this.writes.size === 0 ? [] : keys.map(key => this.writes.get(key))
     const others = own.length === 0 ? keys : keys.filter((_, i) => own[i] === undefined)
-    if (others.length === 0) return this.merged(keys, own, undefined)
+    if (others.length === 0) return mergedEntries(this.packer, keys, own, undefined)
     const arrived = (entries: PackedEntries): PackedEntries => {
-      this.track(others, entries)
-      return others.length === keys.length ? entries : this.merged(keys, own, entries)
+      this.track(others, entries, lock !== undefined)
+      return others.length === keys.length ? entries : mergedEntries(this.packer, keys, own, entries)
     }
     const fetched = this.fetchBytes(others, options)
     return fetched instanceof Promise ? fetched.then(arrived) : arrived(fetched)
@@ -217,30 +334,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     return this.state
   }
 
-  private track(keys: readonly Uint8Array[], entries: PackedEntries): void {
-    if (this.options.readOnly || this.options.isolation === 'read-committed') return
+  private track(keys: readonly Uint8Array[], entries: PackedEntries, locked: boolean): void {
+    if (this.options.readOnly || (this.options.isolation === 'read-committed' && !locked)) return
     const reader = new EntryReader(entries)
     for (const key of keys) {
       reader.next()
-      this.reads.key(key, reader.present ? reader.version() : null)
+      this.reads.key(key, reader.present ? reader.version() : null, locked)
     }
-  }
-
-  private merged(
-    keys: readonly Uint8Array[],
-    own: readonly (CoreOp | undefined)[],
-    entries: PackedEntries | undefined,
-  ): PackedEntries {
-    const { packer } = this
-    const reader = entries === undefined ? undefined : new EntryReader(entries)
-    packer.reset()
-    for (const [i, key] of keys.entries()) {
-      const op = own[i]
-      if (op !== undefined) addOwn(packer, op, false)
-      else if (reader?.next() === true && reader.present) addFound(packer, key, reader)
-      else packer.absent()
-    }
-    return packer.finish()
   }
 
   private page(request: CoreScan): CorePage | Promise<CorePage> {
@@ -251,25 +351,34 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
 
   private pageOf(request: CoreScan, state: CoreSnapshot | undefined): CorePage | Promise<CorePage> {
     const { continuation } = request
-    if (state !== undefined && continuation !== undefined && continuation.snapshot !== state.name) {
-      throw invalid('a cursor goes on within the transaction that it is of')
+    const goesOnIn = continuation?.snapshot
+    const seen =
+      state === undefined || goesOnIn === undefined || goesOnIn === state.name
+        ? state
+        : this.older.find(({ name }) => name === goesOnIn)
+    if (seen === undefined && state !== undefined) {
+      throw invalid(
+        'a cursor goes on within the transaction that it is of, and not after sixteen locks that were waited for',
+      )
     }
     const own = this.writes.size > 0
-    const page = this.core.scan(state === undefined ? request : { ...request, snapshot: state.name })
+    const version = seen?.version ?? nothingVersion
+    const page = this.core.scan(seen === undefined ? request : { ...request, snapshot: seen.name })
     if (!own) {
       const arrived = (found: CorePage): CorePage => {
-        this.cover(request, found)
+        this.cover(request, found, version)
         return found
       }
       return page instanceof Promise ? page.then(arrived) : arrived(page)
     }
-    return this.withOwn(request, page)
+    return this.withOwn(request, page, version)
   }
 
   /** What the page tells about, which is noted as read. */
   private cover(
     request: CoreScan,
     { entries, done }: CorePage,
+    version: string,
   ): { from: Uint8Array | undefined; to: Uint8Array | undefined } {
     const { reverse, continuation } = request
     const after = continuation?.after
@@ -280,42 +389,25 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
       if (reverse) from = last
       else to = keyBehind(last)
     }
-    if (this.options.isolation === 'serializable' && !this.options.readOnly) this.reads.range(from, to, entries.count)
+    if (this.options.isolation === 'serializable' && !this.options.readOnly)
+      this.reads.range(from, to, entries.count, version)
     return { from, to }
   }
 
-  private async withOwn(request: CoreScan, first: CorePage | Promise<CorePage>): Promise<CorePage> {
+  private async withOwn(request: CoreScan, first: CorePage | Promise<CorePage>, version: string): Promise<CorePage> {
     let asked = request
     let page = await first
     for (;;) {
-      const { from, to } = this.cover(asked, page)
+      const { from, to } = this.cover(asked, page, version)
       const own = this.writes.within(from, to)
       if (own.length === 0 && page.entries.count > 0) return page
       if (request.reverse) own.reverse()
-      const merged = this.mergedPage(asked, page, own)
+      const merged = mergedPage(this.packer, asked, page, own)
       if (merged.entries.count > 0 || merged.done) return merged
       // Everything in it was deleted here: the next one.
       asked = { ...asked, continuation: { snapshot: page.snapshot, after: lastKey(page.entries) } }
       page = await this.core.scan(asked)
     }
-  }
-
-  private mergedPage({ reverse, keysOnly, limit }: CoreScan, page: CorePage, own: readonly CoreOp[]): CorePage {
-    const { packer } = this
-    const reader = new EntryReader(page.entries)
-    packer.reset()
-    let more = reader.next()
-    let next = 0
-    while (more || next < own.length) {
-      if (packer.count === limit) return { ...page, entries: packer.finish(), done: false }
-      const op = own[next]
-      const order = op === undefined ? -1 : more ? compareKeys(reader, op.key) * (reverse ? -1 : 1) : 1
-      if (order < 0) addFound(packer, reader.key(), reader)
-      else if (op?.type === 'put') addOwn(packer, op, keysOnly)
-      if (order >= 0) next++
-      if (order <= 0) more = reader.next()
-    }
-    return { ...page, entries: packer.finish() }
   }
 
   private timeOut(): void {
@@ -329,6 +421,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     this.end = why
     this.stopWaiting()
     if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
+    for (const { name } of this.older) this.core.release(name)
+    if (this.locked) this.locks.release()
     if (why !== over) for (const listener of this.onEnded) listener(why)
     this.onEnded.clear()
   }
@@ -338,29 +432,3 @@ const ended = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)
 
 const over = ended('it was committed or given up')
-
-function addFound(packer: EntryPacker, key: Uint8Array, reader: EntryReader): void {
-  const { bytes, valueFrom, valueTo } = reader
-  packer.add(key, key.length, Number.parseInt(reader.version(), 16), bytes, valueFrom, valueTo)
-}
-
-/** Its version is 0: it has none yet. */
-function addOwn(packer: EntryPacker, op: CoreOp, keysOnly: boolean): void {
-  if (op.type === 'put') packer.add(op.key, op.key.length, 0, op.value, 0, keysOnly ? 0 : op.value.length)
-  else packer.absent()
-}
-
-function lastKey(entries: PackedEntries): Uint8Array {
-  const reader = new EntryReader(entries)
-  while (!reader.finished) reader.next()
-  return reader.key()
-}
-
-function compareKeys({ bytes, keyFrom, keyTo }: EntryReader, key: Uint8Array): number {
-  const length = Math.min(keyTo - keyFrom, key.length)
-  for (let i = 0; i < length; i++) {
-    const difference = bytes[keyFrom + i]! - key[i]!
-    if (difference !== 0) return difference
-  }
-  return keyTo - keyFrom - key.length
-}

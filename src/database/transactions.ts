@@ -2,11 +2,13 @@
 
 import type { HarmonyError } from '../base/errors.ts'
 import { isHarmonyError } from '../base/errors.ts'
+import { deadlockPolicies } from '../txn/lock-table.ts'
 import type { Core } from './core.ts'
 import { flag, idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
 import { type AttemptOptions, CoreTransaction } from './transaction.ts'
 import type { Isolation, Transaction, TransactionOptions } from './types.ts'
 
+const lockings = ['optimistic', 'pessimistic'] as const
 const isolations: readonly Isolation[] = ['serializable', 'snapshot', 'read-committed']
 const retriesDefault = 30
 const pauseMsMax = 100
@@ -20,6 +22,7 @@ export class Transactions {
   private readonly ended: () => HarmonyError | undefined
   /** Of this handle; with it, pauses of several peers differ. */
   private pauses: number
+  private attempts = 0
 
   constructor(core: Core, ended: () => HarmonyError | undefined) {
     this.core = core
@@ -28,18 +31,20 @@ export class Transactions {
   }
 
   begin(options: TransactionOptions | undefined): CoreTransaction {
-    return new CoreTransaction(this.core, this.runOptions(options), this.ended)
+    return this.attempt(this.runOptions(options), 0)
   }
 
   async run<T>(fn: (tx: Transaction) => T | Promise<T>, options: TransactionOptions | undefined): Promise<T> {
     if (typeof fn !== 'function') throw invalid(`transaction takes a function, not ${shown(fn)}`)
     const run = this.runOptions(options)
+    let age = 0
     for (let attempt = 0; ; attempt++) {
-      const tx = new CoreTransaction(this.core, run, this.ended)
+      const tx = this.attempt(run, age)
       try {
         return await attemptOf(tx, fn)
       } catch (error) {
         await tx.rollback()
+        age = tx.age
         const leftMs = run.deadlineMs - this.core.clock.now()
         if (attempt >= run.retries || leftMs <= 0 || !mayRetry(error, run)) throw error
         await this.pause(attempt, leftMs)
@@ -49,14 +54,20 @@ export class Transactions {
     }
   }
 
+  private attempt(run: RunOptions, age: number): CoreTransaction {
+    return new CoreTransaction(this.core, run, { number: ++this.attempts, age }, this.ended)
+  }
+
   private runOptions(options: TransactionOptions | undefined): RunOptions {
     const given = record(options, 'options')
-    const { isolation = 'serializable', retries = retriesDefault } = given
+    const { isolation = 'serializable', locking = 'optimistic', deadlocks = 'detect', retries = retriesDefault } = given
     if (!Number.isInteger(retries) || retries < 0)
       throw invalid(`retries must be an integer from 0, not ${shown(retries)}`)
     const timeoutMs = timeoutOf(given)
     return {
       isolation: oneOf(isolation, isolations, 'isolation'),
+      locking: oneOf(locking, lockings, 'locking'),
+      deadlocks: oneOf(deadlocks, deadlockPolicies, 'deadlocks'),
       readOnly: flag(given.readOnly, 'readOnly'),
       retries,
       idempotencyKey: idempotencyKeyOf(given),
@@ -91,6 +102,6 @@ async function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Pr
 function mayRetry(error: unknown, { idempotencyKey }: RunOptions): boolean {
   if (isHarmonyError(error, 'COMMIT_UNKNOWN')) return idempotencyKey !== undefined
   // The state that it read was given up, which another attempt does not care about.
-  if (isHarmonyError(error, 'SNAPSHOT_TOO_OLD')) return true
+  if (isHarmonyError(error, 'SNAPSHOT_TOO_OLD') || isHarmonyError(error, 'DEADLOCK')) return true
   return isHarmonyError(error, 'CONFLICT') && error.retryable
 }

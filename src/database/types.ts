@@ -2,6 +2,9 @@
  * The public types. Shapes and names are a contract with users; comments here are what an editor shows them.
  */
 import type { HarmonyError } from '../base/errors.ts'
+import type { DeadlockPolicy } from '../txn/lock-table.ts'
+
+export type { DeadlockPolicy }
 
 /** Order: bytes < string < number < bigint < boolean. Strings order by code point, numbers by value. */
 export type KeyPart = Uint8Array | string | number | bigint | boolean
@@ -100,6 +103,13 @@ export type Isolation = 'serializable' | 'snapshot' | 'read-committed'
 
 export interface TransactionOptions {
   isolation?: Isolation
+  /**
+   * `pessimistic`: whatever it reads is locked, shared, and whatever it writes, exclusively, so that it waits for others that lock instead of being refused when it commits.
+   * Default `optimistic`: it locks nothing but what it reads `forUpdate`. Who locks nothing waits for nobody, and may still be first.
+   */
+  locking?: 'optimistic' | 'pessimistic'
+  /** What is done about transactions that wait for each other. Choose one for the whole database. Default `detect`. */
+  deadlocks?: DeadlockPolicy
   /** Writing in it fails with `READ_ONLY`. Transactions that write nothing never go through the log, with this or without. */
   readOnly?: boolean
   /** How often it is tried again after a conflict. Default 30. */
@@ -111,8 +121,22 @@ export interface TransactionOptions {
   signal?: AbortSignalLike
 }
 
+export interface LockingReadOptions extends ReadOptions {
+  /** Locks what is read, exclusively, until the transaction ends: waits for others that have it locked. Then reads the newest state. */
+  forUpdate?: boolean
+}
+
+export interface LockingScanOptions extends ScanOptions {
+  /** As in `LockingReadOptions`: the whole range, also where `limit` ends the scan before. */
+  forUpdate?: boolean
+}
+
 /** Reads see its own writes, whose version is all zeros until it commits. */
 export interface Transaction extends Reader {
+  get<V = unknown>(key: Key, options?: LockingReadOptions): Promise<V | undefined>
+  getEntry<V = unknown>(key: Key, options?: LockingReadOptions): Promise<Entry<V> | undefined>
+  getMany<V = unknown>(keys: readonly Key[], options?: LockingReadOptions): Promise<(V | undefined)[]>
+  scan<V = unknown>(range?: Range, options?: LockingScanOptions): Scan<V>
   put(key: Key, value: unknown): void
   delete(key: Key): void
   abort(reason?: unknown): never
@@ -329,6 +353,16 @@ export interface Status {
     receivedBytes: number | undefined
   }
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
+  /** Where this peer leads: the locks of all transactions of the group (spans held or waited for, requests that wait), and what came of requests since it leads. */
+  locks: {
+    spans: number
+    waiting: number
+    granted: number
+    waited: number
+    deadlocks: number
+    wounds: number
+    deaths: number
+  }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
 }
 

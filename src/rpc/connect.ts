@@ -12,6 +12,7 @@ import { errorFromRecord, HarmonyError } from '../base/errors.ts'
 import type {
   Core,
   CoreJoin,
+  CoreLock,
   CoreMirror,
   CorePage,
   CoreReadOptions,
@@ -159,6 +160,14 @@ class RemoteCore implements Core {
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
     return this.call(() => this.often.write(handedOver(packWrite(request))), true)
+  }
+
+  lock(request: CoreLock): Promise<{ readonly age: number }> {
+    return this.call(() => this.service.lock(request))
+  }
+
+  unlock(transaction: number): void {
+    this.call(() => this.service.unlock(transaction)).catch(() => {})
   }
 
   join({ ownSignaling, ...options }: CoreJoin): Promise<void> {

@@ -79,6 +79,8 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
       return handedOver(answer, bytes => bytes)
     },
     unwatch: watch => enveloped(async () => (await core()).unwatch(watch)),
+    lock: request => enveloped(async () => (await core()).lock(request)),
+    unlock: transaction => enveloped(async () => (await core()).unlock(transaction)),
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>
       enveloped(async () => {

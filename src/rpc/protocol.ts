@@ -9,6 +9,7 @@
 import { type ErrorRecord, errorFromRecord, errorToRecord, isHarmonyError } from '../base/errors.ts'
 import type {
   CoreJoin,
+  CoreLock,
   CoreMirror,
   CorePage,
   CoreReadOptions,
@@ -21,7 +22,7 @@ import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
 /** Both ends come from one build, unless a bundler or a cache mixed two: then opening fails instead of something later. */
-export const protocolVersion = 3
+export const protocolVersion = 4
 
 /** The part of MessagePort, Worker and a worker's global scope that is used. */
 export interface RpcPort {
@@ -67,6 +68,8 @@ export interface CoreService {
   watch(request: CoreWatch): Promise<Envelope<CoreWatching>>
   watched(watch: string): Promise<Envelope<Uint8Array>>
   unwatch(watch: string): Promise<Envelope<void>>
+  lock(request: CoreLock): Promise<Envelope<{ readonly age: number }>>
+  unlock(transaction: number): Promise<Envelope<void>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>

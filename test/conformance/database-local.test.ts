@@ -7,6 +7,7 @@ import { exposeCore } from '../../src/rpc/expose.ts'
 import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { createMemoryDirectory } from '../../src/storage/memory-directory.ts'
 import { databaseSuite } from './database-suite.ts'
+import { lockingSuite } from './locking-suite.ts'
 import { transactionSuite } from './transaction-suite.ts'
 import { watchSuite } from './watch-suite.ts'
 
@@ -49,5 +50,7 @@ databaseSuite('the database over a peer', here)
 databaseSuite('the database over a peer behind a port', behindPort)
 transactionSuite('transactions over a peer', here)
 transactionSuite('transactions over a peer behind a port', behindPort)
+lockingSuite('locks over a peer', here)
+lockingSuite('locks over a peer behind a port', behindPort)
 watchSuite('watching over a peer', here)
 watchSuite('watching over a peer behind a port', behindPort)

@@ -3,6 +3,7 @@ import { connectCore } from '../../src/rpc/connect.ts'
 import { exposeCore } from '../../src/rpc/expose.ts'
 import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { databaseSuite } from './database-suite.ts'
+import { lockingSuite } from './locking-suite.ts'
 import { MemoryCore, testClock } from './memory-core.ts'
 import { transactionSuite } from './transaction-suite.ts'
 import { watchSuite } from './watch-suite.ts'
@@ -19,5 +20,7 @@ databaseSuite('the database over a core in memory', here)
 databaseSuite('the database over a core behind a port', behindPort)
 transactionSuite('transactions over a core in memory', here)
 transactionSuite('transactions over a core behind a port', behindPort)
+lockingSuite('locks over a core in memory', here)
+lockingSuite('locks over a core behind a port', behindPort)
 watchSuite('watching over a core in memory', here)
 watchSuite('watching over a core behind a port', behindPort)

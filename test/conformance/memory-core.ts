@@ -4,9 +4,12 @@
  */
 import { compareBytes } from '../../src/base/bytes.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { peerId, term } from '../../src/base/ids.ts'
+import { Locks } from '../../src/cluster/locks.ts'
 import type {
   Core,
   CoreJoin,
+  CoreLock,
   CoreMirror,
   CorePage,
   CoreReadOptions,
@@ -67,6 +70,14 @@ export class MemoryCore implements Core {
     { readonly request: CoreWatch; place: number; wake: (() => void) | undefined }
   >()
   private nextHeld = 1
+  private readonly locks = new Locks({
+    clock: testClock,
+    random: { fill: bytes => bytes.fill(7) },
+    self: peerId('a'.repeat(32)),
+    leader: () => peerId('a'.repeat(32)),
+    leads: () => term(1),
+    send: () => {},
+  })
   private cut = false
   private closed = false
   private readonly pending = new Set<(error: HarmonyError) => void>()
@@ -188,6 +199,26 @@ export class MemoryCore implements Core {
     }
   }
 
+  lock({ timeoutMs, ...wish }: CoreLock): Promise<{ readonly age: number }> {
+    return new Promise((resolve, reject) => {
+      this.run(() => {
+        const cancel = testClock.after(timeoutMs + 1, () => this.locks.tick())
+        this.locks.lock(wish, timeoutMs, answer => {
+          cancel()
+          this.push()
+          if (answer instanceof HarmonyError) reject(answer)
+          else resolve(answer)
+        })
+        this.push()
+      }).catch(reject)
+    })
+  }
+
+  unlock(transaction: number): void {
+    this.locks.unlock(transaction)
+    this.push()
+  }
+
   unwatch(watch: string): void {
     const wake = this.watching.get(watch)?.wake
     this.watching.delete(watch)
@@ -293,6 +324,7 @@ export class MemoryCore implements Core {
         writers: { threads: 0, changes: 0 },
         readers: { threads: 0, answered: 0, declined: 0 },
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
+        locks: this.locks.status,
         frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },
       },
     }

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { crc32c } from '../../src/base/checksum.ts'
 import { clusterId, groupId, index, term } from '../../src/base/ids.ts'
+import { lockOutcomes } from '../../src/cluster/lock-wire.ts'
 import {
   decodePeerMessage,
   encodePeerMessage,
@@ -12,6 +13,8 @@ import {
 } from '../../src/cluster/wire.ts'
 import { packRows, unpackRows } from '../../src/shard/snapshot-wire.ts'
 import { MemoryEngine } from '../../src/storage/memory-engine.ts'
+import { deadlockPolicies, lockModes } from '../../src/txn/lock-table.ts'
+import { keyText } from '../../src/txn/spans.ts'
 import { damaged } from '../damaged.ts'
 import { anyConfiguration, anyMessage, anyPeer } from '../unit/raft/arbitrary.ts'
 
@@ -37,6 +40,25 @@ const message: fc.Arbitrary<PeerMessage> = fc.oneof(
   fc.record({ type: fc.constant('depart' as const), remove: fc.boolean() }),
   fc.constant({ type: 'departed' as const }),
   fc.constant({ type: 'dismissed' as const }),
+  fc.record({
+    type: fc.constant('lock' as const),
+    transaction: fc.maxSafeNat(),
+    request: fc.nat(),
+    mode: fc.constantFrom(...lockModes),
+    policy: fc.constantFrom(...deadlockPolicies),
+    age: fc.maxSafeNat(),
+    spans: fc.array(fc.record({ from: bytes.map(keyText), to: fc.option(bytes.map(keyText), { nil: undefined }) })),
+  }),
+  fc.record({
+    type: fc.constant('locked' as const),
+    transaction: fc.maxSafeNat(),
+    request: fc.nat(),
+    age: fc.maxSafeNat(),
+    outcome: fc.constantFrom(...lockOutcomes),
+    why: fc.string(),
+  }),
+  fc.record({ type: fc.constant('unlock' as const), transaction: fc.maxSafeNat() }),
+  fc.record({ type: fc.constant('locking' as const), transactions: fc.array(fc.maxSafeNat()) }),
   fc.record({
     type: fc.constant('order' as const),
     order: fc.constantFrom('promote' as const, 'remove' as const),

@@ -7,3 +7,9 @@ export function sliceOfSeeds(slice: 0 | 1): readonly number[] {
   if (seed !== undefined) return slice === 0 ? [seed] : []
   return Array.from({ length: count }, (_, at) => at + 1).filter(one => one % 2 === slice)
 }
+
+/** For what takes long: one in `each` of them. */
+export function fewerSeeds(each: number): readonly number[] {
+  if (seed !== undefined) return [seed]
+  return Array.from({ length: Math.max(1, Math.round(count / each)) }, (_, at) => at + 1)
+}

@@ -103,6 +103,9 @@ class ControlClient implements ControlledCore {
 
   release(): void {}
 
+  lock = refused
+  unlock(): void {}
+
   watch = refused
   watched = refused
   unwatch(): void {}
