@@ -90,7 +90,7 @@ export function lockingSuite(name: string, open: () => Promise<Database>): void 
       expect(await late).toBe(2)
     })
 
-    test('Y2 a range that was read is locked: nobody who locks adds to it, and the empty part counts', async () => {
+    test('Y2 pitfall 39: a range that was read is locked: nobody who locks adds to it, and the empty part counts', async () => {
       const db = await fresh({ a: 1, c: 3 })
       const reader = await db.begin({ locking: 'pessimistic' })
       expect((await reader.scan({ start: 'a', end: 'd' }, { limit: 1 }).toArray()).map(({ value }) => value)).toEqual([

@@ -23,7 +23,7 @@ export const keysIn = async (from: Reader, prefix: string, options = {}): Promis
   (await from.scan({ prefix }, options).toArray()).map(({ key }) => key[1])
 
 export function anomalies(fresh: (values?: Readonly<Record<string, unknown>>) => Promise<Database>): void {
-  describe('X3, X4 anomalies', () => {
+  describe('X3, X4 pitfall 32: anomalies', () => {
     /** What happens to transactions that are begun, interleaved by hand, at each level. */
     const at = (
       title: string,
@@ -144,7 +144,7 @@ export function anomalies(fresh: (values?: Readonly<Record<string, unknown>>) =>
       return (await db.get('p')) === 1 && (await db.get('q')) === 1
     })
 
-    at('write skew through ranges (G2, phantom)', ['serializable'], async (db, begin) => {
+    at('pitfall 39: write skew through ranges (G2, phantom)', ['serializable'], async (db, begin) => {
       const [a, b] = [await begin(), await begin()]
       if ((await keysIn(a, 'seat')).length === 0) a.put(['seat', 1], 'a')
       if ((await keysIn(b, 'seat')).length === 0) b.put(['seat', 2], 'b')

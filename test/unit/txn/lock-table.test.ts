@@ -141,7 +141,22 @@ describe('locks', () => {
     expect(t.gone.get('d')).toEqual({ type: 'deadlock', cycle: ['d', 'c'] })
   })
 
-  test('a deadlock of three names its cycle, and takes the youngest, whoever closed it', () => {
+  test('pitfall 40: what an attempt that is over waited for, or held, closes no cycle', () => {
+    const t = new Table()
+    t.ask('b1', 2, 'detect', 'exclusive', key('y'))
+    t.ask('a1', 1, 'detect', 'exclusive', key('x'))
+    expect(t.ask('b1', 2, 'detect', 'exclusive', key('x'))).toBe('waits')
+    t.release('a1')
+    expect(t.isWaiting('b1')).toBe(false)
+    // The next attempt of a: b1 waited for the one before.
+    expect(t.ask('a2', 1, 'detect', 'exclusive', key('y'))).toBe('waits')
+    expect(t.ask('c1', 3, 'detect', 'exclusive', key('x'))).toBe('waits')
+    t.release('b1')
+    expect([t.isWaiting('a2'), t.isWaiting('c1')]).toEqual([false, false])
+    expect(t.gone.size).toBe(0)
+  })
+
+  test('pitfall 40: a deadlock of three names its cycle, and takes the youngest, whoever closed it', () => {
     for (const last of ['a', 'b', 'c']) {
       const t = new Table()
       const ages: Record<string, number> = { a: 1, b: 2, c: 3 }
