@@ -56,7 +56,8 @@ export class LockService {
   }
 
   get status(): LockStatus {
-    return { ...this.table.counters, spans: this.table.size, waiting: this.table.waiting }
+    const { granted, waited, deadlocks, wounds, deaths } = this.table.counters
+    return { spans: this.table.size, waiting: this.table.waiting, granted, waited, deadlocks, wounds, deaths }
   }
 
   take(from: PeerId, message: Extract<LockMessage, { type: 'lock' }>): void {

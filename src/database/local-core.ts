@@ -9,7 +9,7 @@ import type { Peer } from '../cluster/peer.ts'
 import type { PeerEvent, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
 import { versionOf } from '../mvcc/versioned.ts'
-import type { Platform } from '../platform.ts'
+import type { Cancel, Platform } from '../platform.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, members } from './cluster-status.ts'
@@ -30,6 +30,7 @@ import type {
 import { EntryPacker, type PackedEntries } from './entries.ts'
 import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
 import type { LocalCoreOptions } from './local-core-options.ts'
+import { numbersOf } from './numbers.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse } from './read-threads.ts'
 import type { DatabaseEvent, Status } from './types.ts'
@@ -39,6 +40,7 @@ const cacheBytesDefault = 64 * 1024 * 1024
 /** Below it a message to a thread and back costs more than the reading. */
 const threadKeysMin = 200
 const threadEntriesMin = 200
+const tellEveryMs = 5
 
 /** Opens (or creates) the store in `directory` and starts its peer. Rejects with CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST. */
 export function openLocalCore(options: LocalCoreOptions): Promise<LocalCore> {
@@ -80,6 +82,9 @@ export class LocalCore implements Core {
   /** Events from before anybody listened; the first listener gets them. */
   private early: DatabaseEvent[] = []
   private latest: CoreMirror
+  /** Undefined: nothing has happened since `latest`. Else it is told when this is called off, or comes. */
+  private untold: Cancel | undefined
+  private toldMs = Number.NEGATIVE_INFINITY
   private closed: Promise<void> | undefined
 
   constructor(options: LocalCoreOptions, storeOptions: StoreOptions, store: Store) {
@@ -277,10 +282,12 @@ export class LocalCore implements Core {
 
   /** The numbers as they are now: reads and checkpoints change them too, and are no news to push. */
   mirror(): CoreMirror {
-    return { ...this.latest, status: this.storageStatus(this.peer.status()) }
+    if (this.untold !== undefined) this.tell()
+    return { ...this.latest, status: this.numbers(this.peer.status()) }
   }
 
   subscribe(listener: (mirror: CoreMirror) => void): () => void {
+    if (this.untold !== undefined) this.tell()
     this.mirrorListeners.add(listener)
     listener(this.latest)
     return () => this.mirrorListeners.delete(listener)
@@ -298,6 +305,7 @@ export class LocalCore implements Core {
     this.closed ??= this.settle(done => {
       this.snapshots.close()
       this.readThreads?.close()
+      this.untold?.()
       this.lives.close(done)
     })
     return this.closed
@@ -366,9 +374,20 @@ export class LocalCore implements Core {
     this.readThreads = shared === undefined ? undefined : this.options.readThreads?.(shared)
   }
 
+  /** Every commit is a change, and to put its picture together costs as much as a put: those of a few milliseconds are told as one. */
   private onChange(): void {
-    const before = this.latest
     this.store.engine.show(this.peer.clients.localReady)
+    if (this.untold !== undefined) return
+    const restMs = this.toldMs + tellEveryMs - this.clock.now()
+    if (restMs <= 0) this.tell()
+    else this.untold = this.clock.after(restMs, () => this.tell())
+  }
+
+  private tell(): void {
+    this.untold?.()
+    this.untold = undefined
+    this.toldMs = this.clock.now()
+    const before = this.latest
     this.latest = this.makeMirror()
     this.emitDifferences(before, this.latest)
     this.snapshots.expire()
@@ -412,49 +431,18 @@ export class LocalCore implements Core {
     for (const listener of [...this.eventListeners]) listener(event)
   }
 
+  private numbers(status: PeerStatus): Status {
+    const { storageKind, durability } = this.options
+    const { threads = 0, counts } = this.readThreads ?? {}
+    return numbersOf(this.store, status, { storageKind, durability, readers: { threads, ...(counts ?? noReads) } })
+  }
+
   private makeMirror(): CoreMirror {
     const status = this.peer.status()
     return {
       cluster: clusterStatus(status),
       members: members(status, this.options.platform.kind),
-      status: this.storageStatus(status),
-    }
-  }
-
-  private storageStatus(status: PeerStatus): Status {
-    const { wal, engine } = this.store
-    const { keys, bytes, cache, pages, writers } = engine.status()
-    return {
-      storage: {
-        kind: this.options.storageKind,
-        logBytes: wal.endLsn - wal.startLsn,
-        keys,
-        bytes,
-        pageBytes: pages.pageBytes,
-        fileBytes: pages.fileBytes,
-        usedBytes: pages.usedBytes,
-        checkpoints: pages.checkpoints,
-        durability: this.options.durability,
-      },
-      cache,
-      readers: { threads: this.readThreads?.threads ?? 0, ...(this.readThreads?.counts ?? noReads) },
-      writers,
-      log: {
-        firstIndex: status.raft.firstIndex,
-        lastIndex: status.raft.lastIndex,
-        cachedBytes: status.raft.cachedEntryBytes,
-        syncs: wal.counters.syncs,
-        records: wal.counters.records,
-        receivedBytes: status.receivedBytes,
-      },
-      queues: {
-        pendingWrites: status.pendingWrites,
-        pendingReads: status.pendingReads,
-        bytes: status.queuedBytes,
-        bytesMax: status.queuedBytesMax,
-      },
-      locks: status.locks,
-      frames: status.frames,
+      status: this.numbers(status),
     }
   }
 }
