@@ -33,8 +33,13 @@ export interface PeerOptions extends Pick<OpenOptions, 'cacheBytes' | 'onEvent'>
   /** Peers of one profile are tabs of one browser: they share a founding lock. Default: a machine of its own. */
   readonly profile?: string
   readonly disk?: Partial<DiskOptions>
+  /** So many bytes of log between two checkpoints: with few of them, who was away gets a whole state. Default: as everywhere. */
+  readonly checkpointBytes?: number
+  /** The most that a peer packs into one message to another. Default: as everywhere. */
+  readonly messageBytesMax?: number
 }
 
+const room = 'simulation'
 const secret = 'hs1_simulationsimulationsimulation'
 /** Virtual; more than any timeout of a call by default. */
 const limitMsDefault = 120_000
@@ -45,6 +50,7 @@ export class SimulatedPeer {
   private readonly options: PeerOptions
   private readonly process: SimulatedProcess
   private current: Database | undefined
+  private lives = 0
 
   constructor(cluster: SimulatedCluster, process: SimulatedProcess, options: PeerOptions) {
     this.name = process.name
@@ -61,20 +67,30 @@ export class SimulatedPeer {
 
   /** Opens what its disk holds; after a crash, as a process that is started again. */
   async open(): Promise<Database> {
+    return this.cluster.run(this.start())
+  }
+
+  /**
+   * As `open`, and time is moved on by somebody else: for what happens while the world goes on.
+   * @throws HarmonyError CLOSED where it crashes meanwhile and is started again; else it never comes to an end then.
+   */
+  async start(): Promise<Database> {
     if (this.current !== undefined) return this.current
     if (!this.process.running) this.process.restart()
+    const life = ++this.lives
     const { platform, directory, rendezvous } = this.process
-    const { cacheBytes, onEvent } = this.options
-    const core = await this.cluster.run(
-      openLocalCore({
-        platform,
-        directory,
-        storageKind: 'simulation',
-        durability: 'strict',
-        ...(cacheBytes === undefined ? {} : { cacheBytes }),
-        rendezvous: () => [rendezvous],
-      }),
-    )
+    const { cacheBytes, onEvent, checkpointBytes, messageBytesMax } = this.options
+    const core = await openLocalCore({
+      platform,
+      directory,
+      storageKind: 'simulation',
+      durability: 'strict',
+      ...(cacheBytes === undefined ? {} : { cacheBytes }),
+      ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+      ...(messageBytesMax === undefined ? {} : { limits: { messageBytesMax } }),
+      rendezvous: () => [rendezvous],
+    })
+    if (life !== this.lives) throw new HarmonyError('CLOSED', `${this.name} crashed while it was opened`)
     if (onEvent !== undefined) core.events(onEvent)
     this.current = createDatabase(core)
     return this.current
@@ -82,7 +98,12 @@ export class SimulatedPeer {
 
   /** Joins the room that all peers of a simulation meet in, unless it is told another one. */
   async join(options: Partial<JoinOptions> = {}): Promise<void> {
-    await this.cluster.run(this.db.cluster.join({ room: 'simulation', secret, ...options }))
+    await this.cluster.run(this.enter(options))
+  }
+
+  /** As `join`, and time is moved on by somebody else. */
+  async enter(options: Partial<JoinOptions> = {}): Promise<void> {
+    await this.db.cluster.join({ room, secret, ...options })
   }
 
   /** In order: leaves its leadership to another, closes its files. */
@@ -96,6 +117,7 @@ export class SimulatedPeer {
   /** `lost`: as by a power failure, any of the unsynced writes may be gone. `kept`: the process was killed, the machine goes on. */
   crash(cache: 'lost' | 'kept' = 'lost'): void {
     this.current = undefined
+    this.lives++
     if (this.process.running) this.process.crash(cache)
   }
 

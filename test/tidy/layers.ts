@@ -13,6 +13,7 @@ type Area =
   | 'platform/browser/page'
   | 'platform/browser/worker'
   | 'platform/simulation/runs'
+  | 'platform/simulation/workloads'
   | 'platform/simulation'
   | 'demo'
   | 'test'
@@ -35,10 +36,17 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
   'src/index.ts': [...core, 'src/shard', 'src/cluster', 'src/database', 'src/rpc'],
   'platform/network': ports,
   'platform/histories': ['src/base'],
-  'platform/node': [...ports, 'platform/network', 'platform/histories', 'platform/simulation/runs'],
+  'platform/node': [
+    ...ports,
+    'platform/network',
+    'platform/histories',
+    'platform/simulation/runs',
+    'platform/simulation/workloads',
+  ],
   'platform/browser/page': [...ports, 'platform/network'],
   'platform/browser/worker': [...ports, 'platform/network'],
   'platform/simulation/runs': [...core, 'src/shard', 'src/cluster', 'platform/simulation', 'platform/histories'],
+  'platform/simulation/workloads': [...ports, 'platform/simulation', 'platform/simulation/runs', 'platform/histories'],
   'platform/simulation': [...ports, 'platform/histories'],
   demo: [],
   root: ['test'],
@@ -50,6 +58,7 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
     'platform/browser/worker',
     'platform/simulation',
     'platform/simulation/runs',
+    'platform/simulation/workloads',
     'demo',
   ]) as Area[],
 }
@@ -57,7 +66,7 @@ const allowed: Readonly<Record<Area, readonly Area[]>> = {
 /** Where a platform and the public surface are put together: these may also import `src/index.ts`. */
 const entries = [
   /^platform\/(node|browser\/page|browser\/worker|simulation)\/entry\.ts$/,
-  /^platform\/simulation\/cluster\.ts$/,
+  /^platform\/simulation\/(cluster\.ts$|workloads\/)/,
   /^platform\/node\/(open|pool-threads|pool-thread)\.ts$/,
   /^platform\/browser\/page\/open\.ts$/,
   /^platform\/browser\/worker\/open-core\.ts$/,

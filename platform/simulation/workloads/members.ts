@@ -1,0 +1,196 @@
+/** The peers of a run of transactions, through crashes and new lives; their clients; and what these saw. */
+import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import type { SeededRandom } from '../../../src/base/random.ts'
+import { History } from '../../histories/events.ts'
+import type { PeerOptions, SimulatedCluster, SimulatedPeer } from '../cluster.ts'
+import type { SimulatedProcess } from '../process.ts'
+import { type Fields, GivenUp, type Step, type Workload } from './workload.ts'
+
+const clientsOfPeer = 2
+/** What a call may come to under faults. Anything else is a mistake, of the database or of the workload. */
+const expected: readonly string[] = [
+  'CONFLICT',
+  'NO_QUORUM',
+  'COMMIT_UNKNOWN',
+  'TIMEOUT',
+  'SNAPSHOT_TOO_OLD',
+  'QUOTA',
+  'CLOSED',
+]
+
+/** Lines as `harmonydb check` reads them, and their calls. */
+export class Recorder {
+  readonly history = new History()
+  readonly lines: string[] = []
+  /** By outcome. */
+  readonly counts = { ok: 0, fail: 0, info: 0 }
+
+  invoke(client: string, fields: Fields): void {
+    this.add({ client, type: 'invoke', ...fields })
+  }
+
+  end(client: string, type: 'ok' | 'fail' | 'info', fields: Fields = {}): void {
+    this.counts[type]++
+    this.add({ client, type, ...fields })
+  }
+
+  private add(event: object): void {
+    const text = JSON.stringify(event)
+    this.lines.push(text)
+    const problem = this.history.add(this.lines.length, text)
+    if (problem !== undefined) throw new Error(`line ${this.lines.length} of the history: ${problem}: ${text}`)
+  }
+}
+
+export interface RunOfWorkload {
+  readonly cluster: SimulatedCluster
+  readonly workload: Workload
+  readonly recorder: Recorder
+  readonly random: SeededRandom
+  /** Of every peer. */
+  readonly sizes: PeerOptions
+  /** Clients begin no further call. */
+  stopped: boolean
+  violate(text: string): void
+}
+
+export class Member {
+  readonly name: string
+  readonly peer: SimulatedPeer
+  readonly process: SimulatedProcess
+  frozen = false
+  down = false
+  private readonly run: RunOfWorkload
+  private readonly random: SeededRandom
+  private joined: boolean
+  private life = 0
+  private working = 0
+
+  /** @param isNew Comes while there are faults, and has not joined. */
+  constructor(run: RunOfWorkload, peer: SimulatedPeer, isNew: boolean) {
+    this.run = run
+    this.name = peer.name
+    this.peer = peer
+    this.process = run.cluster.world.process(peer.name)
+    this.random = run.random.fork()
+    this.joined = !isNew
+  }
+
+  /** Clients of this life have calls that are not answered. */
+  get busy(): boolean {
+    return this.working > 0
+  }
+
+  get isLeader(): boolean {
+    return this.isOpen && this.peer.db.cluster.status().role === 'leader'
+  }
+
+  /** A whole state is on its way to it. */
+  get isReceiving(): boolean {
+    return this.isOpen && this.peer.db.status().log.receivedBytes !== undefined
+  }
+
+  /** The clients' calls are never answered, and theirs are other clients afterwards. */
+  crash(cache: 'lost' | 'kept' = 'lost'): void {
+    this.down = true
+    this.life++
+    this.working = 0
+    this.peer.crash(cache)
+  }
+
+  /** Opens the database and joins, again and again where there are reasons for that; then its clients work. */
+  async begin(): Promise<void> {
+    this.down = false
+    const life = ++this.life
+    try {
+      await this.attempt(life, 500, () => this.peer.start())
+      if (this.joined && life === this.life) this.work()
+      await this.attempt(life, 1000, () => this.peer.enter(this.joined ? {} : { bootstrap: false }))
+    } catch (error) {
+      if (life === this.life) this.run.violate(`${this.name} could not begin: ${said(error)}`)
+      return
+    }
+    if (life !== this.life || this.joined) return
+    this.joined = true
+    this.work()
+  }
+
+  work(): void {
+    const { life } = this
+    for (let n = 0; n < clientsOfPeer; n++) {
+      this.working++
+      this.client(life, `${this.name}.${life}.${n}`).then(
+        () => {
+          if (life === this.life) this.working--
+        },
+        error => this.run.violate(`a client of ${this.name} stopped: ${said(error)}`),
+      )
+    }
+  }
+
+  /** One call; false where the process died. The line that ends it is missing then. */
+  async call(client: string, { invoke, run, unknown }: Step): Promise<boolean> {
+    const { recorder } = this.run
+    const { life } = this
+    recorder.invoke(client, invoke)
+    try {
+      const answer = await run(this.peer.db)
+      if (life !== this.life) return false
+      recorder.end(client, 'ok', answer)
+    } catch (error) {
+      if (life !== this.life) return false
+      if (error instanceof GivenUp) recorder.end(client, 'fail')
+      else if (isHarmonyError(error)) {
+        if (error.maybeCommitted) recorder.end(client, 'info', unknown?.())
+        else recorder.end(client, 'fail')
+        if (!expected.includes(error.code)) this.run.violate(`a call of ${client} ended with ${said(error)}`)
+      } else throw error
+    }
+    return true
+  }
+
+  private get isOpen(): boolean {
+    try {
+      return this.peer.db !== undefined
+    } catch {
+      return false
+    }
+  }
+
+  private async client(life: number, name: string): Promise<void> {
+    for (;;) {
+      await this.pause(5 + this.random.below(200))
+      if (this.run.stopped) return
+      if (!(await this.call(name, this.run.workload.step())) || life !== this.life) return
+    }
+  }
+
+  /** By the process's own clock: for ever where it dies. */
+  private pause(ms: number): Promise<void> {
+    return new Promise(resolve => void this.process.platform.clock.after(ms, resolve))
+  }
+
+  /** @throws What is no reason to try again. */
+  private async attempt(life: number, pauseMs: number, what: () => Promise<unknown>): Promise<void> {
+    for (;;) {
+      if (life !== this.life) return
+      try {
+        await what()
+        return
+      } catch (error) {
+        const full = isHarmonyError(error, 'QUOTA')
+        const late = isHarmonyError(error, 'TIMEOUT') || isHarmonyError(error, 'NO_QUORUM')
+        if (life !== this.life) return
+        if (!full && !late) throw error
+        await this.pause(pauseMs)
+      }
+    }
+  }
+}
+
+const said = (error: unknown): string =>
+  error instanceof HarmonyError || isHarmonyError(error)
+    ? `${error.code}: ${error.message}`
+    : error instanceof Error
+      ? (error.stack ?? error.message)
+      : String(error)

@@ -1,0 +1,150 @@
+/**
+ * One seed, one workload, one isolation level: a cluster of whole databases under the faults of a plan, clients on every peer, and a history that the checkers of
+ * `platform/histories` judge. What the level forbids is a broken promise; what it allows is counted, so that a quiet run, or a blind checker, is noticed.
+ */
+import { seededRandom } from '../../../src/base/random.ts'
+import type { Isolation } from '../../../src/index.ts'
+import { checkCalls } from '../../histories/check.ts'
+import { type SimulatedCluster, simulate } from '../cluster.ts'
+import { drawPlan, type Plan, type Shape } from '../runs/plan.ts'
+import { Faults } from './faults.ts'
+import { listWorkload } from './lists.ts'
+import { Member, Recorder, type RunOfWorkload } from './members.ts'
+import { Bank, Counter } from './sums.ts'
+import type { Workload, WorkloadName } from './workload.ts'
+
+export interface WorkloadRun {
+  readonly seed: number
+  readonly workload: WorkloadName
+  readonly isolation: Isolation
+  readonly violations: readonly string[]
+  /** What the level allows and happened, by the checker's name for it. */
+  readonly anomalies: Readonly<Record<string, number>>
+  readonly calls: number
+  readonly answered: number
+  readonly refused: number
+  readonly unknown: number
+  readonly faults: Readonly<Record<string, number>>
+  readonly virtualMs: number
+  /** Equal for equal runs. */
+  readonly hash: string
+}
+
+const faultMsDefault = 6000
+const settleMsMax = 60_000
+/** Pages are written and read again. */
+const cacheBytes = 1024 * 1024
+
+export const drawWorkloadPlan = (seed: number, { peers, faultMs = faultMsDefault }: Shape = {}): Plan =>
+  drawPlan(seed, { peers, faultMs })
+
+function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Workload {
+  const random = seededRandom(`${seed}/${name}/${isolation}`)
+  if (name === 'bank') return new Bank(random, isolation)
+  if (name === 'counter') return new Counter(random, isolation)
+  return listWorkload(name, random, isolation)
+}
+
+/** @param tell Hears, at the end, of every line of the history, as `harmonydb check` reads it. */
+export async function runWorkload(
+  plan: Plan,
+  name: WorkloadName,
+  isolation: Isolation,
+  tell?: (line: string) => void,
+): Promise<WorkloadRun> {
+  const { seed, peers, faultMs, checkpointBytes, messageBytesMax, schedule } = plan
+  const cluster = simulate(seed)
+  const workload = workloadOf(name, seed, isolation)
+  const recorder = new Recorder()
+  const violations: string[] = []
+  const sizes = { cacheBytes, checkpointBytes, ...(messageBytesMax > 0 ? { messageBytesMax } : {}) }
+  const run: RunOfWorkload = {
+    cluster,
+    workload,
+    recorder,
+    random: seededRandom(`${seed}/clients`),
+    sizes,
+    stopped: false,
+    violate: text => {
+      if (violations.length < 20) violations.push(text)
+    },
+  }
+  const opened = await cluster.peers(peers, sizes)
+  const faults = new Faults(
+    run,
+    opened.map(peer => new Member(run, peer, false)),
+  )
+  await cluster.run(workload.setup(opened[0]!.db))
+  for (const member of faults.members) member.work()
+  faults.start(schedule)
+  await cluster.advance(faultMs)
+  faults.heal()
+  await cluster.advance(1500)
+  run.stopped = true
+  await finish(cluster, faults.members, run)
+  const anomalies = judge(run)
+  for (const line of recorder.lines) tell?.(line)
+  const { ok, fail, info } = recorder.counts
+  return {
+    seed,
+    workload: name,
+    isolation,
+    violations,
+    anomalies,
+    calls: recorder.history.calls.length,
+    answered: ok,
+    refused: fail,
+    unknown: info,
+    faults: faults.counts,
+    virtualMs: cluster.nowMs,
+    hash: cluster.hash,
+  }
+}
+
+/** After all faults: everybody is back, every call is answered, everybody reads the same. */
+async function finish(cluster: SimulatedCluster, members: readonly Member[], run: RunOfWorkload): Promise<void> {
+  const untilMs = cluster.nowMs + settleMsMax
+  const settled = async (what: string, holds: () => Promise<boolean>): Promise<boolean> => {
+    while (!(await holds())) {
+      if (cluster.nowMs >= untilMs) {
+        run.violate(`${what} within a minute of healing`)
+        return false
+      }
+      await cluster.advance(100)
+    }
+    return true
+  }
+  if (!(await settled('not every call was answered', async () => members.every(one => !one.busy && !one.down)))) return
+  const isHealthy = (): boolean => members.every(({ peer }) => peer.db.cluster.status().health === 'ok')
+  if (!(await settled('not everybody was well', async () => isHealthy()))) return
+  for (const member of members) {
+    const lasts = run.recorder.counts.ok
+    await cluster.run(member.call(`${member.name} last`, run.workload.last()))
+    if (run.recorder.counts.ok === lasts) run.violate(`the last read of ${member.name} was not answered`)
+  }
+  const stateOf = async ({ peer }: Member): Promise<string> => {
+    const entries = await cluster.run(peer.db.scan({}, { consistency: 'local' }).toArray())
+    return JSON.stringify(entries)
+  }
+  await settled('not everybody came to the same state', async () => {
+    const states = new Set<string>()
+    for (const member of members) states.add(await stateOf(member))
+    return states.size === 1
+  })
+}
+
+function judge({ workload, recorder, violate }: RunOfWorkload): Record<string, number> {
+  const anomalies: Record<string, number> = {}
+  const report = checkCalls(recorder.history, workload.check)
+  if (!report.ok) violate(`the history cannot be read: ${report.problem}`)
+  else {
+    for (const { kind, allowed, explanation } of report.value.findings) {
+      if (allowed || workload.allowsAll) anomalies[kind] = (anomalies[kind] ?? 0) + 1
+      else violate(`${kind}: ${explanation.join('; ')}`)
+    }
+    if (report.value.verdict === 'undecided') violate('undecided: the checker came to its bound')
+  }
+  const broken = workload.broken?.()
+  if (broken !== undefined) violate(broken)
+  return anomalies
+}

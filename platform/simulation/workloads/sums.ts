@@ -1,0 +1,132 @@
+/**
+ * Workloads of which a number is known.
+ *
+ *   bank      transfers between a few accounts; who reads adds them up. An account that is empty is deleted, and some transfers find the accounts by a scan: so
+ *             keys come and go, and are read by range only.
+ *   counter   additions to one number, by reading and writing it
+ *
+ * Both lose updates at `read-committed`, which is what that level allows.
+ */
+import type { SeededRandom } from '../../../src/base/random.ts'
+import type { Database, Isolation, Reader, Transaction } from '../../../src/index.ts'
+import { readState, type Step, transact, transactOnce, type Workload } from './workload.ts'
+
+const accounts = 5
+const opening = 20
+
+export class Bank implements Workload {
+  readonly check = { model: 'bank' } as const
+  readonly allowsAll: boolean
+  private readonly random: SeededRandom
+  private readonly isolation: Isolation
+  private overdrawn: string | undefined
+
+  constructor(random: SeededRandom, isolation: Isolation) {
+    this.random = random
+    this.isolation = isolation
+    this.allowsAll = isolation === 'read-committed'
+  }
+
+  async setup(db: Database): Promise<void> {
+    const every = Array.from({ length: accounts }, (_, account) => account)
+    await db.batch(every.map(account => ({ type: 'put', key: ['account', account], value: opening }) as const))
+  }
+
+  step(): Step {
+    const { random, isolation } = this
+    if (random.chance(0.35)) return this.reading(readState(random, isolation, balances))
+    const [from, to] = [random.below(accounts), random.below(accounts)]
+    // All of it, often: then the account is deleted.
+    const amount = random.chance(0.4) ? undefined : 1 + random.below(opening)
+    const byScan = random.chance(0.5)
+    const transfer = async (tx: Transaction): Promise<void> => {
+      const found = byScan ? await balances(tx) : await some(tx, [from, to])
+      const has = found[from] ?? 0
+      const moved = amount ?? has
+      if (from === to || moved === 0 || has < moved) return
+      if (has === moved) tx.delete(['account', from])
+      else tx.put(['account', from], has - moved)
+      tx.put(['account', to], (found[to] ?? 0) + moved)
+    }
+    const run = random.chance(0.2) ? transactOnce(random, isolation, transfer) : transact(random, isolation, transfer)
+    return {
+      invoke: { op: 'transfer' },
+      run: async db => {
+        await run(db)
+        return {}
+      },
+    }
+  }
+
+  last(): Step {
+    return this.reading(db => db.transaction(balances, { readOnly: true }))
+  }
+
+  broken(): string | undefined {
+    return this.allowsAll ? undefined : this.overdrawn
+  }
+
+  private reading(run: (db: Database) => Promise<Balances>): Step {
+    return {
+      invoke: { op: 'read' },
+      run: async db => {
+        const value = await run(db)
+        if (Object.values(value).some(one => one <= 0)) this.overdrawn ??= `overdraft: ${JSON.stringify(value)}`
+        return { value }
+      },
+    }
+  }
+}
+
+type Balances = Record<number, number>
+
+async function balances(from: Reader): Promise<Balances> {
+  const found = await from.scan<number>({ prefix: 'account' }).toArray()
+  return Object.fromEntries(found.map(({ key, value }) => [key[1], value]))
+}
+
+async function some(from: Reader, of: readonly number[]): Promise<Balances> {
+  const values = await from.getMany<number>(of.map(account => ['account', account]))
+  return Object.fromEntries(of.map((account, at) => [account, values[at] ?? 0]))
+}
+
+export class Counter implements Workload {
+  readonly check = { model: 'counter' } as const
+  readonly allowsAll: boolean
+  private readonly random: SeededRandom
+  private readonly isolation: Isolation
+
+  constructor(random: SeededRandom, isolation: Isolation) {
+    this.random = random
+    this.isolation = isolation
+    this.allowsAll = isolation === 'read-committed'
+  }
+
+  async setup(): Promise<void> {}
+
+  step(): Step {
+    const { random, isolation } = this
+    if (random.chance(0.3)) return reading(random.chance(0.3) ? db => count(db) : readState(random, isolation, count))
+    const by = random.pick([1, 1, 2, 5, -2])
+    const add = async (tx: Transaction): Promise<void> => tx.put('count', (await count(tx)) + by)
+    const run = random.chance(0.3) ? transactOnce(random, isolation, add) : transact(random, isolation, add)
+    return {
+      invoke: { op: 'add', by },
+      run: async db => {
+        await run(db)
+        return {}
+      },
+    }
+  }
+
+  last(): Step {
+    return reading(db => db.transaction(count, { readOnly: true }))
+  }
+}
+
+const count = async (from: Reader): Promise<number> => (await from.get<number>('count')) ?? 0
+
+const reading = (run: (db: Database) => Promise<number>): Step => ({
+  invoke: { op: 'read' },
+  run: async db => ({ value: await run(db) }),
+})

@@ -1,0 +1,97 @@
+/**
+ * What the clients of a run of transactions do, and which checker of `platform/histories` judges what they saw. A workload is made anew for each run; what it
+ * draws comes from the run's own numbers.
+ */
+import type { SeededRandom } from '../../../src/base/random.ts'
+import type { Database, Isolation, Reader, Transaction, TransactionOptions } from '../../../src/index.ts'
+import type { CheckOptions } from '../../histories/check.ts'
+
+export const workloadNames = ['list-append', 'bank', 'long-fork', 'range-insert', 'counter'] as const
+export type WorkloadName = (typeof workloadNames)[number]
+
+export const isolations = ['serializable', 'snapshot', 'read-committed'] as const satisfies readonly Isolation[]
+
+/** Fields of a history's line (platform/histories/events.ts). */
+export type Fields = Readonly<Record<string, unknown>>
+
+/** One call of a client, drawn before it begins. */
+export interface Step {
+  readonly invoke: Fields
+  /** What it answered. Rejects with what the database said, or with `GivenUp`. */
+  run(db: Database): Promise<Fields>
+  /** For a call whose outcome nobody knows: what it would have done. */
+  unknown?(): Fields
+}
+
+export interface Workload {
+  readonly check: CheckOptions
+  /** What the checker calls forbidden and this level allows: findings are anomalies, and not broken promises. */
+  readonly allowsAll: boolean
+  setup(db: Database): Promise<void>
+  step(): Step
+  /** Reads everything; the same at every peer in the end. */
+  last(): Step
+  /** After the last reads: a promise that the checker does not look at, broken. */
+  broken?(): string | undefined
+}
+
+/** A client's own code threw: nothing may be written. */
+export class GivenUp extends Error {}
+
+const timeoutMs = 6000
+
+/**
+ * Draws how a transaction is made, and makes it: by a function or by hand, some with a key that makes repetition harmless, some given up after their writes.
+ * The function may be called several times.
+ */
+export function transact<T>(
+  random: SeededRandom,
+  isolation: Isolation,
+  body: (tx: Transaction) => Promise<T>,
+): (db: Database) => Promise<T> {
+  const isByHand = random.chance(0.1)
+  const isGivenUp = random.chance(0.06)
+  const options: TransactionOptions = { isolation, timeoutMs, retries: random.pick([0, 3, 30]) }
+  const whole = async (tx: Transaction): Promise<T> => {
+    const result = await body(tx)
+    if (isGivenUp) throw new GivenUp()
+    return result
+  }
+  if (!isByHand) return db => db.transaction(whole, options)
+  return async db => {
+    const tx = await db.begin(options)
+    try {
+      const result = await whole(tx)
+      await tx.commit()
+      return result
+    } finally {
+      await tx.rollback()
+    }
+  }
+}
+
+/** As `transact`, of a transaction that is sent again where its outcome is not known: what it reads then may not be what was committed. */
+export const transactOnce =
+  (random: SeededRandom, isolation: Isolation, body: (tx: Transaction) => Promise<void>) =>
+  (db: Database): Promise<void> =>
+    db.transaction(body, { isolation, timeoutMs, retries: 30, idempotencyKey: `key ${random.below(2 ** 31)}` })
+
+/** Reads one state, in one of the ways in which that can be done. At `read-committed` a transaction is none of them. */
+export function readState<T>(
+  random: SeededRandom,
+  isolation: Isolation,
+  body: (from: Reader) => Promise<T>,
+): (db: Database) => Promise<T> {
+  if (isolation !== 'read-committed' && random.chance(0.7)) {
+    const readOnly = random.chance(0.5)
+    return db => db.transaction(body, { isolation, readOnly, timeoutMs })
+  }
+  return async db => {
+    const snapshot = await db.snapshot({ timeoutMs })
+    try {
+      return await body(snapshot)
+    } finally {
+      await snapshot.close()
+    }
+  }
+}
