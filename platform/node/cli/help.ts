@@ -62,6 +62,8 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     '$ harmonydb simulate --seeds 1000',
     '$ harmonydb simulate --seed 17 --trace trace.jsonl --history history.jsonl',
     '$ harmonydb simulate --schedule plan.json --shrink',
+    '$ harmonydb simulate --workload all --seeds 100',
+    '$ harmonydb simulate --workload list-append --isolation snapshot --seed 17 --history txn.jsonl',
   ],
   recover: ['$ harmonydb recover ./data', '$ harmonydb recover ./data --yes --json'],
   verify: ['$ harmonydb verify ./data', '$ harmonydb verify ./data --json'],

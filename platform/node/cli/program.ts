@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 
 import type { Consistency } from '../../../src/index.ts'
 import { historyModels } from '../../histories/check.ts'
 import { isolationLevels } from '../../histories/list-append.ts'
+import { isolations, workloadNames } from '../../simulation/workloads/names.ts'
 import { startSignalingServer } from '../signaling/server.ts'
 import { check } from './check-command.ts'
 import { compact, get, put, remove, scan, status } from './data-commands.ts'
@@ -169,10 +170,26 @@ function addSimulate(program: Command, output: Output, script: string | undefine
     .option('--shrink', 'of a run that breaks a promise, look for a shorter list of faults', false)
     .option('--trace <file>', 'write every protocol event as a JSON line')
     .option('--history <file>', 'write every operation of the clients as a JSON line')
+    .addOption(
+      new Option(
+        '--workload <name>',
+        'transactions on whole databases, in place of gets and puts; a checker (see check) judges what their clients saw',
+      ).choices([...workloadNames, 'all']),
+    )
+    .addOption(
+      new Option('--isolation <level>', 'of the transactions of --workload')
+        .choices([...isolations, 'all'])
+        .default('all'),
+    )
     .option('--jobs <number>', 'processes to share the seeds (default: one for each core)', positive)
     .option('--json', 'print a JSON line for each seed', false)
-    .action(async options => {
+    .action(async ({ workload, isolation, ...options }) => {
       // The simulated world is no burden for other commands.
+      if (workload !== undefined) {
+        const { simulateWorkloads } = await import('./workload-command.ts')
+        return simulateWorkloads({ ...options, workload, isolation }, output, script)
+      }
+      if (isolation !== 'all') throw usage('--isolation goes with --workload')
       const { simulate } = await import('./simulate-command.ts')
       await simulate(options, output, script)
     })

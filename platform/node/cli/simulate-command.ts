@@ -2,15 +2,14 @@
  * `harmonydb simulate`: clusters under faults, one run for each seed, in virtual time. What a run does is in `platform/simulation/runs`; here are the seeds, the
  * files and the report. Several jobs are processes of this same command, each with its own stretch of the seeds, that print JSON lines.
  */
-import { spawn } from 'node:child_process'
 import { createWriteStream, readFileSync, type WriteStream } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { createInterface } from 'node:readline'
 import { decodePlan, drawPlan, type Plan } from '../../simulation/runs/plan.ts'
 import { type ClusterRun, runPlan } from '../../simulation/runs/run.ts'
 import { kindOf, shrinkPlan } from '../../simulation/runs/shrink.ts'
 import { CommandExit, exitStatus, systemFailure, usage } from './exit-status.ts'
 import type { Output } from './output.ts'
+import { inJobs } from './simulation-jobs.ts'
 
 export interface SimulateOptions {
   readonly seed?: number
@@ -41,7 +40,7 @@ interface Totals {
 /** What a job says of one seed. */
 type SeedReport = Pick<ClusterRun, 'seed' | 'violations' | 'operations' | 'virtualMs' | 'coverage' | 'faults' | 'hash'>
 
-const noteEveryMs = 5000
+export const noteEveryMs = 5000
 
 /** @param script The file of this command, for further processes; undefined: everything in this one. */
 export async function simulate(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
@@ -114,7 +113,10 @@ async function many(options: SimulateOptions, output: Output, script: string | u
       // Signals are heard between two runs.
       await new Promise(resolve => setImmediate(resolve))
     }
-  } else await inProcesses(jobs, options, script ?? '', onReport)
+  } else {
+    const rest = [...shapeArguments(options), '--json']
+    await inJobs<SeedReport>({ jobs, from, seeds, script: script ?? '', rest, linesOfSeed: 1 }, onReport)
+  }
   const took = (performance.now() - startedMs) / 1000
   if (!options.json) {
     await output.line(
@@ -130,37 +132,6 @@ async function many(options: SimulateOptions, output: Output, script: string | u
   }
   if (totals.failed.length > 0)
     throw new CommandExit(exitStatus.failed, `${totals.failed.length} seeds broke a promise`)
-}
-
-async function inProcesses(
-  jobs: number,
-  { from, seeds = 100, peers, duration }: SimulateOptions,
-  script: string,
-  onReport: (report: SeedReport) => Promise<void>,
-): Promise<void> {
-  const shape = [
-    ...(peers === undefined ? [] : ['--peers', `${peers}`]),
-    ...(duration === undefined ? [] : ['--duration', `${duration}`]),
-  ]
-  const job = async (first: number, end: number): Promise<void> => {
-    const args = ['simulate', '--from', `${first}`, '--seeds', `${end - first}`, '--jobs', '1', '--json', ...shape]
-    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
-    const ended = new Promise<void>((resolve, reject) => {
-      child.once('error', reject)
-      child.once('close', () => resolve())
-    })
-    let heard = 0
-    for await (const line of createInterface({ input: child.stdout })) {
-      heard++
-      await onReport(JSON.parse(line) as SeedReport)
-    }
-    await ended
-    const missing = end - first - heard
-    if (missing > 0)
-      throw new CommandExit(exitStatus.failed, `a job ended at seed ${first + heard} without a word of it`)
-  }
-  const edge = (n: number): number => from + Math.floor((seeds * n) / jobs)
-  await Promise.all(Array.from({ length: jobs }, (_, n) => job(edge(n), edge(n + 1))))
 }
 
 const reportOf = ({ seed, violations, operations, virtualMs, coverage, faults, hash }: ClusterRun): SeedReport => ({
@@ -182,19 +153,22 @@ function count(totals: Totals, { seed, violations, operations, virtualMs, covera
   if (violations.length > 0) totals.failed.push({ seed, violations })
 }
 
-async function printCounts(title: string, counts: Readonly<Counts>, output: Output): Promise<void> {
+export async function printCounts(title: string, counts: Readonly<Counts>, output: Output): Promise<void> {
   await output.line(`${title}:`)
   for (const [name, times] of Object.entries(counts)) {
     await output.line(`  ${String(times).padStart(7)}  ${name}${times === 0 ? '  (never)' : ''}`)
   }
 }
 
-function replay(seed: number, { peers, duration }: SimulateOptions): string {
-  const shape = `${peers === undefined ? '' : ` --peers ${peers}`}${duration === undefined ? '' : ` --duration ${duration}`}`
-  return `harmonydb simulate --seed ${seed}${shape} --shrink`
-}
+const replay = (seed: number, options: SimulateOptions): string =>
+  ['harmonydb simulate --seed', seed, ...shapeArguments(options), '--shrink'].join(' ')
 
-function readPlan(path: string): Plan {
+export const shapeArguments = ({ peers, duration }: Pick<SimulateOptions, 'peers' | 'duration'>): string[] => [
+  ...(peers === undefined ? [] : ['--peers', `${peers}`]),
+  ...(duration === undefined ? [] : ['--duration', `${duration}`]),
+]
+
+export function readPlan(path: string): Plan {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -212,10 +186,10 @@ function readPlan(path: string): Plan {
   return plan
 }
 
-const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
+export const seconds = (ms: number): string => `${Math.round(ms / 1000)} s`
 
 /** JSON lines. What the system cannot take at once waits in memory: a run is some megabytes. */
-class LineFile {
+export class LineFile {
   private readonly path: string
   private readonly stream: WriteStream
   private failure: unknown
@@ -229,7 +203,11 @@ class LineFile {
   }
 
   add(line: object): void {
-    this.stream.write(`${JSON.stringify(line)}\n`)
+    this.addText(JSON.stringify(line))
+  }
+
+  addText(line: string): void {
+    this.stream.write(`${line}\n`)
   }
 
   async end(): Promise<void> {

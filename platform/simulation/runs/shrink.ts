@@ -5,22 +5,40 @@ import type { Fault, Plan } from './plan.ts'
  * @param fails Whether a run of this plan breaks what the first one broke.
  * @param triesMax So many runs at most; what was found by then is the answer.
  */
-export function shrinkPlan(plan: Plan, fails: (plan: Plan) => boolean, triesMax = 200): Plan {
+export function shrinkPlan(plan: Plan, fails: (plan: Plan) => boolean, triesMax = triesMaxDefault): Plan {
+  const shrinking = shrink(plan, triesMax)
+  let next = shrinking.next()
+  while (next.done !== true) next = shrinking.next(fails(next.value))
+  return next.value
+}
+
+/** As `shrinkPlan`, of runs that take their time. */
+export async function shrinkPlanAsync(plan: Plan, fails: (plan: Plan) => Promise<boolean>): Promise<Plan> {
+  const shrinking = shrink(plan, triesMaxDefault)
+  let next = shrinking.next()
+  while (next.done !== true) next = shrinking.next(await fails(next.value))
+  return next.value
+}
+
+const triesMaxDefault = 200
+
+/** Gives a plan to try, and is told whether it fails, until it has the answer. */
+function* shrink(plan: Plan, triesMax: number): Generator<Plan, Plan, boolean> {
   let schedule: readonly Fault[] = plan.schedule
   let tries = 0
-  const stillFails = (shorter: readonly Fault[]): boolean => {
+  function* stillFails(shorter: readonly Fault[]): Generator<Plan, boolean, boolean> {
     if (tries >= triesMax) return false
     tries++
-    return fails({ ...plan, schedule: shorter })
+    return yield { ...plan, schedule: shorter }
   }
-  if (schedule.length > 0 && stillFails([])) return { ...plan, schedule: [] }
+  if (schedule.length > 0 && (yield* stillFails([]))) return { ...plan, schedule: [] }
   let pieces = 2
   while (schedule.length > 1 && tries < triesMax) {
     const size = Math.ceil(schedule.length / pieces)
     let shorter: readonly Fault[] | undefined
     for (let from = 0; from < schedule.length && shorter === undefined; from += size) {
       const without = [...schedule.slice(0, from), ...schedule.slice(from + size)]
-      if (stillFails(without)) shorter = without
+      if (yield* stillFails(without)) shorter = without
     }
     if (shorter !== undefined) {
       schedule = shorter

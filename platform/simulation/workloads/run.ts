@@ -10,8 +10,9 @@ import { drawPlan, type Plan, type Shape } from '../runs/plan.ts'
 import { Faults } from './faults.ts'
 import { listWorkload } from './lists.ts'
 import { Member, Recorder, type RunOfWorkload } from './members.ts'
+import type { WorkloadName } from './names.ts'
 import { Bank, Counter } from './sums.ts'
-import type { Workload, WorkloadName } from './workload.ts'
+import type { Workload } from './workload.ts'
 
 export interface WorkloadRun {
   readonly seed: number

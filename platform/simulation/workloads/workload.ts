@@ -6,11 +6,6 @@ import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Database, Isolation, Reader, Transaction, TransactionOptions } from '../../../src/index.ts'
 import type { CheckOptions } from '../../histories/check.ts'
 
-export const workloadNames = ['list-append', 'bank', 'long-fork', 'range-insert', 'counter'] as const
-export type WorkloadName = (typeof workloadNames)[number]
-
-export const isolations = ['serializable', 'snapshot', 'read-committed'] as const satisfies readonly Isolation[]
-
 /** Fields of a history's line (platform/histories/events.ts). */
 export type Fields = Readonly<Record<string, unknown>>
 
