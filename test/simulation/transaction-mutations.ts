@@ -29,7 +29,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
     name: 'keys of a range that are newer are not noticed',
     file: 'shard/validation.ts',
     edits: [['if (found > at) newer = found', '']],
-    workload: 'list-append',
+    workload: 'bank',
     isolation: 'serializable',
   },
   {
