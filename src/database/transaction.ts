@@ -389,7 +389,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
       if (reverse) from = last
       else to = keyBehind(last)
     }
-    if (this.options.isolation === 'serializable' && !this.options.readOnly)
+    // At `snapshot` they count where a lock moves the state on.
+    if (this.options.isolation !== 'read-committed' && !this.options.readOnly)
       this.reads.range(from, to, entries.count, version)
     return { from, to }
   }

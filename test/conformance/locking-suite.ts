@@ -244,6 +244,31 @@ export function lockingSuite(name: string, open: () => Promise<Database>): void 
       }
     })
 
+    test.each(['serializable', 'snapshot'] as const)(
+      'Y6 what a scan read is looked at again, too: %s',
+      async isolation => {
+        const db = await fresh({ a: 1, b: 1 })
+        const ways: readonly [TransactionOptions, (tx: OpenTransaction) => Promise<unknown>][] = [
+          // It locks what it writes when it commits; or a key by hand.
+          [{ isolation, locking: 'pessimistic' }, async () => {}],
+          [{ isolation }, tx => tx.get('b', forUpdate)],
+        ]
+        for (const [options, lock] of ways) {
+          const tx = await db.begin(options)
+          const found = await tx.scan<number>({ start: 'a', end: 'b' }).toArray()
+          await db.put('a', found[0]!.value + 10)
+          const losing = async (): Promise<void> => {
+            await lock(tx)
+            tx.put('a', found[0]!.value + 1)
+            await tx.commit()
+          }
+          expect(await codeOf(losing())).toBe('CONFLICT')
+          await tx.rollback()
+        }
+        expect(await db.get('a')).toBe(21)
+      },
+    )
+
     test('Y6 a scan goes on in the state that it began in while others are waited for', async () => {
       const db = await fresh()
       const count = 1500
