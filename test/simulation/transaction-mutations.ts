@@ -21,7 +21,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'ranges that were read are not validated',
     file: 'database/transaction.ts',
-    edits: [['ranges: this.reads.ranges(state.version)', 'ranges: []']],
+    edits: [['ranges: this.reads.ranges }', 'ranges: [] }']],
     workload: 'range-insert',
     isolation: 'serializable',
   },
@@ -42,7 +42,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'keys that were read are not validated',
     file: 'database/transaction.ts',
-    edits: [['checks: this.reads.checks,', 'checks: [],']],
+    edits: [['checks: this.reads.checks, ranges: this.reads.ranges }', 'checks: [], ranges: this.reads.ranges }']],
     workload: 'list-append',
     isolation: 'serializable',
   },
@@ -89,7 +89,12 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'the state that is read may be an old one',
     file: 'database/transaction.ts',
-    edits: [['this.core.snapshot(options)', "this.core.snapshot({ ...options, consistency: 'local' })"]],
+    edits: [
+      [
+        'const taken = this.core.snapshot(options)',
+        "const taken = this.core.snapshot({ ...options, consistency: 'local' })",
+      ],
+    ],
     workload: 'long-fork',
     isolation: 'serializable',
   },
@@ -111,6 +116,25 @@ export const transactionMutations: readonly TransactionMutation[] = [
     ],
     workload: 'list-append',
     isolation: 'read-committed',
+  },
+  {
+    name: 'a lock moves the state on under what was scanned',
+    file: 'database/transaction.ts',
+    edits: [
+      [
+        "this.options.isolation !== 'read-committed' && !this.options.readOnly",
+        "this.options.isolation === 'serializable' && !this.options.readOnly",
+      ],
+    ],
+    workload: 'bank',
+    isolation: 'snapshot',
+  },
+  {
+    name: 'locks are not released',
+    file: 'database/own-locks.ts',
+    edits: [['this.core.unlock(this.transaction)', '']],
+    workload: 'bank',
+    isolation: 'serializable',
   },
   {
     name: 'a repetition with its idempotency key is executed again',

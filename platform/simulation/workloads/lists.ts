@@ -15,7 +15,7 @@ import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Database, Isolation, Reader, Transaction } from '../../../src/index.ts'
 import type { CheckedLevel } from '../../histories/list-append.ts'
 import type { WorkloadName } from './names.ts'
-import { type Fields, readState, type Step, transact, transactOnce, type Workload } from './workload.ts'
+import { type Fields, readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 type Element = number
 type Append = readonly ['append', list: string, element: Element]
@@ -31,6 +31,7 @@ const checkedLevel: Readonly<Record<Isolation, CheckedLevel>> = {
 abstract class Lists implements Workload {
   readonly check: { readonly model: 'list-append'; readonly level: CheckedLevel }
   readonly allowsAll = false
+  protected readonly style: Style
   protected readonly random: SeededRandom
   protected readonly isolation: Isolation
   /** All that ever were. */
@@ -39,10 +40,11 @@ abstract class Lists implements Workload {
   private readonly acknowledged = new Map<string, Set<Element>>()
   private seenLast: ReadonlyMap<string, readonly Element[]> | undefined
 
-  constructor(random: SeededRandom, isolation: Isolation) {
-    this.random = random
-    this.isolation = isolation
-    this.check = { model: 'list-append', level: checkedLevel[isolation] }
+  constructor(style: Style) {
+    this.style = style
+    this.random = style.random
+    this.isolation = style.isolation
+    this.check = { model: 'list-append', level: checkedLevel[style.isolation] }
   }
 
   async setup(): Promise<void> {}
@@ -124,7 +126,7 @@ abstract class Lists implements Workload {
   /** @param body What it does, drawn; what it did, for the history. */
   protected transaction(drawn: readonly (Append | Read)[], body: (tx: Transaction) => Promise<Done[]>): Step {
     let tried: readonly Done[] = []
-    const run = transact(this.random, this.isolation, async tx => {
+    const run = transact(this.style, async tx => {
       tried = []
       tried = await body(tx)
       return tried
@@ -134,7 +136,7 @@ abstract class Lists implements Workload {
 
   /** Appends whose transaction is repeated until its outcome is known. */
   protected once(appends: readonly Append[]): Step {
-    const run = transactOnce(this.random, this.isolation, async tx => {
+    const run = transactOnce(this.style, async tx => {
       for (const one of appends) await this.put(tx, one)
     })
     return this.told({ txn: appends }, async db => {
@@ -144,8 +146,7 @@ abstract class Lists implements Workload {
   }
 
   protected reading(reads: readonly Read[]): Step {
-    const { random, isolation } = this
-    const run = readState(random, isolation, from => this.readAll(from, reads))
+    const run = readState(this.style, from => this.readAll(from, reads))
     return this.told({ txn: reads }, run)
   }
 
@@ -274,7 +275,7 @@ class RangeInsert extends Lists {
     if (random.chance(0.2))
       return this.told(
         { txn: reads },
-        readState(random, this.isolation, from => this.look(from, range, start, end)),
+        readState(this.style, from => this.look(from, range, start, end)),
       )
     const place = random.below(places)
     const insert = this.append(placeOf(range, place))
@@ -340,8 +341,5 @@ const placeOf = (range: number, place: number): string => `${range}.${place}`
 
 const kinds = { 'list-append': ListAppend, 'long-fork': LongFork, 'range-insert': RangeInsert }
 
-export const listWorkload = (
-  name: Extract<WorkloadName, keyof typeof kinds>,
-  random: SeededRandom,
-  isolation: Isolation,
-): Workload => new kinds[name](random, isolation)
+export const listWorkload = (name: Extract<WorkloadName, keyof typeof kinds>, style: Style): Workload =>
+  new kinds[name](style)

@@ -10,6 +10,7 @@ const clientsOfPeer = 2
 /** What a call may come to under faults. Anything else is a mistake, of the database or of the workload. */
 const expected: readonly string[] = [
   'CONFLICT',
+  'DEADLOCK',
   'NO_QUORUM',
   'COMMIT_UNKNOWN',
   'TIMEOUT',

@@ -31,6 +31,7 @@ export interface WorkloadRun {
   readonly hash: string
 }
 
+const deadlockPolicies = ['detect', 'wound-wait', 'wait-die'] as const
 const faultMsDefault = 6000
 const settleMsMax = 60_000
 /** Pages are written and read again. */
@@ -41,9 +42,10 @@ export const drawWorkloadPlan = (seed: number, { peers, faultMs = faultMsDefault
 
 function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Workload {
   const random = seededRandom(`${seed}/${name}/${isolation}`)
-  if (name === 'bank') return new Bank(random, isolation)
-  if (name === 'counter') return new Counter(random, isolation)
-  return listWorkload(name, random, isolation)
+  const style = { random, isolation, deadlocks: random.pick(deadlockPolicies) }
+  if (name === 'bank') return new Bank(style)
+  if (name === 'counter') return new Counter(style)
+  return listWorkload(name, style)
 }
 
 /** @param tell Hears, at the end, of every line of the history, as `harmonydb check` reads it. */
@@ -118,6 +120,8 @@ async function finish(cluster: SimulatedCluster, members: readonly Member[], run
   if (!(await settled('not every call was answered', async () => members.every(one => !one.busy && !one.down)))) return
   const isHealthy = (): boolean => members.every(({ peer }) => peer.db.cluster.status().health === 'ok')
   if (!(await settled('not everybody was well', async () => isHealthy()))) return
+  const areFree = (): boolean => members.every(({ peer }) => peer.db.status().locks.spans === 0)
+  await settled('locks outlived their transactions: none was let go of', async () => areFree())
   for (const member of members) {
     const lasts = run.recorder.counts.ok
     await cluster.run(member.call(`${member.name} last`, run.workload.last()))

@@ -7,9 +7,8 @@
  *
  * Both lose updates at `read-committed`, which is what that level allows.
  */
-import type { SeededRandom } from '../../../src/base/random.ts'
-import type { Database, Isolation, Reader, Transaction } from '../../../src/index.ts'
-import { readState, type Step, transact, transactOnce, type Workload } from './workload.ts'
+import type { Database, Reader, Transaction } from '../../../src/index.ts'
+import { readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 const accounts = 5
 const opening = 20
@@ -17,14 +16,12 @@ const opening = 20
 export class Bank implements Workload {
   readonly check = { model: 'bank' } as const
   readonly allowsAll: boolean
-  private readonly random: SeededRandom
-  private readonly isolation: Isolation
+  private readonly style: Style
   private overdrawn: string | undefined
 
-  constructor(random: SeededRandom, isolation: Isolation) {
-    this.random = random
-    this.isolation = isolation
-    this.allowsAll = isolation === 'read-committed'
+  constructor(style: Style) {
+    this.style = style
+    this.allowsAll = style.isolation === 'read-committed'
   }
 
   async setup(db: Database): Promise<void> {
@@ -33,14 +30,16 @@ export class Bank implements Workload {
   }
 
   step(): Step {
-    const { random, isolation } = this
-    if (random.chance(0.35)) return this.reading(readState(random, isolation, balances))
+    const { style } = this
+    const { random } = style
+    if (random.chance(0.35)) return this.reading(readState(style, balances))
     const [from, to] = [random.below(accounts), random.below(accounts)]
     // All of it, often: then the account is deleted.
     const amount = random.chance(0.4) ? undefined : 1 + random.below(opening)
     const byScan = random.chance(0.5)
+    const forUpdate = random.chance(0.2)
     const transfer = async (tx: Transaction): Promise<void> => {
-      const found = byScan ? await balances(tx) : await some(tx, [from, to])
+      const found = byScan ? await balances(tx, forUpdate) : await some(tx, [from, to], forUpdate)
       const has = found[from] ?? 0
       const moved = amount ?? has
       if (from === to || moved === 0 || has < moved) return
@@ -48,7 +47,7 @@ export class Bank implements Workload {
       else tx.put(['account', from], has - moved)
       tx.put(['account', to], (found[to] ?? 0) + moved)
     }
-    const run = random.chance(0.2) ? transactOnce(random, isolation, transfer) : transact(random, isolation, transfer)
+    const run = random.chance(0.2) ? transactOnce(style, transfer) : transact(style, transfer)
     return {
       invoke: { op: 'transfer' },
       run: async db => {
@@ -80,36 +79,42 @@ export class Bank implements Workload {
 
 type Balances = Record<number, number>
 
-async function balances(from: Reader): Promise<Balances> {
-  const found = await from.scan<number>({ prefix: 'account' }).toArray()
+async function balances(from: Reader | Transaction, forUpdate = false): Promise<Balances> {
+  const found = await from.scan<number>({ prefix: 'account' }, forUpdate ? { forUpdate } : {}).toArray()
   return Object.fromEntries(found.map(({ key, value }) => [key[1], value]))
 }
 
-async function some(from: Reader, of: readonly number[]): Promise<Balances> {
-  const values = await from.getMany<number>(of.map(account => ['account', account]))
+async function some(tx: Transaction, of: readonly number[], forUpdate: boolean): Promise<Balances> {
+  const values = await tx.getMany<number>(
+    of.map(account => ['account', account]),
+    { forUpdate },
+  )
   return Object.fromEntries(of.map((account, at) => [account, values[at] ?? 0]))
 }
 
 export class Counter implements Workload {
   readonly check = { model: 'counter' } as const
   readonly allowsAll: boolean
-  private readonly random: SeededRandom
-  private readonly isolation: Isolation
+  private readonly style: Style
 
-  constructor(random: SeededRandom, isolation: Isolation) {
-    this.random = random
-    this.isolation = isolation
-    this.allowsAll = isolation === 'read-committed'
+  constructor(style: Style) {
+    this.style = style
+    this.allowsAll = style.isolation === 'read-committed'
   }
 
   async setup(): Promise<void> {}
 
   step(): Step {
-    const { random, isolation } = this
-    if (random.chance(0.3)) return reading(random.chance(0.3) ? db => count(db) : readState(random, isolation, count))
+    const { style } = this
+    const { random } = style
+    if (random.chance(0.3)) return reading(random.chance(0.3) ? db => count(db) : readState(style, count))
     const by = random.pick([1, 1, 2, 5, -2])
-    const add = async (tx: Transaction): Promise<void> => tx.put('count', (await count(tx)) + by)
-    const run = random.chance(0.3) ? transactOnce(random, isolation, add) : transact(random, isolation, add)
+    const forUpdate = random.chance(0.3)
+    const add = async (tx: Transaction): Promise<void> => {
+      const before = forUpdate ? await tx.get<number>('count', { forUpdate }) : await count(tx)
+      tx.put('count', (before ?? 0) + by)
+    }
+    const run = random.chance(0.3) ? transactOnce(style, add) : transact(style, add)
     return {
       invoke: { op: 'add', by },
       run: async db => {

@@ -30,23 +30,29 @@ export interface Workload {
   broken?(): string | undefined
 }
 
+/** What all transactions of a run have in common, and the numbers that the rest is drawn from. */
+export interface Style {
+  readonly random: SeededRandom
+  readonly isolation: Isolation
+  /** One for the whole database. */
+  readonly deadlocks: NonNullable<TransactionOptions['deadlocks']>
+}
+
 /** A client's own code threw: nothing may be written. */
 export class GivenUp extends Error {}
 
 const timeoutMs = 6000
 
-/**
- * Draws how a transaction is made, and makes it: by a function or by hand, some with a key that makes repetition harmless, some given up after their writes.
- * The function may be called several times.
- */
-export function transact<T>(
-  random: SeededRandom,
-  isolation: Isolation,
-  body: (tx: Transaction) => Promise<T>,
-): (db: Database) => Promise<T> {
+/** Some of them lock what they read, or only what they write. */
+const lockingOf = ({ random, deadlocks }: Style): TransactionOptions =>
+  random.chance(0.3) ? { locking: 'pessimistic', deadlocks } : { deadlocks }
+
+/** Draws how a transaction is made, and makes it: by a function or by hand, some given up after their writes. The function may be called several times. */
+export function transact<T>(style: Style, body: (tx: Transaction) => Promise<T>): (db: Database) => Promise<T> {
+  const { random, isolation } = style
   const isByHand = random.chance(0.1)
   const isGivenUp = random.chance(0.06)
-  const options: TransactionOptions = { isolation, timeoutMs, retries: random.pick([0, 3, 30]) }
+  const options: TransactionOptions = { isolation, timeoutMs, retries: random.pick([0, 3, 30]), ...lockingOf(style) }
   const whole = async (tx: Transaction): Promise<T> => {
     const result = await body(tx)
     if (isGivenUp) throw new GivenUp()
@@ -66,15 +72,16 @@ export function transact<T>(
 }
 
 /** As `transact`, of a transaction that is sent again where its outcome is not known: what it reads then may not be what was committed. */
-export const transactOnce =
-  (random: SeededRandom, isolation: Isolation, body: (tx: Transaction) => Promise<void>) =>
-  (db: Database): Promise<void> =>
-    db.transaction(body, { isolation, timeoutMs, retries: 30, idempotencyKey: `key ${random.below(2 ** 31)}` })
+export function transactOnce(style: Style, body: (tx: Transaction) => Promise<void>): (db: Database) => Promise<void> {
+  const { random, isolation } = style
+  const idempotencyKey = `key ${random.below(2 ** 31)}`
+  const options = { isolation, timeoutMs, retries: 30, idempotencyKey, ...lockingOf(style) }
+  return db => db.transaction(body, options)
+}
 
 /** Reads one state, in one of the ways in which that can be done. At `read-committed` a transaction is none of them. */
 export function readState<T>(
-  random: SeededRandom,
-  isolation: Isolation,
+  { random, isolation }: Style,
   body: (from: Reader) => Promise<T>,
 ): (db: Database) => Promise<T> {
   if (isolation !== 'read-committed' && random.chance(0.7)) {
