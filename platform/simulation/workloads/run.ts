@@ -12,7 +12,7 @@ import { listWorkload } from './lists.ts'
 import { Member, Recorder, type RunOfWorkload } from './members.ts'
 import type { WorkloadName } from './names.ts'
 import { Bank, Counter } from './sums.ts'
-import type { Workload } from './workload.ts'
+import { deadlockPolicies, type Workload } from './workload.ts'
 
 export interface WorkloadRun {
   readonly seed: number
@@ -31,7 +31,6 @@ export interface WorkloadRun {
   readonly hash: string
 }
 
-const deadlockPolicies = ['detect', 'wound-wait', 'wait-die'] as const
 const faultMsDefault = 6000
 const settleMsMax = 60_000
 /** Pages are written and read again. */
@@ -42,7 +41,7 @@ export const drawWorkloadPlan = (seed: number, { peers, faultMs = faultMsDefault
 
 function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Workload {
   const random = seededRandom(`${seed}/${name}/${isolation}`)
-  const style = { random, isolation, deadlocks: random.pick(deadlockPolicies) }
+  const style = { random, isolation, deadlocks: random.pick([...deadlockPolicies, undefined]) }
   if (name === 'bank') return new Bank(style)
   if (name === 'counter') return new Counter(style)
   return listWorkload(name, style)

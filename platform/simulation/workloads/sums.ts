@@ -7,7 +7,7 @@
  *
  * Both lose updates at `read-committed`, which is what that level allows.
  */
-import type { Database, Reader, Transaction } from '../../../src/index.ts'
+import type { Database, Range, Reader, Transaction } from '../../../src/index.ts'
 import { readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 const accounts = 5
@@ -32,14 +32,18 @@ export class Bank implements Workload {
   step(): Step {
     const { style } = this
     const { random } = style
-    if (random.chance(0.35)) return this.reading(readState(style, balances))
+    if (random.chance(0.35)) return this.reading(readState(style, from => balances(from)))
     const [from, to] = [random.below(accounts), random.below(accounts)]
     // All of it, often: then the account is deleted.
     const amount = random.chance(0.4) ? undefined : 1 + random.below(opening)
     const byScan = random.chance(0.5)
     const forUpdate = random.chance(0.2)
+    // Not all of them, so that an account may go from the range, and the money to where the scan did not look.
+    const [low, high] = [random.below(from + 1), random.between(from + 1, accounts)]
     const transfer = async (tx: Transaction): Promise<void> => {
-      const found = byScan ? await balances(tx, forUpdate) : await some(tx, [from, to], forUpdate)
+      const range = { start: ['account', low], end: ['account', high] }
+      const found = byScan ? await balances(tx, range, forUpdate) : await some(tx, [from, to], forUpdate)
+      if (byScan && (to < low || to >= high)) found[to] = (await tx.get<number>(['account', to], { forUpdate })) ?? 0
       const has = found[from] ?? 0
       const moved = amount ?? has
       if (from === to || moved === 0 || has < moved) return
@@ -58,7 +62,7 @@ export class Bank implements Workload {
   }
 
   last(): Step {
-    return this.reading(db => db.transaction(balances, { readOnly: true }))
+    return this.reading(db => db.transaction(tx => balances(tx), { readOnly: true }))
   }
 
   broken(): string | undefined {
@@ -79,8 +83,12 @@ export class Bank implements Workload {
 
 type Balances = Record<number, number>
 
-async function balances(from: Reader | Transaction, forUpdate = false): Promise<Balances> {
-  const found = await from.scan<number>({ prefix: 'account' }, forUpdate ? { forUpdate } : {}).toArray()
+async function balances(
+  from: Reader | Transaction,
+  range: Range = { prefix: 'account' },
+  forUpdate = false,
+): Promise<Balances> {
+  const found = await from.scan<number>(range, forUpdate ? { forUpdate } : {}).toArray()
   return Object.fromEntries(found.map(({ key, value }) => [key[1], value]))
 }
 

@@ -30,12 +30,15 @@ export interface Workload {
   broken?(): string | undefined
 }
 
+export type DeadlockPolicy = NonNullable<TransactionOptions['deadlocks']>
+export const deadlockPolicies: readonly DeadlockPolicy[] = ['detect', 'wound-wait', 'wait-die']
+
 /** What all transactions of a run have in common, and the numbers that the rest is drawn from. */
 export interface Style {
   readonly random: SeededRandom
   readonly isolation: Isolation
-  /** One for the whole database. */
-  readonly deadlocks: NonNullable<TransactionOptions['deadlocks']>
+  /** Undefined: each transaction has its own. */
+  readonly deadlocks: DeadlockPolicy | undefined
 }
 
 /** A client's own code threw: nothing may be written. */
@@ -43,9 +46,9 @@ export class GivenUp extends Error {}
 
 const timeoutMs = 6000
 
-/** Some of them lock what they read, or only what they write. */
-const lockingOf = ({ random, deadlocks }: Style): TransactionOptions =>
-  random.chance(0.3) ? { locking: 'pessimistic', deadlocks } : { deadlocks }
+function lockingOf({ random, deadlocks = random.pick(deadlockPolicies) }: Style): TransactionOptions {
+  return random.chance(0.3) ? { locking: 'pessimistic', deadlocks } : { deadlocks }
+}
 
 /** Draws how a transaction is made, and makes it: by a function or by hand, some given up after their writes. The function may be called several times. */
 export function transact<T>(style: Style, body: (tx: Transaction) => Promise<T>): (db: Database) => Promise<T> {
