@@ -104,11 +104,14 @@ export interface CoreJoin {
   readonly onConflict: 'fail' | 'discard-local'
 }
 
+/** What the core knows of it; transactions run above. */
+export type CoreStatus = Omit<Status, 'transactions'>
+
 /** Pushed to subscribers whenever something in it changed (coalesced per turn of the event loop). */
 export interface CoreMirror {
   readonly cluster: ClusterStatus
   readonly members: readonly Member[]
-  readonly status: Status
+  readonly status: CoreStatus
 }
 
 export interface Core {

@@ -183,7 +183,7 @@ class CoreDatabase extends EntriesReader implements Database {
   /** This peer's storage, log and queues in numbers, as last reported. @throws CLOSED. */
   status(): Status {
     this.assertOpen()
-    return this.core.mirror().status
+    return { ...this.core.mirror().status, transactions: { ...this.transactions.counts } }
   }
 
   /**

@@ -3,6 +3,9 @@
  *
  * Bounds: a scan's state goes a minute after its last use, and where scans hold more than 64; one that a user holds goes when he releases it, ten minutes after its last
  * use, and where there are more than 4096. Who asks for it then hears SNAPSHOT_TOO_OLD.
+ *
+ * Bytes: one state costs as much as it was large, at most, however often it is written over meanwhile (a page is copied once); several of different moments cost as much each. Where all
+ * together keep more than four times the data (256 MiB where the data are few), those go whose last use is longest ago, down to one.
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { EngineSnapshot } from '../storage/engine.ts'
@@ -11,6 +14,14 @@ const scansMax = 64
 const scanKeptMs = 60_000
 const heldMax = 4096
 const heldKeptMs = 600_000
+const keptBytesMin = 256 * 1024 * 1024
+const keptOfData = 4
+
+/** What they cost, and what there is besides. */
+export interface HeldCost {
+  readonly keptBytes: number
+  readonly dataBytes: number
+}
 
 export interface HeldState {
   readonly name: string
@@ -27,9 +38,19 @@ export class HeldSnapshots {
   /** In order of last use. */
   private readonly states = new Map<string, HeldState>()
   private readonly now: () => number
+  private readonly cost: () => HeldCost
+  private readonly keptMin: number
+  /** Given up although somebody still held them. */
+  givenUp = 0
 
-  constructor(now: () => number) {
+  constructor(now: () => number, cost: () => HeldCost, keptMin = keptBytesMin) {
     this.now = now
+    this.cost = cost
+    this.keptMin = keptMin
+  }
+
+  get count(): number {
+    return this.states.size
   }
 
   /** Takes over `snapshot`. */
@@ -47,7 +68,7 @@ export class HeldSnapshots {
   use(name: string): HeldState {
     const state = this.states.get(name)
     if (state === undefined) {
-      const message = `the state that is read here is no longer kept (${scanKeptMs / 1000} s after the last use by a scan, ${heldKeptMs / 1000} s by a snapshot or transaction, or the database was opened anew); read anew`
+      const message = `the state that is read here is no longer kept (${scanKeptMs / 1000} s after the last use by a scan, ${heldKeptMs / 1000} s by a snapshot or transaction, too many or too large ones, or the database was opened anew); read anew`
       throw new HarmonyError('SNAPSHOT_TOO_OLD', message)
     }
     this.used(state)
@@ -74,8 +95,22 @@ export class HeldSnapshots {
       const tooMany = isScans ? scansOnly > scansMax : this.states.size > heldMax
       if (!tooMany && now - state.usedMs <= (isScans ? scanKeptMs : heldKeptMs)) continue
       if (isScans) scansOnly--
-      this.release(state)
+      this.giveUp(state)
     }
+    if (this.states.size > 1) this.withinBytes()
+  }
+
+  private withinBytes(): void {
+    for (const state of this.states.values()) {
+      const { keptBytes, dataBytes } = this.cost()
+      if (this.states.size === 1 || keptBytes <= Math.max(this.keptMin, keptOfData * dataBytes)) return
+      this.giveUp(state)
+    }
+  }
+
+  private giveUp(state: HeldState): void {
+    this.givenUp++
+    this.release(state)
   }
 
   close(): void {

@@ -28,6 +28,8 @@ export interface LocalCoreOptions {
   /** A damaged store of a cluster's member is CORRUPT, too, instead of being begun anew: for tools. */
   readonly refuseDamaged?: boolean
   readonly checkpointBytes?: number
+  /** Older states that are held may keep so many bytes at least. */
+  readonly heldBytesMin?: number
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
   readonly policy?: PeerOptions['policy']

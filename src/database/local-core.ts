@@ -23,6 +23,7 @@ import type {
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
+  CoreStatus,
   CoreWatch,
   CoreWatching,
   CoreWrite,
@@ -33,7 +34,7 @@ import type { LocalCoreOptions } from './local-core-options.ts'
 import { numbersOf } from './numbers.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse } from './read-threads.ts'
-import type { DatabaseEvent, Status } from './types.ts'
+import type { DatabaseEvent } from './types.ts'
 import { Watches } from './watches.ts'
 
 const cacheBytesDefault = 64 * 1024 * 1024
@@ -89,7 +90,14 @@ export class LocalCore implements Core {
 
   constructor(options: LocalCoreOptions, storeOptions: StoreOptions, store: Store) {
     this.options = options
-    this.snapshots = new HeldSnapshots(() => options.platform.clock.now())
+    this.snapshots = new HeldSnapshots(
+      () => options.platform.clock.now(),
+      () => {
+        const { held, bytes } = this.store.engine.status()
+        return { keptBytes: held.bytes, dataBytes: bytes }
+      },
+      options.heldBytesMin,
+    )
     const { platform, limits, timing, policy, checkpointBytes } = options
     this.lives = new Lives(
       {
@@ -431,10 +439,11 @@ export class LocalCore implements Core {
     for (const listener of [...this.eventListeners]) listener(event)
   }
 
-  private numbers(status: PeerStatus): Status {
+  private numbers(status: PeerStatus): CoreStatus {
     const { storageKind, durability } = this.options
     const { threads = 0, counts } = this.readThreads ?? {}
-    return numbersOf(this.store, status, { storageKind, durability, readers: { threads, ...(counts ?? noReads) } })
+    const readers = { threads, ...(counts ?? noReads) }
+    return numbersOf(this.store, status, { storageKind, durability, readers, snapshots: this.snapshots })
   }
 
   private makeMirror(): CoreMirror {

@@ -1,16 +1,22 @@
 /** What a database counts, for those who look at its status: its storage, its threads, its peer's queues and frames. */
 import type { PeerStatus } from '../cluster/peer-types.ts'
 import type { Store } from '../cluster/store.ts'
-import type { Status } from './types.ts'
+import type { CoreStatus } from './core.ts'
+import type { HeldSnapshots } from './held-snapshots.ts'
 
-export interface About extends Pick<Status, 'readers'> {
+export interface About extends Pick<CoreStatus, 'readers'> {
   readonly storageKind: string
-  readonly durability: Status['storage']['durability']
+  readonly durability: CoreStatus['storage']['durability']
+  readonly snapshots: HeldSnapshots
 }
 
-export function numbersOf(store: Store, status: PeerStatus, { storageKind, durability, readers }: About): Status {
+export function numbersOf(
+  store: Store,
+  status: PeerStatus,
+  { storageKind, durability, readers, snapshots }: About,
+): CoreStatus {
   const { wal, engine } = store
-  const { keys, bytes, cache, pages, writers } = engine.status()
+  const { keys, bytes, cache, pages, writers, held } = engine.status()
   return {
     storage: {
       kind: storageKind,
@@ -26,6 +32,7 @@ export function numbersOf(store: Store, status: PeerStatus, { storageKind, durab
     cache,
     readers,
     writers,
+    snapshots: { held: snapshots.count, bytes: held.bytes, givenUp: snapshots.givenUp },
     log: {
       firstIndex: status.raft.firstIndex,
       lastIndex: status.raft.lastIndex,

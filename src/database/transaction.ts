@@ -60,6 +60,7 @@ const olderMax = 16
 export interface AttemptNumber {
   readonly number: number
   readonly age: number
+  readonly onOver: (isCommitted: boolean) => void
 }
 
 export class CoreTransaction extends EntriesReader implements OpenTransaction {
@@ -70,6 +71,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   private readonly reads = new ReadSet()
   private readonly packer = new EntryPacker()
   private readonly locks: OwnLocks
+  private readonly onOver: AttemptNumber['onOver']
+  private isCommitted = false
   private locked = false
   private renewing: Promise<void> | undefined
   /** That it read before it had to go on with a newer one. */
@@ -84,12 +87,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   constructor(
     core: Core,
     options: AttemptOptions,
-    { number, age }: AttemptNumber,
+    { number, age, onOver }: AttemptNumber,
     dbEnded: () => HarmonyError | undefined,
   ) {
     super()
     this.core = core
     this.options = options
+    this.onOver = onOver
     this.locks = new OwnLocks(core, number, options.deadlocks, age)
     this.source = {
       ended: () => this.end ?? dbEnded(),
@@ -145,7 +149,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     if (this.committing) throw ended('it is being committed')
     this.committing = true
     try {
-      return { version: await this.commitOnce() }
+      const version = await this.commitOnce()
+      this.isCommitted = true
+      return { version }
     } catch (error) {
       if (isHarmonyError(error, 'CONFLICT')) {
         throw new HarmonyError('CONFLICT', `another write came first: ${error.message}`, {
@@ -421,6 +427,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     if (this.end !== undefined) return
     this.end = why
     this.stopWaiting()
+    this.onOver(this.isCommitted)
     if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
     for (const { name } of this.older) this.core.release(name)
     if (this.locked) this.locks.release()

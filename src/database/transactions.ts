@@ -23,6 +23,7 @@ export class Transactions {
   /** Of this handle; with it, pauses of several peers differ. */
   private pauses: number
   private attempts = 0
+  readonly counts = { active: 0, committed: 0, aborted: 0, retried: 0 }
 
   constructor(core: Core, ended: () => HarmonyError | undefined) {
     this.core = core
@@ -48,6 +49,7 @@ export class Transactions {
         const leftMs = run.deadlineMs - this.core.clock.now()
         if (attempt >= run.retries || leftMs <= 0 || !mayRetry(error, run)) throw error
         await this.pause(attempt, leftMs)
+        this.counts.retried++
         // Closed or aborted meanwhile: the next attempt says so.
         if (run.signal !== undefined) signalOf({ signal: run.signal })
       }
@@ -55,7 +57,14 @@ export class Transactions {
   }
 
   private attempt(run: RunOptions, age: number): CoreTransaction {
-    return new CoreTransaction(this.core, run, { number: ++this.attempts, age }, this.ended)
+    const { counts } = this
+    counts.active++
+    const onOver = (isCommitted: boolean): void => {
+      counts.active--
+      if (isCommitted) counts.committed++
+      else counts.aborted++
+    }
+    return new CoreTransaction(this.core, run, { number: ++this.attempts, age, onOver }, this.ended)
   }
 
   private runOptions(options: TransactionOptions | undefined): RunOptions {

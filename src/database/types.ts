@@ -341,6 +341,13 @@ export interface Status {
   /** Threads that help with large batches (`OpenOptions.writers`), and the changes that they made. */
   writers: { threads: number; changes: number }
   /**
+   * Older states that snapshots, transactions and scans hold here, and what is kept on disk for them alone (pages, before compression): at most as much as the data for each, and four times the
+   * data (or 256 MiB) for all together. `givenUp`: those that nobody had let go of; who reads them hears `SNAPSHOT_TOO_OLD`.
+   */
+  snapshots: { held: number; bytes: number; givenUp: number }
+  /** Those of this handle. `active`: begun and not over; `aborted`: ended otherwise than by a commit, each attempt counted; `retried`: attempts after the first. */
+  transactions: { active: number; committed: number; aborted: number; retried: number }
+  /**
    * The replicated log: entries `firstIndex` to `lastIndex`; what came before is in the pages alone. `receivedBytes`: of a snapshot that this peer is getting because it was behind the
    * others' logs; undefined where it is not.
    */

@@ -169,6 +169,12 @@ export class BTree implements TreeReader {
     return new TreeVerification(this.core)
   }
 
+  /** States that are held, and pages that are kept for them alone. */
+  get held(): { readonly states: number; readonly pages: number } {
+    const { count, pagesKept } = this.core.snapshots
+    return { states: count, pages: pagesKept }
+  }
+
   /** Allocated pages that the root does not reach: copies for snapshots and what is freed when those go. A reopened tree has none. */
   keptPages(): Iterable<PageId> {
     return this.core.keptPages()

@@ -87,6 +87,8 @@ export interface EngineStatus {
   }
   /** Threads that help with large updates, and how many changes they made. */
   readonly writers: { readonly threads: number; readonly changes: number }
+  /** Older states that are held: how many, and the pages that are kept for them alone, in memory or in the file, as large as they are in memory. */
+  readonly held: { readonly states: number; readonly bytes: number }
   readonly pages: {
     readonly pageBytes: number
     readonly fileBytes: number

@@ -141,7 +141,7 @@ export class MemoryEngine implements Engine {
 
   /** `bytes` sums keys and values, without what the tree itself takes. */
   status(): EngineStatus {
-    return { keys: this.keys, bytes: this.bytes, cache: noCache, pages: noPages, writers: noWriters }
+    return { keys: this.keys, bytes: this.bytes, cache: noCache, pages: noPages, writers: noWriters, held: noneHeld }
   }
 
   private count(key: Uint8Array, previous: Uint8Array | undefined, value: Uint8Array | undefined): void {
@@ -156,6 +156,8 @@ export class MemoryEngine implements Engine {
   }
 }
 
+/** Not known: it shares what did not change with them. */
+const noneHeld = { states: 0, bytes: 0 }
 const none: Uint8Array = new Uint8Array(0)
 
 const viewOf = (root: Node): View => ({

@@ -342,7 +342,9 @@ export class PagedEngine implements Engine {
     }
     const pages = { pageBytes, fileBytes, usedBytes, bytesWritten, checkpoints: checkpoint }
     const writers = this.together?.status ?? noHelp
-    return { keys: this.keys, bytes: this.bytes, cache, pages, writers }
+    const { states, pages: kept } = this.tree.held
+    const held = { states, bytes: kept * pageBytes }
+    return { keys: this.keys, bytes: this.bytes, cache, pages, writers, held }
   }
 
   /** What was begun over a state that was emptied since must not touch the tree again. */

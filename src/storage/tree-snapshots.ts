@@ -41,6 +41,10 @@ export class TreeSnapshot {
 
 export class TreeSnapshots {
   private newest: TreeSnapshot | undefined
+  /** How many live. */
+  count = 0
+  /** Of copies and of what is freed later, in all of them. */
+  pagesKept = 0
   private readonly reallyFree: (page: PageId) => void
 
   constructor(reallyFree: (page: PageId) => void) {
@@ -55,6 +59,7 @@ export class TreeSnapshots {
     const snapshot = new TreeSnapshot(root, this.newest)
     if (this.newest !== undefined) this.newest.younger = snapshot
     this.newest = snapshot
+    this.count++
     return snapshot
   }
 
@@ -67,6 +72,7 @@ export class TreeSnapshots {
   copied(page: PageId, copy: PageId): void {
     assert(this.newest !== undefined, 'a copy without a snapshot')
     this.newest.copies.set(page, copy)
+    this.pagesKept++
   }
 
   made(page: PageId): void {
@@ -79,25 +85,34 @@ export class TreeSnapshots {
     if (newest === undefined) return this.reallyFree(page)
     // Its content as the snapshot knew it is in the copy already.
     if (newest.fresh.delete(page) || newest.copies.has(page)) this.reallyFree(page)
-    else newest.freed.push(page)
+    else {
+      newest.freed.push(page)
+      this.pagesKept++
+    }
   }
 
   release(snapshot: TreeSnapshot): void {
     assert(!snapshot.released, 'a snapshot is released twice')
     snapshot.released = true
+    this.count--
     const { older, younger } = snapshot
     if (older === undefined) {
+      this.pagesKept -= snapshot.copies.size + snapshot.freed.length
       for (const copy of snapshot.copies.values()) this.reallyFree(copy)
       for (const page of snapshot.freed) this.reallyFree(page)
     } else {
       for (const [page, copy] of snapshot.copies) {
         // Made since the older one was taken, or copied for it before: only this snapshot saw that copy.
-        if (older.copies.has(page) || older.fresh.has(page)) this.reallyFree(copy)
-        else older.copies.set(page, copy)
+        if (older.copies.has(page) || older.fresh.has(page)) {
+          this.pagesKept--
+          this.reallyFree(copy)
+        } else older.copies.set(page, copy)
       }
       for (const page of snapshot.freed) {
-        if (older.fresh.delete(page) || older.copies.has(page)) this.reallyFree(page)
-        else older.freed.push(page)
+        if (older.fresh.delete(page) || older.copies.has(page)) {
+          this.pagesKept--
+          this.reallyFree(page)
+        } else older.freed.push(page)
       }
       for (const page of snapshot.fresh) older.fresh.add(page)
       older.younger = younger

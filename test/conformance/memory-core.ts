@@ -322,6 +322,7 @@ export class MemoryCore implements Core {
         },
         log: { firstIndex: 1, receivedBytes: undefined, lastIndex: this.version, cachedBytes: 0, syncs: 0, records: 0 },
         writers: { threads: 0, changes: 0 },
+        snapshots: { held: 0, bytes: 0, givenUp: 0 },
         readers: { threads: 0, answered: 0, declined: 0 },
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
         locks: this.locks.status,

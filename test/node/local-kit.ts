@@ -27,6 +27,7 @@ export interface LocalOptions {
   readonly files?: Files
   readonly cacheBytes?: number
   readonly checkpointBytes?: number
+  readonly heldBytesMin?: number
 }
 
 const directoryAt = (dir: string, files: Files): Promise<Directory> =>

@@ -54,6 +54,7 @@ function verify({ source, pool, tree, model }: World, kept = true): void {
       expect(all.has(page)).toBe(false)
       all.add(page)
     }
+    expect(tree.held.pages).toBe(all.size - report.pages.size)
   }
   expect([...source.allocated].sort()).toEqual([...all].sort())
 }
