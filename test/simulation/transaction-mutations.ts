@@ -145,8 +145,8 @@ export const transactionMutations: readonly TransactionMutation[] = [
         'if (bySerial !== undefined || idempotencyKey !== "") return bySerial',
       ],
     ],
-    workload: 'counter',
-    isolation: 'serializable',
+    workload: 'list-append',
+    isolation: 'snapshot',
   },
 ]
 
