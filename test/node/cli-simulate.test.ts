@@ -52,22 +52,24 @@ test('a plan that is stored runs again', async () => {
   expect(again).toEqual(first)
 })
 
-test('a promise that is broken: status 1, and the command that replays it', { timeout: 120_000 }, async () => {
+test('a promise that is broken: status 1, and the command that replays it', { timeout: 240_000 }, async () => {
   const mistake = mutations.find(({ name }) => name === 'votes for everybody who asks')!
   const broken = await bundle([mutating(mistake)])
   try {
-    const several = await run(broken.cli, ['simulate', '--from', '8', '--seeds', '1'])
+    const several = await run(broken.cli, ['simulate', '--seeds', '30'])
     expect(several.status).toBe(1)
-    expect(several.out).toMatch(/1 BROKEN[\s\S]*\nagain: harmonydb simulate --seed 8 --shrink\n$/)
-    const single = await run(broken.cli, ['simulate', '--seed', '8'])
+    expect(several.out).toMatch(/\d BROKEN[\s\S]*\nagain: harmonydb simulate --seed \d+ --shrink\n$/)
+    const [, seed] = several.out.match(/--seed (\d+) --shrink/)!
+    const single = await run(broken.cli, ['simulate', '--seed', seed!])
     expect(single.status).toBe(1)
-    expect(single.out).toMatch(/^seed 8: BROKEN\n {2}one vote a term: /)
+    // Which promise goes first depends on the seed.
+    const [, promise] = single.out.match(/^seed \d+: BROKEN\n {2}(one vote a term|election safety): /)!
     // What was printed as the plan breaks the same promise.
     const plan = linesOf(single.out).at(-1)!
     writeFileSync(folder.in('broken.json'), plan)
     const again = await run(broken.cli, ['simulate', '--schedule', folder.in('broken.json'), '--json'])
     expect(again.status).toBe(1)
-    expect(JSON.parse(again.out).violations[0]).toMatch(/^one vote a term: /)
+    expect(JSON.parse(again.out).violations[0]).toContain(`${promise}: `)
   } finally {
     broken.remove()
   }

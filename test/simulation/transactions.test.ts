@@ -21,9 +21,14 @@ const allowed: Readonly<Record<WorkloadName, Readonly<Record<Isolation, readonly
     'read-committed': ['G-single', 'lost-update', 'G2-item'],
   },
   bank: { serializable: [], snapshot: [], 'read-committed': ['total-changed'] },
-  'long-fork': { serializable: [], snapshot: [], 'read-committed': ['G-nonadjacent'] },
+  'long-fork': { serializable: [], snapshot: [], 'read-committed': [] },
   'range-insert': { serializable: [], snapshot: ['G2-item'], 'read-committed': ['lost-update', 'G2-item'] },
   counter: { serializable: [], snapshot: [], 'read-committed': ['out-of-bounds'] },
+}
+
+/** Seldom, so that a few seeds may lack them. */
+const allowedRarely: Readonly<Partial<Record<`${WorkloadName} ${Isolation}`, readonly string[]>>> = {
+  'long-fork read-committed': ['G-nonadjacent'],
 }
 
 describe.each(workloadNames)('%s', workload => {
@@ -37,8 +42,10 @@ describe.each(workloadNames)('%s', workload => {
       for (const kind of Object.keys(run.anomalies)) seen.add(kind)
     }
     const expected = allowed[workload][level]
-    if (expected.length === 0) expect([...seen]).toEqual([])
+    const rare = allowedRarely[`${workload} ${level}`] ?? []
+    if (expected.length === 0) expect([...seen].filter(kind => !rare.includes(kind))).toEqual([])
     else if (seeds.length >= 3) expect([...seen]).toEqual(expect.arrayContaining([...expected]))
+    if (seeds.length >= 50) expect([...seen]).toEqual(expect.arrayContaining([...rare]))
   })
 })
 
