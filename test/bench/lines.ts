@@ -30,7 +30,8 @@ export interface Line extends More {
 
 /** What is done once in a round; its figure is how long that took. */
 export const isOnce = (name: string): boolean => name === 'disk' || isStart(name)
-export const isStart = (name: string): boolean => name === 'start' || name === 'crash-start'
+export const isStart = (name: string): boolean =>
+  name === 'start' || name === 'crash-start' || name.startsWith('failover-')
 
 export interface Suite {
   readonly suite: string

@@ -3,6 +3,8 @@ import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Line } from './lines.ts'
+import { endReplication, replicationEngineNames, runReplication } from './replication.ts'
+import { replicationCaseNames } from './replication-cases.ts'
 import { table } from './report.ts'
 import { endRunning, runStorage } from './storage.ts'
 import { browserCaseNames, browserEngineNames, endBrowser, runStorageBrowser } from './storage-browser.ts'
@@ -55,6 +57,16 @@ const suites: Readonly<Record<string, Suite>> = {
     run: runThreads,
     end: endThreads,
   },
+  replication: {
+    caseNames: replicationCaseNames,
+    engineNames: replicationEngineNames,
+    records: 10_000,
+    seconds: 2,
+    modulePath: 'dist/node/index.js',
+    compared: 'HarmonyDB',
+    run: runReplication,
+    end: endReplication,
+  },
 }
 
 const help = `npm run bench -- SUITE [options]
@@ -63,14 +75,15 @@ const help = `npm run bench -- SUITE [options]
   storage-browser   the same in Chromium, each on an on-disk profile of its own
 Each through its public interface, all with durable writes.
   threads           HarmonyDB's tree in memory (of these sources, no build): its owner alone, and several threads that write at once
+  replication       three nodes of HarmonyDB over WebRTC, and three of etcd, durable: reads, writes, and how long there are none when the leader goes
 
   --json            one JSON line for each case and engine: suite, case, engine, opsPerSecond, p50Ms, p99Ms, and more
-  --records N       records in the store (default ${suites.storage!.records}, in Chromium ${suites['storage-browser']!.records}; may be given again)
+  --records N       records in the store (default ${suites.storage!.records}, in Chromium and of three nodes ${suites['storage-browser']!.records}; may be given again)
   --all             100000 and 1000000 records
   --case NAME       only this case (may be given again; --cases NAME,NAME too)
   --engine NAME     only this engine (may be given again; --engines NAME,NAME too)
   --rounds N        rounds; figures are medians over them (default 3)
-  --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}), after a quarter of that to warm up
+  --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}, of three nodes ${suites.replication!.seconds}), after a quarter of that to warm up
   --dir DIR         where the data goes (default: a folder in node_modules/.cache; not a RAM disk, or durable writes cost nothing)
   --module FILE     the HarmonyDB to measure (default: dist/node/index.js, dist/browser/index.js)
   --help            this
@@ -93,6 +106,15 @@ storage-browser
 threads
   Engines: ${threadEngineNames.join(', ')}
   Cases: get-100000, put-10000 (new records; each thread its share), batch-1000, batch-10000 (a batch that the owner makes with so many threads, itself one of them)
+
+replication
+  Engines: ${replicationEngineNames.join(', ')}
+    harmonydb: callers in the process of the leader; harmonydb-follower: in that of a follower. etcd: callers of its JavaScript client (etcd3), in a
+    process of their own, at the leader. There has to be an etcd (apt-get install etcd-server, or ETCD_PATH); without it, it is left out.
+  Cases: ${replicationCaseNames.join(', ')}
+    put-N, get-N: N callers; gets are linearizable, or of what the node has that is asked (get-local-N).
+    failover-kill: kill -9 of the leader, from the last acknowledged write before to the first after it, of one caller at another node.
+    failover-close: as well, the leader closing (etcd: SIGTERM). failover-leave: as well, the leader leaving for good.
 
 Cases
   put-1, put-64     durable puts of new records, from 1 caller and from 64

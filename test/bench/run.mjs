@@ -28,7 +28,7 @@ let status = 1
 try {
   const { build } = await import('esbuild')
   await build({
-    entryPoints: ['main.ts', 'child.ts', 'threads-worker.ts'].map(name =>
+    entryPoints: ['main.ts', 'child.ts', 'threads-worker.ts', 'replication-child.ts'].map(name =>
       fileURLToPath(new URL(name, import.meta.url)),
     ),
     outdir: scratchDir,
