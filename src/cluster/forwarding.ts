@@ -34,7 +34,7 @@ export class Forwarding {
   received(from: PeerId, { session, serial, body }: PeerMessage & { readonly type: 'forward' }): void {
     const command = decodeBody(body)
     const result = command.ok
-      ? this.host.replica()?.propose(body, stampsOf(command.value))
+      ? this.host.replica()?.propose(body, stampsOf(command.value), from)
       : ({ ok: false, reason: 'invalid' } as const)
     if (result?.ok === false) this.host.links.send(from, { type: 'returned', session, serial, reason: result.reason })
   }

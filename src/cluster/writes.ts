@@ -25,6 +25,8 @@ const commandBytesMax = 64 * 1024
 const queuedBytesMax = 64 * 1024 * 1024
 /** How long an answer may take before the command is sent once more. */
 const resendAfterMs = 2000
+/** So soon after the leader returned something it is asked again: one that has just been elected, or hands over, needs a few milliseconds. */
+const returnedPauseMs = 5
 
 export type WriteResult = { readonly outcome: Outcome } | { readonly error: HarmonyError }
 
@@ -72,6 +74,7 @@ export class Writes {
   /** Some of `pending` may have to be sent (again). */
   private unsent = false
   private pumpScheduled = false
+  private pausing = false
 
   constructor(host: WritesHost) {
     this.host = host
@@ -147,6 +150,7 @@ export class Writes {
   /** The leader did not take it; when it may be worth another try. */
   returned(session: SessionId, serial: number, reason: ReturnReason): void {
     if (session !== this.session) return
+    this.pumpAfterPause()
     if (serial === 0) {
       this.sessionSentAtMs = undefined
       return
@@ -159,6 +163,15 @@ export class Writes {
       const message = 'the leader does not understand this write: update all peers to one version'
       this.fail(write, new HarmonyError('VERSION_MISMATCH', message))
     }
+  }
+
+  private pumpAfterPause(): void {
+    if (this.pausing) return
+    this.pausing = true
+    this.host.clock.after(returnedPauseMs, () => {
+      this.pausing = false
+      this.pump()
+    })
   }
 
   sessionOpened(session: SessionId): void {

@@ -56,6 +56,7 @@ export function restore(state: State, base: LogBase): void {
     state.appends.truncated(index(1))
     state.configurations = new ConfigurationHistory(base, [])
     state.acknowledgement = undefined
+    state.acknowledged = index(0)
     state.commit = base.index
   }
   state.delivered = base.index
@@ -79,6 +80,8 @@ export function onAppend(state: State, message: Append): void {
   }
   if (!takeEntries(state, entries, skipped)) return
   commitThrough(state, index(Math.min(message.commit, lastNew)))
+  // What only tells that more is committed needs no answer; told again, it is answered: an answer may have been lost.
+  if (entries.length === 0 && state.commit > commit && state.acknowledged >= lastNew) return
   acknowledge(state, lastNew)
 }
 
@@ -121,6 +124,7 @@ function cut(state: State, from: Index): void {
   state.appends.truncated(from)
   state.configurations.truncate(from)
   if (state.acknowledgement !== undefined && state.acknowledgement >= from) state.acknowledgement = undefined
+  if (state.acknowledged >= from) state.acknowledged = index(0)
 }
 
 /** Said in the next Ready, once everything in the log now is durable. */

@@ -3,6 +3,9 @@
  *
  * Appends and read rounds are not sent where they become possible but when a Ready is made (`flushLeader`): everything that
  * came in one turn of the owner's event loop leaves in as few messages as fit.
+ *
+ * That entries are committed goes with the next append. By itself it is said at once only to who waits for it, for a client's sake (`Peer.awaits`);
+ * the others hear it when the owner says so (`tellCommit`), a moment later, or with a heartbeat.
  */
 import { assert } from '../base/assert.ts'
 import { index, type PeerId } from '../base/ids.ts'
@@ -68,7 +71,7 @@ function append(state: State, kind: EntryKind, data: Uint8Array): Entry {
 
 const accepted = ({ index: at, term }: Entry): ProposeResult => ({ ok: true, index: at, term })
 
-export function propose(state: State, data: Uint8Array): ProposeResult {
+export function propose(state: State, data: Uint8Array, asker: PeerId | undefined): ProposeResult {
   if (state.role !== 'leader') return { ok: false, reason: 'not-leader' }
   // One that is on its way out of the configuration leads only until that is committed.
   if (state.transferee !== undefined || !isVoter(state.configurations.current, state.id)) {
@@ -77,7 +80,10 @@ export function propose(state: State, data: Uint8Array): ProposeResult {
   const { uncommittedBytes, log, limits } = state
   const tooMuch = uncommittedBytes > 0 && uncommittedBytes + data.length > limits.uncommittedBytesMax
   if (tooMuch || log.last >= Number.MAX_SAFE_INTEGER) return { ok: false, reason: 'full' }
-  return accepted(append(state, 'command', data))
+  const entry = append(state, 'command', data)
+  const waits = asker === undefined ? undefined : state.peers.get(asker)
+  if (waits !== undefined) waits.awaits = entry.index
+  return accepted(entry)
 }
 
 /** An entry of this term is committed: the leader knows everything that was ever committed. */
@@ -156,6 +162,7 @@ export function flushLeader(state: State): void {
   if (!state.sendsDue) return
   state.sendsDue = false
   for (const peer of state.peers.followers) replicate(state, peer)
+  state.noticesDue = false
 }
 
 export const flushDue = (state: State): boolean => state.sendsDue || roundDue(state)
@@ -179,7 +186,8 @@ function replicate(state: State, peer: Peer): void {
     }
     sendAppend(state, peer, entries)
   }
-  if (peer.nudged || peer.commitTold < state.commit) sendAppend(state, peer, [])
+  const tells = peer.commitTold < state.commit && (state.noticesDue || peer.awaits > peer.commitTold)
+  if (peer.nudged || tells) sendAppend(state, peer, [])
 }
 
 function sayNeedsSnapshot(state: State, peer: Peer): void {
@@ -258,7 +266,13 @@ function answerReads(state: State): void {
   const { id, term } = state
   for (const { from, context, index: at } of state.rounds.confirmed(state.peers.readRoundReached())) {
     if (from === undefined) state.reads.push({ context, index: at })
-    else state.messages.push({ type: 'readIndexReply', from: id, to: from, term, context, index: at })
+    else {
+      state.messages.push({ type: 'readIndexReply', from: id, to: from, term, context, index: at })
+      const asker = state.peers.get(from)
+      if (asker === undefined) continue
+      asker.awaits = Math.max(asker.awaits, at)
+      state.sendsDue = true
+    }
   }
 }
 

@@ -68,6 +68,8 @@ export class Peer {
   nudged = false
   /** The newest commit index that an append told it. */
   commitTold = 0
+  /** It waits to hear that everything through here is committed: one of its clients asked for it. */
+  awaits = 0
   /** The tick in which it was last heard. */
   heardTick: number
   /** The newest read round that it confirmed. */
@@ -113,6 +115,11 @@ export class Peer {
     this.paused = false
     this.awaitsFetch = false
     return true
+  }
+
+  /** An append could tell it at once that this much is committed, and it has not heard so. */
+  mayHear(commit: Index): boolean {
+    return this.state === 'replicate' && this.commitTold < commit
   }
 
   get blocked(): boolean {

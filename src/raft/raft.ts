@@ -196,8 +196,20 @@ export class Raft implements RaftCore {
     else if (message.type === 'readIndex') refuseRead(state, message)
   }
 
-  propose(data: Uint8Array): ProposeResult {
-    return propose(this.state, data)
+  propose(data: Uint8Array, asker?: PeerId): ProposeResult {
+    return propose(this.state, data, asker)
+  }
+
+  get hasUntold(): boolean {
+    const { role, peers, commit } = this.state
+    return role === 'leader' && peers.followers.some(peer => peer.mayHear(commit))
+  }
+
+  tellCommit(): void {
+    const { state } = this
+    if (!this.hasUntold) return
+    state.noticesDue = true
+    state.sendsDue = true
   }
 
   proposeConfiguration(change: ConfigurationChange): ProposeResult {
@@ -271,6 +283,7 @@ export class Raft implements RaftCore {
     const nothing = { rejected: index(0), hintIndex: index(0), hintTerm: termOf(0) }
     state.messagesAfterAppend.push({ type: 'appendReply', from: id, to: leader, term, ok: true, match, ...nothing })
     state.acknowledgement = undefined
+    state.acknowledged = match
   }
 
   private mustPersist(): boolean {

@@ -52,6 +52,8 @@ export class State {
   transferElapsed = 0
   /** Something may be sent to followers that could not be sent before. */
   sendsDue = false
+  /** Also that entries are committed, to those who do not wait for it. */
+  noticesDue = false
 
   readonly rounds = new ReadRounds()
   readonly forwarded = new ForwardedReads()
@@ -60,6 +62,8 @@ export class State {
   messagesAfterAppend: Message[] = []
   /** This much of the leader's log is in ours: to be said once it is durable. One answer for all appends since the last Ready. */
   acknowledgement: Index | undefined = undefined
+  /** The last one that left for this leader in this term. */
+  acknowledged = index(0)
   /** The leader said that this peer needs a snapshot. */
   snapshotNeeded: { readonly from: PeerId; readonly index: Index } | undefined = undefined
   reads: ReadState[] = []
@@ -85,10 +89,11 @@ export class State {
   }
 }
 
+/** One tick more than a lease has, at least: the others' ticks may come a little later than this peer's, and who asks within their lease gets no answer. */
 export function resetElectionTimer(state: State): void {
   const { electionTicks } = state.limits
   state.electionElapsed = 0
-  state.electionTimeout = electionTicks + Math.floor((state.random() / 0x1_0000_0000) * electionTicks)
+  state.electionTimeout = electionTicks + Math.max(1, Math.floor((state.random() / 0x1_0000_0000) * electionTicks))
 }
 
 /** A leader was heard so lately that nobody else can have been elected for good reasons (thesis, 4.2.3). */
@@ -99,6 +104,7 @@ export function setLeader(state: State, leader: PeerId | undefined): void {
   if (leader === state.leader) return
   state.leader = leader
   state.acknowledgement = undefined
+  state.acknowledged = index(0)
   state.snapshotNeeded = undefined
   dropForwardedReads(state, state.now)
 }

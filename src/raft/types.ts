@@ -223,7 +223,11 @@ export interface RaftCore {
   status(): RaftStatus
   tick(): void
   step(message: Message): void
-  propose(data: Uint8Array): ProposeResult
+  /** `asker`: the member that is to hear at once when it is committed. */
+  propose(data: Uint8Array, asker?: PeerId): ProposeResult
+  /** Leader: a follower that could hear it has not been told what is committed. Nobody need wait for it long: `tellCommit`, a moment later. */
+  readonly hasUntold: boolean
+  tellCommit(): void
   proposeConfiguration(change: ConfigurationChange): ProposeResult
   /** Answered through `Ready.reads`, on the leader and on followers alike. `context` ≥ 1, never used twice by this peer. */
   readIndex(context: number): void

@@ -10,7 +10,6 @@ import { type ClusterId, type GroupId, type Index, index, type PeerId, type Time
 import type { Completion } from '../platform.ts'
 import { Raft } from '../raft/raft.ts'
 import type {
-  AppendToken,
   ConfigurationChange,
   Entry,
   Message,
@@ -25,6 +24,7 @@ import { ApplyMachine } from './apply.ts'
 import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
 import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
+import { CommitNotices } from './commit-notices.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
 import type { ReplicaHost, StateMark } from './replica-host.ts'
@@ -53,7 +53,7 @@ export class Replica {
   private ticks = 0
   private pumpScheduled = false
   private pumping = false
-  /** Committed entries are being applied; they wait for pages, perhaps. */
+  /** Committed entries are being applied; they may wait for pages. */
   private applying = false
   /** A received state is being taken over. */
   private installing = false
@@ -65,6 +65,7 @@ export class Replica {
   /** Why it stops once it has handed leadership over. */
   private leaving: HarmonyError | undefined
   private readonly stamps = new Stamps()
+  private readonly notices: CommitNotices
   private readonly waiters = new AppliedWaiters()
 
   constructor(id: PeerId, limits: RaftLimits, random: () => number, restored: RestoredGroup, host: ReplicaHost) {
@@ -74,10 +75,10 @@ export class Replica {
     this.random = random
     this.log = new GroupLog({ wal: host.wal, stopped: () => this.stopped, failed: error => this.fail(error) }, restored)
     this.machine = new ApplyMachine(host.engine, restored.cluster)
-    const { applied } = this.machine
+    const { applied, idle } = this.machine
     assertMeet(restored.log, applied)
     this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
-    const { idle } = this.machine
+    this.notices = new CommitNotices({ clock: host.clock, raft: this.raft, told: () => this.schedule() })
     idle.forget(restored.log.base.index)
     const base = (): Index => index(this.raft.status().firstIndex - 1)
     this.history = new History({ log: this.log, idle, applied: () => this.applied, base })
@@ -228,13 +229,13 @@ export class Replica {
    * Leader only. `body` is an encoded command body that the caller has decoded once (a malformed entry would stop every replica), and takes so many timestamps.
    * A leader waits with commands until it has applied an entry of its own term: before that it does not know the newest timestamp.
    */
-  propose(body: Uint8Array, stamps: number): ProposeResult {
+  propose(body: Uint8Array, stamps: number, asker?: PeerId): ProposeResult {
     const status = this.raft.status()
     if (this.stopped || status.role !== 'leader') return { ok: false, reason: 'not-leader' }
     if (!this.stamps.ready(status, this.machine.applied)) return { ok: false, reason: 'pending' }
     const at = this.stamps.next(this.machine.timestamp)
     const wallMs = Math.max(0, Math.floor(this.host.clock.wall()))
-    const result = this.raft.propose(stampBody({ at, wallMs }, body))
+    const result = this.raft.propose(stampBody({ at, wallMs }, body), asker)
     // Nothing to do for a refusal: to be woken by it would be to ask again without end.
     if (!result.ok) return result
     this.stamps.given(timestamp(at + stamps - 1))
@@ -325,12 +326,14 @@ export class Replica {
       this.pumping = false
     }
     if (this.leaving !== undefined && this.raft.status().role !== 'leader') this.end(this.leaving)
-    if (!this.stopped) this.host.onProgress()
+    if (this.stopped) return
+    this.notices.look()
+    this.host.onProgress()
   }
 
   private process(ready: Ready): void {
-    this.append(ready)
     for (const message of ready.messages) this.host.send(message)
+    this.append(ready)
     for (const read of ready.reads) this.host.onReadIndex(read.context, read.index)
     this.apply(ready.committed)
     if (ready.snapshot !== undefined) this.sink.needed()
@@ -347,15 +350,16 @@ export class Replica {
     if (ready.append === undefined) return
     this.log.writeHardState()
     this.log.append(ready.entries)
-    const token = ready.append
-    const messages = ready.messagesAfterAppend
-    this.host.wal.flush(error => this.afterAppend(error, token, messages))
+    const flush = (): void => this.host.wal.flush(error => this.afterAppend(error, ready))
+    // A log may be synced within the call: what need not wait for that is on its way before.
+    if (ready.messages.length === 0) flush()
+    else this.host.clock.soon(flush)
   }
 
-  private afterAppend(error: HarmonyError | undefined, token: AppendToken, messages: readonly Message[]): void {
-    if (this.stopped || error !== undefined) return this.fail(error)
-    for (const message of messages) this.host.send(message)
-    this.raft.appended(token)
+  private afterAppend(error: HarmonyError | undefined, { append, messagesAfterAppend }: Ready): void {
+    if (this.stopped || error !== undefined || append === undefined) return this.fail(error)
+    for (const message of messagesAfterAppend) this.host.send(message)
+    this.raft.appended(append)
     if (!this.pumping) this.pump()
   }
 

@@ -104,8 +104,9 @@ export class ModelNode {
     })
   }
 
-  /** One Ready and its effects, up to what waits for the disk. False: there was none. */
+  /** One Ready and its effects, up to what waits for the disk. False: there was none. Followers hear of commits without delay. */
   process(): boolean {
+    if (!this.raft.hasReady()) this.raft.tellCommit()
     if (!this.raft.hasReady()) return false
     const ready = this.raft.ready()
     this.options.onReady?.(ready)
