@@ -19,7 +19,7 @@ export interface Replica extends ReplicatedStore {
 
 export type Opening =
   | { readonly engine: 'harmonydb'; readonly modulePath: string; readonly dir: string; readonly join: JoinOptions }
-  | { readonly engine: 'etcd'; readonly hosts: readonly string[] }
+  | { readonly engine: 'etcd' | 'etcd-gateway'; readonly host: string }
 
 export interface Loading {
   readonly records: number

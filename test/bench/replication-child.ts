@@ -3,7 +3,7 @@
  * etcd cluster.
  */
 import { mkdirSync } from 'node:fs'
-import { etcdClient } from './clusters/etcd-client.ts'
+import { etcdClient, etcdGateway } from './clusters/etcd-client.ts'
 import { harmonyMember } from './clusters/harmonydb-member.ts'
 import { measure } from './measure.ts'
 import { buffers, Records } from './records.ts'
@@ -30,7 +30,7 @@ const asks: Asks = {
     if (opening.engine === 'harmonydb') {
       mkdirSync(opening.dir, { recursive: true })
       replica = await harmonyMember(opening)
-    } else replica = etcdClient(opening.hosts)
+    } else replica = opening.engine === 'etcd' ? etcdClient(opening.host) : etcdGateway(opening.host)
   },
   standing: async () => replica.standing(),
   async load(loading) {
@@ -40,8 +40,11 @@ const asks: Asks = {
       await replica.batch(Array.from({ length }, (_, i) => ({ key: all.key(from + i), value: all.value(from + i, 0) })))
     }
   },
-  measure({ name, round, seconds, records: count }) {
-    return measure(loadWork(name, replica, recordsOf(count), round), loads[name], seconds)
+  async measure({ name, round, seconds, records: count }) {
+    const all = recordsOf(count)
+    // What was loaded elsewhere is here by then.
+    all.check(count - 1, await replica.get(all.key(count - 1)), true)
+    return measure(loadWork(name, replica, all, round), loads[name], seconds)
   },
   async beginWrites(loading) {
     ends = false

@@ -60,10 +60,10 @@ export async function startEtcd({ dir, childScript }: ClusterOptions): Promise<C
     await closed
   }
   const clients: Asked[] = []
-  const clientOf = async (node: Node): Promise<Asked> => {
+  const clientOf = async (node: Node, engine: 'etcd' | 'etcd-gateway'): Promise<Asked> => {
     const client = new Asked(childScript)
     clients.push(client)
-    await client.ask('open', { engine: 'etcd', hosts: [node.url] })
+    await client.ask('open', { engine, host: node.url })
     return client
   }
 
@@ -71,10 +71,10 @@ export async function startEtcd({ dir, childScript }: ClusterOptions): Promise<C
   await settled()
   return {
     // As near as can be: the client of the leader.
-    callers: async () => ({ etcd: await clientOf((await leaders())[0]!) }),
+    callers: async () => ({ etcd: await clientOf((await leaders())[0]!, 'etcd') }),
     async writer() {
       const [leader] = await leaders()
-      return clientOf(nodes.find(node => node !== leader)!)
+      return clientOf(nodes.find(node => node !== leader)!, 'etcd-gateway')
     },
     loseLeader: { 'failover-kill': () => lose('SIGKILL'), 'failover-close': () => lose('SIGTERM') },
     async restore() {
