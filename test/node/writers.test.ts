@@ -77,7 +77,7 @@ describe('without one of the precautions something is found', () => {
     },
     'a latch that nobody waits for': {
       file: latches,
-      edits: [['if (looks < looksMax) continue', 'if (looks > 0) return']],
+      edits: [['if (looks < looksMax) continue', 'if (looks < looksMax) return']],
     },
     'a parent that is let go of before its child is latched': {
       file: coupled,
