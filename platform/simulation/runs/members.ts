@@ -13,6 +13,7 @@ import type { Operation, RegisterInput, RegisterOutput } from '../../histories/l
 import { Invariants } from '../invariants.ts'
 import type { SimulatedProcess } from '../process.ts'
 import { World } from '../world.ts'
+import type { Field, Struck } from './nemesis.ts'
 import { type Coverage, Observer } from './observer.ts'
 import type { Sizes } from './plan.ts'
 
@@ -26,7 +27,7 @@ const operationsPerPeerMax = 60
 type History = Operation<RegisterInput, RegisterOutput>[]
 
 /** One process of the world with the peer that runs in it, through crashes and restarts. */
-export class Member {
+export class Member implements Struck {
   readonly name: string
   readonly process: SimulatedProcess
   peer: Peer | undefined
@@ -124,6 +125,23 @@ export class Member {
   restart(): void {
     this.process.restart()
     this.start()
+  }
+
+  revive(): void {
+    this.restart()
+    this.work()
+  }
+
+  get isLeader(): boolean {
+    return this.peer?.status().raft.role === 'leader'
+  }
+
+  get isReceiving(): boolean {
+    return this.peer?.status().receivedBytes !== undefined
+  }
+
+  handOver(): void {
+    this.peer?.transferLeadership(undefined, () => {})
   }
 
   observe(): void {
@@ -269,7 +287,8 @@ const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
   idempotencyKey: undefined,
 })
 
-export class Run {
+export class Run implements Field<Member> {
+  readonly stopsWhenFull = true
   readonly world: World
   readonly invariants = new Invariants()
   readonly members: Member[] = []
@@ -296,6 +315,13 @@ export class Run {
 
   get coverage(): Coverage {
     return this.observer.coverage
+  }
+
+  newcomer(): void {
+    const made = new Member(this, `p${this.members.length}`, this.random.fork(), true)
+    this.members.push(made)
+    made.start()
+    made.work()
   }
 
   violate(text: string): void {

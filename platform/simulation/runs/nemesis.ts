@@ -1,22 +1,48 @@
-/** Carries out the faults of a plan, each at its time, and ends them all at the end. */
+/** Carries out the faults of a plan, each at its time, and ends them all at the end. Whom they strike, bare peers or whole databases, is the run's affair. */
 import { defaultNetworkOptions } from '../conditions.ts'
-import { Member, type Run } from './members.ts'
+import type { SimulatedProcess } from '../process.ts'
+import type { World } from '../world.ts'
+import type { Observer } from './observer.ts'
 import type { Fault } from './plan.ts'
 
-export class Nemesis {
-  readonly counts: Record<string, number> = {}
-  private readonly run: Run
-  private stopped = false
-  private readonly down = new Set<Member>()
-  private readonly frozen = new Set<Member>()
+/** A member as the nemesis sees it. */
+export interface Struck {
+  readonly name: string
+  readonly process: SimulatedProcess
+  readonly isLeader: boolean
+  /** A whole state is on its way to it. */
+  readonly isReceiving: boolean
+  crash(cache: 'lost' | 'kept'): void
+  /** After a crash: starts again, and so do its clients. */
+  revive(): void
+  handOver(): void
+}
 
-  constructor(run: Run) {
-    this.run = run
+export interface Field<M extends Struck> {
+  readonly world: World
+  readonly members: readonly M[]
+  /** Who met the end of its disk has stopped, and a user starts it again when there is space. A database goes on by itself. */
+  readonly stopsWhenFull: boolean
+  readonly observer?: Pick<Observer, 'fault' | 'partitioned'>
+  /** One more member, with clients, which has not joined yet. */
+  newcomer(): void
+}
+
+export class Nemesis<M extends Struck> {
+  /** How often each kind struck. */
+  readonly counts: Record<string, number> = {}
+  private readonly field: Field<M>
+  private stopped = false
+  private readonly down = new Set<M>()
+  private readonly frozen = new Set<M>()
+
+  constructor(field: Field<M>) {
+    this.field = field
   }
 
   start(schedule: readonly Fault[]): void {
     for (const fault of schedule) {
-      this.run.world.after(fault.atMs, `nemesis ${fault.kind}`, () => {
+      this.field.world.after(fault.atMs, `nemesis ${fault.kind}`, () => {
         if (!this.stopped) this.strike(fault)
       })
     }
@@ -25,11 +51,11 @@ export class Nemesis {
   /** Ends all faults: everybody runs, everything is delivered. */
   heal(): void {
     this.stopped = true
-    this.run.observer.fault('heal', {})
+    this.field.observer?.fault('heal', {})
     this.rejoin()
-    this.run.world.network.configure(defaultNetworkOptions)
+    this.field.world.network.configure(defaultNetworkOptions)
     for (const member of [...this.frozen]) this.thaw(member)
-    for (const member of this.run.members) {
+    for (const member of this.field.members) {
       member.process.time.setRate(1)
       member.process.time.throttle(0)
       this.emptyDisk(member)
@@ -39,34 +65,29 @@ export class Nemesis {
 
   private strike(fault: Fault): void {
     const { kind, forMs = 0, peers = [], amount = 0 } = fault
-    const { network } = this.run.world
-    const names = this.run.members.map(({ name }) => name)
+    const { world, members, observer } = this.field
+    const { network } = world
+    const names = members.map(({ name }) => name)
     const chosen = peers.flatMap(n => names[n] ?? [])
-    const member = fault.peer === 'leader' ? this.leader() : this.run.members[fault.peer ?? 0]
+    const member = fault.peer === 'leader' ? this.leader() : members[fault.peer ?? 0]
     this.counts[kind] = (this.counts[kind] ?? 0) + 1
-    this.run.observer.fault(kind, { ...fault, ...(fault.peer === undefined ? {} : { struck: member?.name }) })
+    observer?.fault(kind, { ...fault, ...(fault.peer === undefined ? {} : { struck: member?.name }) })
     const later = (run: () => void): void => {
-      this.run.world.after(forMs, 'nemesis ends', () => {
+      world.after(forMs, 'nemesis ends', () => {
         if (!this.stopped) run()
       })
     }
-    const part = (side: readonly string[], others: readonly string[]): void => {
-      this.run.observer.partitioned = side.length > 0 && others.length > 0
+    const part = (side: readonly string[]): void => {
+      const others = names.filter(name => !side.includes(name))
+      if (observer !== undefined) observer.partitioned = side.length > 0 && others.length > 0
       network.partition(side, others)
       later(() => this.rejoin())
     }
     switch (kind) {
       case 'partition':
-        return part(
-          chosen,
-          names.filter(name => !chosen.includes(name)),
-        )
+        return part(chosen)
       case 'isolate':
-        if (member === undefined) return
-        return part(
-          [member.name],
-          names.filter(name => name !== member.name),
-        )
+        return member && part([member.name])
       case 'one-way':
         for (const to of chosen) if (member !== undefined && to !== member.name) network.cut(member.name, to)
         return later(() => this.rejoin())
@@ -76,10 +97,10 @@ export class Nemesis {
       case 'crash':
         return this.crash(member, forMs)
       case 'crash-all':
-        for (const one of this.run.members) this.crash(one, forMs)
+        for (const one of members) this.crash(one, forMs)
         return
       case 'crash-receiver':
-        return this.crashReceiver(this.run.world.nowMs + forMs)
+        return this.crashReceiver(world.nowMs + forMs)
       case 'freeze':
         if (member === undefined || this.frozen.has(member) || this.down.has(member)) return
         this.frozen.add(member)
@@ -92,8 +113,7 @@ export class Nemesis {
         network.configure({ lossy: { dropChance: amount, duplicateChance: amount, reorderChance: amount } })
         return later(() => network.configure(defaultNetworkOptions))
       case 'transfer':
-        this.leader()?.peer?.transferLeadership(undefined, () => {})
-        return
+        return this.leader()?.handOver()
       case 'disk-full':
         if (member === undefined) return
         member.process.disk.full = true
@@ -106,13 +126,8 @@ export class Nemesis {
       case 'throttle':
         member?.process.time.throttle(amount)
         return later(() => member?.process.time.throttle(0))
-      case 'newcomer': {
-        const { members, random } = this.run
-        const made = new Member(this.run, `p${members.length}`, random.fork(), true)
-        members.push(made)
-        made.start()
-        return made.work()
-      }
+      case 'newcomer':
+        return this.field.newcomer()
       case 'flapping':
         return
     }
@@ -120,47 +135,49 @@ export class Nemesis {
 
   /** A state comes in a few milliseconds: a crash at a drawn moment would hardly ever meet it. */
   private crashReceiver(untilMs: number): void {
-    const receiver = this.run.members.find(({ peer }) => peer?.status().receivedBytes !== undefined)
+    const { world, members } = this.field
+    const receiver = members.find(({ isReceiving }) => isReceiving)
     if (receiver !== undefined) return this.crash(receiver, 500)
-    if (this.run.world.nowMs >= untilMs) return
-    this.run.world.after(1, 'nemesis waits for a receiver', () => {
+    if (world.nowMs >= untilMs) return
+    world.after(1, 'nemesis waits for a receiver', () => {
       if (!this.stopped) this.crashReceiver(untilMs)
     })
   }
 
   private rejoin(): void {
-    this.run.observer.partitioned = false
-    this.run.world.network.heal()
+    const { world, observer } = this.field
+    if (observer !== undefined) observer.partitioned = false
+    world.network.heal()
   }
 
-  private leader(): Member | undefined {
-    return this.run.members.find(member => member.peer?.status().raft.role === 'leader')
+  private leader(): M | undefined {
+    return this.field.members.find(({ isLeader }) => isLeader)
   }
 
-  private crash(member: Member | undefined, forMs: number, cache: 'lost' | 'kept' = 'lost'): void {
+  private crash(member: M | undefined, forMs: number, cache: 'lost' | 'kept' = 'lost'): void {
     if (member === undefined || this.down.has(member) || this.frozen.has(member)) return
     this.down.add(member)
     member.crash(cache)
-    this.run.world.after(forMs, `revive ${member.name}`, () => {
+    this.field.world.after(forMs, `revive ${member.name}`, () => {
       if (this.down.has(member)) this.revive(member)
     })
   }
 
-  /** There is space again. A peer that met the end of it has stopped: it is started again, as a user would. */
-  private emptyDisk(member: Member): void {
+  /** There is space again. */
+  private emptyDisk(member: M): void {
     if (!member.process.disk.full) return
     member.process.disk.full = false
-    if (this.frozen.has(member)) this.thaw(member)
+    if (!this.field.stopsWhenFull) return
+    this.thaw(member)
     this.crash(member, 50, 'kept')
   }
 
-  private revive(member: Member): void {
+  private revive(member: M): void {
     this.down.delete(member)
-    member.restart()
-    member.work()
+    member.revive()
   }
 
-  private thaw(member: Member): void {
+  private thaw(member: M): void {
     if (this.frozen.delete(member)) member.process.thaw()
   }
 }

@@ -1,9 +1,10 @@
 /** The peers of a run of transactions, through crashes and new lives; their clients; and what these saw. */
-import { HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
+import { isHarmonyError } from '../../../src/base/errors.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
 import { History } from '../../histories/events.ts'
-import type { PeerOptions, SimulatedCluster, SimulatedPeer } from '../cluster.ts'
+import type { SimulatedCluster, SimulatedPeer } from '../cluster.ts'
 import type { SimulatedProcess } from '../process.ts'
+import type { Struck } from '../runs/nemesis.ts'
 import { type Fields, GivenUp, type Step, type Workload } from './workload.ts'
 
 const clientsOfPeer = 2
@@ -48,19 +49,15 @@ export interface RunOfWorkload {
   readonly workload: Workload
   readonly recorder: Recorder
   readonly random: SeededRandom
-  /** Of every peer. */
-  readonly sizes: PeerOptions
   /** Clients begin no further call. */
   stopped: boolean
   violate(text: string): void
 }
 
-export class Member {
+export class Member implements Struck {
   readonly name: string
   readonly peer: SimulatedPeer
   readonly process: SimulatedProcess
-  frozen = false
-  down = false
   private readonly run: RunOfWorkload
   private readonly random: SeededRandom
   private joined: boolean
@@ -86,14 +83,12 @@ export class Member {
     return this.isOpen && this.peer.db.cluster.status().role === 'leader'
   }
 
-  /** A whole state is on its way to it. */
   get isReceiving(): boolean {
     return this.isOpen && this.peer.db.status().log.receivedBytes !== undefined
   }
 
   /** The clients' calls are never answered, and theirs are other clients afterwards. */
-  crash(cache: 'lost' | 'kept' = 'lost'): void {
-    this.down = true
+  crash(cache: 'lost' | 'kept'): void {
     this.life++
     this.working = 0
     this.peer.crash(cache)
@@ -101,7 +96,6 @@ export class Member {
 
   /** Opens the database and joins, again and again where there are reasons for that; then its clients work. */
   async begin(): Promise<void> {
-    this.down = false
     const life = ++this.life
     try {
       await this.attempt(life, 500, () => this.peer.start())
@@ -114,6 +108,15 @@ export class Member {
     if (life !== this.life || this.joined) return
     this.joined = true
     this.work()
+  }
+
+  revive(): void {
+    void this.begin()
+  }
+
+  handOver(): void {
+    // It may be refused, or never be answered.
+    this.peer.db.cluster.transferLeadership().catch(() => {})
   }
 
   work(): void {
@@ -189,9 +192,7 @@ export class Member {
   }
 }
 
-const said = (error: unknown): string =>
-  error instanceof HarmonyError || isHarmonyError(error)
-    ? `${error.code}: ${error.message}`
-    : error instanceof Error
-      ? (error.stack ?? error.message)
-      : String(error)
+function said(error: unknown): string {
+  if (isHarmonyError(error)) return `${error.code}: ${error.message}`
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}

@@ -6,8 +6,8 @@ import { seededRandom } from '../../../src/base/random.ts'
 import type { Isolation } from '../../../src/index.ts'
 import { checkCalls } from '../../histories/check.ts'
 import { type SimulatedCluster, simulate } from '../cluster.ts'
+import { Nemesis } from '../runs/nemesis.ts'
 import { drawPlan, type Plan, type Shape } from '../runs/plan.ts'
-import { Faults } from './faults.ts'
 import { listWorkload } from './lists.ts'
 import { Member, Recorder, type RunOfWorkload } from './members.ts'
 import type { WorkloadName } from './names.ts'
@@ -65,25 +65,31 @@ export async function runWorkload(
     workload,
     recorder,
     random: seededRandom(`${seed}/clients`),
-    sizes,
     stopped: false,
     violate: text => {
       if (violations.length < 20) violations.push(text)
     },
   }
   const opened = await cluster.peers(peers, sizes)
-  const faults = new Faults(
-    run,
-    opened.map(peer => new Member(run, peer, false)),
-  )
+  const members = opened.map(peer => new Member(run, peer, false))
+  const nemesis = new Nemesis<Member>({
+    world: cluster.world,
+    members,
+    stopsWhenFull: false,
+    newcomer() {
+      const made = new Member(run, cluster.peer(`p${members.length}`, sizes), true)
+      members.push(made)
+      made.revive()
+    },
+  })
   await cluster.run(workload.setup(opened[0]!.db))
-  for (const member of faults.members) member.work()
-  faults.start(schedule)
+  for (const member of members) member.work()
+  nemesis.start(schedule)
   await cluster.advance(faultMs)
-  faults.heal()
+  nemesis.heal()
   await cluster.advance(1500)
   run.stopped = true
-  await finish(cluster, faults.members, run)
+  await finish(cluster, members, run)
   const anomalies = judge(run)
   for (const line of recorder.lines) tell?.(line)
   const { ok, fail, info } = recorder.counts
@@ -97,7 +103,7 @@ export async function runWorkload(
     answered: ok,
     refused: fail,
     unknown: info,
-    faults: faults.counts,
+    faults: nemesis.counts,
     virtualMs: cluster.nowMs,
     hash: cluster.hash,
   }
@@ -116,7 +122,7 @@ async function finish(cluster: SimulatedCluster, members: readonly Member[], run
     }
     return true
   }
-  if (!(await settled('not every call was answered', async () => members.every(one => !one.busy && !one.down)))) return
+  if (!(await settled('not every call was answered', async () => members.every(one => !one.busy)))) return
   const isHealthy = (): boolean => members.every(({ peer }) => peer.db.cluster.status().health === 'ok')
   if (!(await settled('not everybody was well', async () => isHealthy()))) return
   const areFree = (): boolean => members.every(({ peer }) => peer.db.status().locks.spans === 0)

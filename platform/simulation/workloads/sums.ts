@@ -8,7 +8,7 @@
  * Both lose updates at `read-committed`, which is what that level allows.
  */
 import type { Database, Range, Reader, Transaction } from '../../../src/index.ts'
-import { readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
+import { type Fields, readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 const accounts = 5
 const opening = 20
@@ -52,13 +52,7 @@ export class Bank implements Workload {
       tx.put(['account', to], (found[to] ?? 0) + moved)
     }
     const run = random.chance(0.2) ? transactOnce(style, transfer) : transact(style, transfer)
-    return {
-      invoke: { op: 'transfer' },
-      run: async db => {
-        await run(db)
-        return {}
-      },
-    }
+    return changing({ op: 'transfer' }, run)
   }
 
   last(): Step {
@@ -123,19 +117,22 @@ export class Counter implements Workload {
       tx.put('count', (before ?? 0) + by)
     }
     const run = random.chance(0.3) ? transactOnce(style, add) : transact(style, add)
-    return {
-      invoke: { op: 'add', by },
-      run: async db => {
-        await run(db)
-        return {}
-      },
-    }
+    return changing({ op: 'add', by }, run)
   }
 
   last(): Step {
     return reading(db => db.transaction(count, { readOnly: true }))
   }
 }
+
+/** Its answer tells nothing but that it was done. */
+const changing = (invoke: Fields, run: (db: Database) => Promise<void>): Step => ({
+  invoke,
+  run: async db => {
+    await run(db)
+    return {}
+  },
+})
 
 const count = async (from: Reader): Promise<number> => (await from.get<number>('count')) ?? 0
 
