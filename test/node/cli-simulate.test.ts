@@ -1,7 +1,8 @@
 /** `harmonydb simulate`: its report, its files, its exit status, and several processes that come to the same as one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { mutating, mutations } from '../simulation/mutations.ts'
+import { mutating } from '../mutated-bundle.ts'
+import { mutations } from '../simulation/mutations.ts'
 import { type Bundle, bundle, run, runHere, temporaryFolder } from './cli-kit.ts'
 
 const folder = temporaryFolder()

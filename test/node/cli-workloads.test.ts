@@ -1,7 +1,8 @@
 /** `harmonydb simulate --workload`: its report, a history that `harmonydb check` reads, stored plans, its exit status, and several processes that come to the same as one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { mutatingTransactions, transactionMutations } from '../simulation/transaction-mutations.ts'
+import { mutating } from '../mutated-bundle.ts'
+import { transactionMutations } from '../simulation/transaction-mutations.ts'
 import { type Bundle, bundle, run, runHere, temporaryFolder } from './cli-kit.ts'
 
 const folder = temporaryFolder()
@@ -52,7 +53,7 @@ test('a promise that is broken: status 1, and the command that replays and shrin
   timeout: 120_000,
 }, async () => {
   const mistake = transactionMutations.find(({ name }) => name === 'the first committer does not win')!
-  const broken = await bundle([mutatingTransactions(mistake)])
+  const broken = await bundle([mutating(mistake)])
   try {
     const level = ['simulate', '--workload', 'counter', '--isolation', 'snapshot', ...short]
     const several = await run(broken.cli, [...level, '--seeds', '1'])

@@ -7,7 +7,7 @@
 import { Worker } from 'node:worker_threads'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { SharedPool } from '../../src/storage/pool-memory.ts'
-import { bundle, type Mutation, removeBundles } from './mutated-bundle.ts'
+import { bundle, type Mutation, removeBundles } from '../mutated-bundle.ts'
 import type { OwnerOrder, OwnerReport, ReaderOrder, ReaderReport } from './thread-worker.ts'
 
 const deep = process.env.DEEP === '1'
@@ -98,7 +98,7 @@ const evicting: Shape = { frames: 200, pageBytes: 512, longMax: 6000 }
 const largePages: Shape = { frames: 64, pageBytes: 8192, longMax: 60_000 }
 
 describe('an owner that writes and readers in other threads', () => {
-  const script = bundle('thread-worker.ts')
+  const script = bundle('test/node/thread-worker.ts')
   for (const [title, shape] of Object.entries({
     'everything in memory': resident,
     'pages come and go': evicting,
@@ -176,7 +176,7 @@ describe('without one of the precautions the oracle finds it out', () => {
   for (const [title, mutation] of Object.entries(mutations)) {
     test.skipIf(mutation.rare === true && !deep)(title, { timeout: foundMsMax + 30_000 }, async () => {
       const begun = performance.now()
-      const script = await bundle('thread-worker.ts', mutation)
+      const script = await bundle('test/node/thread-worker.ts', mutation)
       const { failures } = await run(script, mutation.shape ?? resident, foundMsMax, 1)
       expect(failures).not.toEqual([])
       if (process.env.VERBOSE !== undefined) console.log(title, performance.now() - begun, failures)

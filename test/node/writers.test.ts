@@ -5,7 +5,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { afterAll, describe, expect, test } from 'vitest'
-import { bundle, type Mutation, removeBundles } from './mutated-bundle.ts'
+import { bundle, type Mutation, removeBundles } from '../mutated-bundle.ts'
 import type { OwnerOrder, OwnerReport } from './writers-threads.ts'
 
 const deep = process.env.DEEP === '1'
@@ -39,7 +39,7 @@ async function run(script: string, order: OwnerOrder): Promise<OwnerReport> {
 }
 
 describe('several writers and several readers on one tree', () => {
-  const script = bundle('writers-worker.ts')
+  const script = bundle('test/node/writers-worker.ts')
   const shapes: Readonly<Record<string, OwnerOrder>> = {
     'each change shows at once': manySplits,
     'a section shows as a whole': { ...manySplits, shown: false },
@@ -104,7 +104,7 @@ describe('without one of the precautions something is found', () => {
   for (const [title, mutation] of Object.entries(mutations)) {
     test(title, { timeout: foundMsMax + 60_000 }, async () => {
       const begun = performance.now()
-      const script = await bundle('writers-worker.ts', mutation)
+      const script = await bundle('test/node/writers-worker.ts', mutation)
       const { failures } = await run(script, { ...manySplits, ms: foundMsMax })
       if (process.env.VERBOSE !== undefined) console.log(title, performance.now() - begun, failures)
       expect(failures).not.toEqual([])

@@ -2,25 +2,21 @@
  * Bugs, put into consensus, the log and what stands on them on purpose: the simulation has to find each of them. An edit replaces a text that stands in its file once; `mutations.test.ts` checks
  * that it does, so that the list cannot rot.
  */
-import { readFileSync } from 'node:fs'
-import type { Plugin } from 'esbuild'
+import type { Mutation } from '../mutated-bundle.ts'
 
-export interface Mutation {
+export interface NamedMutation extends Mutation {
   readonly name: string
-  /** Under `src`. */
-  readonly file: string
-  readonly edits: readonly (readonly [from: string, to: string])[]
 }
 
-export const mutations: readonly Mutation[] = [
+export const mutations: readonly NamedMutation[] = [
   {
     name: 'votes for everybody who asks',
-    file: 'raft/election.ts',
+    file: 'src/raft/election.ts',
     edits: [['state.vote === candidate || (state.vote === undefined && state.leader === undefined)', 'true']],
   },
   {
     name: 'votes for candidates whose log lacks entries',
-    file: 'raft/election.ts',
+    file: 'src/raft/election.ts',
     edits: [
       ['const granted = free && upToDate', 'const granted = free'],
       ['mayVoteFor(state, message.from) && upToDate', 'mayVoteFor(state, message.from)'],
@@ -28,32 +24,32 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a minority elects',
-    file: 'raft/quorum.ts',
+    file: 'src/raft/quorum.ts',
     edits: [['Math.floor(half.length / 2) + 1', 'Math.floor(half.length / 2)']],
   },
   {
     name: 'a leader takes no heed of a later term',
-    file: 'raft/state.ts',
+    file: 'src/raft/state.ts',
     edits: [["  state.role = 'follower'\n", "  if (state.role !== 'leader') state.role = 'follower'\n"]],
   },
   {
     name: 'a refused append is taken for acknowledged',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['if (skipped === 0) refuse(state, message)', 'if (skipped === 0) acknowledge(state, message.prevIndex)']],
   },
   {
     name: 'a follower commits past what an append brought',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['Math.min(message.commit, lastNew)', 'Math.min(message.commit, log.last)']],
   },
   {
     name: 'terms are not looked at where logs are matched',
-    file: 'raft/log.ts',
+    file: 'src/raft/log.ts',
     edits: [['at <= this.lastAt && this.runs.termOf(at) === term', 'at <= this.lastAt && term >= 0']],
   },
   {
     name: 'an append takes away what is behind it',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [
       [
         'if (news === entries.length) return true',
@@ -63,37 +59,37 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'a follower acknowledges all that it has',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['  acknowledge(state, lastNew)\n', '  acknowledge(state, log.last)\n']],
   },
   {
     name: 'a vote is given before it is on disk',
-    file: 'raft/election.ts',
+    file: 'src/raft/election.ts',
     edits: [["state.messagesAfterAppend.push({ type: 'voteReply'", "state.messages.push({ type: 'voteReply'"]],
   },
   {
     name: 'terms and votes are not written',
-    file: 'shard/replica.ts',
+    file: 'src/shard/replica.ts',
     edits: [['this.log.writeHardState()\n    this.log.append(ready.entries)', 'this.log.append(ready.entries)']],
   },
   {
     name: 'a vote is forgotten with a restart',
-    file: 'raft/state.ts',
+    file: 'src/raft/state.ts',
     edits: [['this.vote = restored.hardState.vote', 'this.vote = undefined']],
   },
   {
     name: 'committed is what anybody has',
-    file: 'raft/quorum.ts',
+    file: 'src/raft/quorum.ts',
     edits: [['return values[Math.floor(length / 2)]!', 'return values[0]!']],
   },
   {
     name: 'reads are answered before the leader knows what is committed',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [['state.rounds.canBegin && knowsCommit(state)', 'state.rounds.canBegin']],
   },
   {
     name: 'what the leader has not synced counts',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [
       [
         '  state.sendsDue = true\n  return entry\n',
@@ -103,23 +99,23 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'every read is local',
-    file: 'cluster/clients.ts',
+    file: 'src/cluster/clients.ts',
     edits: [
       ['return this.host.replica()?.readable === true && this.host.unusable() === undefined', 'return this.localReady'],
     ],
   },
   {
     name: 'a new leader gives out timestamps before it knows the newest',
-    file: 'shard/stamps.ts',
+    file: 'src/shard/stamps.ts',
     edits: [['return applied >= this.leadingSince.index', 'return applied >= 0']],
   },
 ]
 
 /** Not found in the first 60 seeds: faults that aim at them are missing, or they do no harm. `DEEP=1` looks for them, too, and tells. */
-export const elusive: readonly Mutation[] = [
+export const elusive: readonly NamedMutation[] = [
   {
     name: 'a heartbeat tells a commit index that its receiver may not have',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [
       [
         'const known = index(Math.min(match, commit))',
@@ -129,34 +125,34 @@ export const elusive: readonly Mutation[] = [
   },
   {
     name: 'configurations are not rolled back with their entries',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['  state.configurations.truncate(from)\n', '']],
   },
   {
     name: 'a completed write vouches for entries that were cut off meanwhile',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['  state.log.truncate(from)\n  state.appends.truncated(from)\n', '  state.log.truncate(from)\n']],
   },
   {
     name: 'messages of earlier terms are taken',
-    file: 'raft/raft.ts',
+    file: 'src/raft/raft.ts',
     edits: [['      this.answerStale(message)\n      return\n', '      this.answerStale(message)\n']],
   },
   {
     name: 'a candidate asks for votes before its own is on disk',
-    file: 'raft/election.ts',
+    file: 'src/raft/election.ts',
     edits: [["type === 'vote' ? state.messagesAfterAppend : state.messages", 'state.messages']],
   },
   {
     name: 'an election in a joint configuration asks one half',
-    file: 'raft/quorum.ts',
+    file: 'src/raft/quorum.ts',
     edits: [
       ["return first === 'won' && second === 'won' ? 'won' : 'pending'", "return first === 'won' ? 'won' : 'pending'"],
     ],
   },
   {
     name: 'a joint configuration commits with one half',
-    file: 'raft/progress.ts',
+    file: 'src/raft/progress.ts',
     edits: [
       [
         'Math.min(this.reachedBy(this.voters, measure), this.reachedBy(this.outgoing, measure))',
@@ -166,29 +162,29 @@ export const elusive: readonly Mutation[] = [
   },
   {
     name: 'half of an even number is a majority',
-    file: 'raft/quorum.ts',
+    file: 'src/raft/quorum.ts',
     edits: [['return values[Math.floor(length / 2)]!', 'return values[Math.floor((length - 1) / 2)]!']],
   },
   {
     name: 'entries of earlier terms are committed by counting',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [
       ['if (reached <= state.commit || reached < state.termStart) return', 'if (reached <= state.commit) return'],
     ],
   },
   {
     name: 'a read asks nobody whether this is still the leader',
-    file: 'raft/progress.ts',
+    file: 'src/raft/progress.ts',
     edits: [['return this.reached(peer => peer.readRound)', 'return this.self.readRound']],
   },
   {
     name: 'configurations change while a change is pending',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [["if (!knowsCommit(state) || changePending(state)) return { ok: false, reason: 'pending' }", '']],
   },
   {
     name: 'a joint configuration is left before it is committed',
-    file: 'raft/leader.ts',
+    file: 'src/raft/leader.ts',
     edits: [
       [
         'if (!knowsCommit(state) || currentIndex > state.commit) return',
@@ -198,22 +194,22 @@ export const elusive: readonly Mutation[] = [
   },
   {
     name: 'a follower acknowledges before it has synced',
-    file: 'raft/raft.ts',
+    file: 'src/raft/raft.ts',
     edits: [["state.messagesAfterAppend.push({ type: 'appendReply'", "state.messages.push({ type: 'appendReply'"]],
   },
   {
     name: 'a received state brings no configuration',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['    state.configurations = new ConfigurationHistory(base, [])\n', '']],
   },
   {
     name: 'a received state is put in front of any log',
-    file: 'raft/follower.ts',
+    file: 'src/raft/follower.ts',
     edits: [['if (log.matches(base.index, base.term)) commitThrough', 'if (log.last >= base.index) commitThrough']],
   },
   {
     name: 'a write that comes again is executed again',
-    file: 'shard/sessions.ts',
+    file: 'src/shard/sessions.ts',
     edits: [
       [
         'return this.outcomes.get(serial) ?? (serial < this.floor ? stale : undefined)',
@@ -222,15 +218,3 @@ export const elusive: readonly Mutation[] = [
     ],
   },
 ]
-
-/** Puts the mistake into what is built. */
-export const mutating = ({ file, edits }: Mutation): Plugin => ({
-  name: 'mutate',
-  setup({ onLoad }) {
-    onLoad({ filter: new RegExp(`src[\\\\/]${file.replace('/', '[\\\\/]')}$`) }, ({ path }) => {
-      let contents = readFileSync(path, 'utf8')
-      for (const [from, to] of edits) contents = contents.replace(from, to)
-      return { contents, loader: 'ts' }
-    })
-  },
-})

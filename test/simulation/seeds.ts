@@ -13,3 +13,21 @@ export function fewerSeeds(each: number): readonly number[] {
   if (seed !== undefined) return [seed]
   return Array.from({ length: Math.max(1, Math.round(count / each)) }, (_, at) => at + 1)
 }
+
+/** The first seed whose run breaks a promise, or stops: what gave it away, or undefined where none of the first `seedsMax` does. */
+export async function firstBroken(
+  seedsMax: number,
+  run: (seed: number) => Promise<readonly string[]> | readonly string[],
+): Promise<{ readonly what: string | undefined; readonly seed: number }> {
+  let what: string | undefined
+  let seed = 0
+  while (what === undefined && seed < seedsMax) {
+    seed++
+    try {
+      ;[what] = await run(seed)
+    } catch (error) {
+      what = `stopped: ${String(error)}`
+    }
+  }
+  return { what, seed }
+}

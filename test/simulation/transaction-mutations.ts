@@ -2,16 +2,11 @@
  * Bugs, put into transactions on purpose: the simulation of transactions has to find each of them. As `mutations.ts` does for consensus: an edit replaces a text that stands in
  * its file once, and the test checks that it does.
  */
-import { readFileSync } from 'node:fs'
-import type { Plugin } from 'esbuild'
 import type { WorkloadName } from '../../platform/simulation/workloads/names.ts'
 import type { Isolation } from '../../src/index.ts'
+import type { NamedMutation } from './mutations.ts'
 
-export interface TransactionMutation {
-  readonly name: string
-  /** Under `src`. */
-  readonly file: string
-  readonly edits: readonly (readonly [from: string, to: string])[]
+export interface TransactionMutation extends NamedMutation {
   /** Where it shows. */
   readonly workload: WorkloadName
   readonly isolation: Isolation
@@ -20,63 +15,63 @@ export interface TransactionMutation {
 export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'ranges that were read are not validated',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [['ranges: this.reads.ranges }', 'ranges: [] }']],
     workload: 'range-insert',
     isolation: 'serializable',
   },
   {
     name: 'keys of a range that are newer are not noticed',
-    file: 'shard/validation.ts',
+    file: 'src/shard/validation.ts',
     edits: [['if (found > at) newer = found', '']],
     workload: 'bank',
     isolation: 'serializable',
   },
   {
     name: 'keys of a range that were deleted are not missed',
-    file: 'shard/validation.ts',
+    file: 'src/shard/validation.ts',
     edits: [['(over && this.seen !== range.count)', '(over && this.seen > range.count)']],
     workload: 'bank',
     isolation: 'serializable',
   },
   {
     name: 'keys that were read are not validated',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [['checks: this.reads.checks, ranges: this.reads.ranges }', 'checks: [], ranges: this.reads.ranges }']],
     workload: 'list-append',
     isolation: 'serializable',
   },
   {
     name: 'the first committer does not win',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [['checks: this.reads.checksOf(ops.map(({ key }) => key))', 'checks: []']],
     workload: 'counter',
     isolation: 'snapshot',
   },
   {
     name: 'what is written without having been read is not validated at snapshot',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [['      await this.readUnread(ops)\n', '']],
     workload: 'bank',
     isolation: 'snapshot',
   },
   {
     name: 'gets do not see own writes',
-    file: 'database/own-writes.ts',
+    file: 'src/database/own-writes.ts',
     edits: [['return this.byKey.size === 0 ? undefined : this.byKey.get(keyText(key))', 'return key && undefined']],
     workload: 'list-append',
     isolation: 'snapshot',
   },
   {
     name: 'scans do not see own writes',
-    file: 'database/own-writes.ts',
+    file: 'src/database/own-writes.ts',
     edits: [['    for (const text of this.sorted) {', '    for (const text of [] as string[]) {']],
     workload: 'range-insert',
     isolation: 'serializable',
   },
   {
     name: 'each read sees the newest state',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [
       [
         "if (this.options.isolation === 'read-committed') return undefined",
@@ -88,7 +83,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   },
   {
     name: 'the state that is read may be an old one',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [
       [
         'const taken = this.core.snapshot(options)',
@@ -100,14 +95,14 @@ export const transactionMutations: readonly TransactionMutation[] = [
   },
   {
     name: 'a commit writes a part',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [['this.core.write({ ops, ...conditions', 'this.core.write({ ops: ops.slice(0, 1), ...conditions']],
     workload: 'bank',
     isolation: 'serializable',
   },
   {
     name: 'what was given up is committed',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [
       [
         'if (!this.committing) this.finish(over)',
@@ -119,7 +114,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   },
   {
     name: 'a lock moves the state on under what was scanned',
-    file: 'database/transaction.ts',
+    file: 'src/database/transaction.ts',
     edits: [
       [
         "this.options.isolation !== 'read-committed' && !this.options.readOnly",
@@ -131,14 +126,14 @@ export const transactionMutations: readonly TransactionMutation[] = [
   },
   {
     name: 'locks are not released',
-    file: 'database/own-locks.ts',
+    file: 'src/database/own-locks.ts',
     edits: [['this.core.unlock(this.transaction)', '']],
     workload: 'bank',
     isolation: 'serializable',
   },
   {
     name: 'a repetition with its idempotency key is executed again',
-    file: 'shard/apply.ts',
+    file: 'src/shard/apply.ts',
     edits: [
       [
         'if (bySerial !== undefined || idempotencyKey === undefined) return bySerial',
@@ -149,15 +144,3 @@ export const transactionMutations: readonly TransactionMutation[] = [
     isolation: 'snapshot',
   },
 ]
-
-/** Puts the mistake into what is built. */
-export const mutatingTransactions = ({ file, edits }: TransactionMutation): Plugin => ({
-  name: 'mutate',
-  setup({ onLoad }) {
-    onLoad({ filter: new RegExp(`src[\\\\/]${file.replace('/', '[\\\\/]')}$`) }, ({ path }) => {
-      let contents = readFileSync(path, 'utf8')
-      for (const [from, to] of edits) contents = contents.replace(from, to)
-      return { contents, loader: 'ts' }
-    })
-  },
-})
