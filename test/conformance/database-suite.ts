@@ -19,17 +19,13 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { isHarmonyError } from '../../src/base/errors.ts'
 import type { ClusterStatus, Database, Key, Op, Scan } from '../../src/database/types.ts'
 import { as, failure, refusals } from './database-refusals.ts'
+import { freshDatabases } from './fresh-databases.ts'
 import { scannedBytes } from './scanned-bytes.ts'
 
 const keysOf = async (scan: Scan): Promise<unknown[]> => (await scan.toArray()).map(entry => entry.key)
 
 export function databaseSuite(name: string, open: () => Promise<Database>): void {
-  const opened: Database[] = []
-  const fresh = async () => {
-    const db = await open()
-    opened.push(db)
-    return db
-  }
+  const { fresh, closeAll } = freshDatabases(open)
   const numbered = async (count: number) => {
     const db = await fresh()
     const ops: Op[] = Array.from({ length: count }, (_, i) => ({ type: 'put', key: ['n', i], value: i }))
@@ -38,9 +34,7 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
   }
 
   describe(name, () => {
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map(db => db.close()))
-    })
+    afterEach(closeAll)
 
     test('A1 what was put is read back until it is deleted', async () => {
       const db = await fresh()

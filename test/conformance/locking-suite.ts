@@ -11,51 +11,41 @@
  *  Y8  What is invalid is refused.
  */
 import { afterEach, describe, expect, test } from 'vitest'
-import type { Database, DeadlockPolicy, OpenTransaction, TransactionOptions } from '../../src/database/types.ts'
-import { codeOf, numberOf } from './transaction-anomalies.ts'
+import type { Database, OpenTransaction, TransactionOptions } from '../../src/database/types.ts'
+import { deadlockPolicies as policies } from '../../src/txn/lock-table.ts'
+import { freshDatabases } from './fresh-databases.ts'
+import { codeOf, levels, numberOf } from './transaction-anomalies.ts'
 
-const policies: readonly DeadlockPolicy[] = ['detect', 'wound-wait', 'wait-die']
 const forUpdate = { forUpdate: true } as const
 
 export function lockingSuite(name: string, open: () => Promise<Database>): void {
-  const opened: Database[] = []
-  const fresh = async (values: Readonly<Record<string, unknown>> = {}): Promise<Database> => {
-    const db = await open()
-    opened.push(db)
-    for (const [key, value] of Object.entries(values)) await db.put(key, value)
-    return db
-  }
+  const { fresh, closeAll } = freshDatabases(open)
   const waitingIn = (db: Database, count: number) => expect.poll(() => db.status().locks.waiting).toBe(count)
   const nothingLocked = (db: Database) => expect.poll(() => db.status().locks.spans).toBe(0)
 
   describe(name, () => {
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map(db => db.close()))
-    })
+    afterEach(closeAll)
 
-    test.each(['serializable', 'snapshot', 'read-committed'] as const)(
-      'Y1 who waited for a key reads what was written meanwhile: %s',
-      async isolation => {
-        const db = await fresh({ a: 1 })
-        const first = await db.begin({ isolation })
-        expect(await first.get('a', forUpdate)).toBe(1)
-        let seen: unknown
-        const second = db.transaction(
-          async tx => {
-            seen = await tx.get<number>('a', forUpdate)
-            tx.put('a', (seen as number) + 1)
-          },
-          { isolation, retries: 0 },
-        )
-        await waitingIn(db, 1)
-        first.put('a', 10)
-        await first.commit()
-        await second
-        expect(seen).toBe(10)
-        expect(await db.get('a')).toBe(11)
-        await nothingLocked(db)
-      },
-    )
+    test.each(levels)('Y1 who waited for a key reads what was written meanwhile: %s', async isolation => {
+      const db = await fresh({ a: 1 })
+      const first = await db.begin({ isolation })
+      expect(await first.get('a', forUpdate)).toBe(1)
+      let seen: unknown
+      const second = db.transaction(
+        async tx => {
+          seen = await tx.get<number>('a', forUpdate)
+          tx.put('a', (seen as number) + 1)
+        },
+        { isolation, retries: 0 },
+      )
+      await waitingIn(db, 1)
+      first.put('a', 10)
+      await first.commit()
+      await second
+      expect(seen).toBe(10)
+      expect(await db.get('a')).toBe(11)
+      await nothingLocked(db)
+    })
 
     test.each(['getEntry', 'getMany', 'scan'] as const)('Y1 by %s', async how => {
       const db = await fresh({ a: 1, b: 2 })
@@ -198,27 +188,24 @@ export function lockingSuite(name: string, open: () => Promise<Database>): void 
       await nothingLocked(db)
     })
 
-    test.each(['serializable', 'snapshot', 'read-committed'] as const)(
-      'Y5 who locks nothing waits for nobody, and what it overtook is refused: %s',
-      async isolation => {
-        const db = await fresh({ a: 1 })
-        const tx = await db.begin({ isolation })
-        expect(await tx.get('a', forUpdate)).toBe(1)
-        await db.put('a', 2)
-        tx.put('b', 1)
-        expect(await codeOf(tx.commit())).toBe('CONFLICT')
-        let attempts = 0
-        await db.transaction(
-          async again => {
-            const seen = await again.get<number>('a', forUpdate)
-            if (attempts++ === 0) await db.put('a', 3)
-            again.put('b', seen)
-          },
-          { isolation },
-        )
-        expect([attempts, await db.get('b')]).toEqual([2, 3])
-      },
-    )
+    test.each(levels)('Y5 who locks nothing waits for nobody, and what it overtook is refused: %s', async isolation => {
+      const db = await fresh({ a: 1 })
+      const tx = await db.begin({ isolation })
+      expect(await tx.get('a', forUpdate)).toBe(1)
+      await db.put('a', 2)
+      tx.put('b', 1)
+      expect(await codeOf(tx.commit())).toBe('CONFLICT')
+      let attempts = 0
+      await db.transaction(
+        async again => {
+          const seen = await again.get<number>('a', forUpdate)
+          if (attempts++ === 0) await db.put('a', 3)
+          again.put('b', seen)
+        },
+        { isolation },
+      )
+      expect([attempts, await db.get('b')]).toEqual([2, 3])
+    })
 
     test('Y6 what was read before the lock came is looked at again: unchanged it holds, changed it is CONFLICT', async () => {
       const db = await fresh({ a: 1, b: 2, c: 3 })

@@ -15,21 +15,14 @@ import fc from 'fast-check'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { ErrorCode } from '../../src/base/errors.ts'
 import type { Database, OpenTransaction, Transaction } from '../../src/database/types.ts'
+import { freshDatabases } from './fresh-databases.ts'
 import { anomalies, codeOf, keysIn, levels, numberOf } from './transaction-anomalies.ts'
 
 export function transactionSuite(name: string, open: () => Promise<Database>): void {
-  const opened: Database[] = []
-  const fresh = async (values: Readonly<Record<string, unknown>> = {}): Promise<Database> => {
-    const db = await open()
-    opened.push(db)
-    for (const [key, value] of Object.entries(values)) await db.put(key, value)
-    return db
-  }
+  const { fresh, closeAll } = freshDatabases(open)
 
   describe(name, () => {
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map(db => db.close()))
-    })
+    afterEach(closeAll)
 
     test('X1 what is committed is there, all of it, with one version; the result is what the function returned', async () => {
       const db = await fresh({ a: 1, gone: true })
@@ -432,7 +425,6 @@ export function transactionSuite(name: string, open: () => Promise<Database>): v
       const [tx, snapshot] = [await db.begin(), await db.snapshot()]
       await tx.get('a')
       await db.close()
-      opened.length = 0
       expect(await codeOf(tx.get('a'))).toBe('CLOSED')
       expect(await codeOf(snapshot.get('a'))).toBe('CLOSED')
       expect(await codeOf(db.transaction(() => 1))).toBe('CLOSED')

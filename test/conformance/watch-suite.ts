@@ -9,6 +9,7 @@
  */
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Database, WatchBatch } from '../../src/database/types.ts'
+import { freshDatabases } from './fresh-databases.ts'
 import { codeOf } from './transaction-anomalies.ts'
 
 const tellsOf = ({ events }: WatchBatch): unknown[] =>
@@ -25,17 +26,10 @@ async function take(watch: AsyncIterator<WatchBatch>, count: number): Promise<Wa
 }
 
 export function watchSuite(name: string, open: () => Promise<Database>): void {
-  const opened: Database[] = []
-  const fresh = async (): Promise<Database> => {
-    const db = await open()
-    opened.push(db)
-    return db
-  }
+  const { fresh, closeAll } = freshDatabases(open)
 
   describe(name, () => {
-    afterEach(async () => {
-      await Promise.all(opened.splice(0).map(db => db.close()))
-    })
+    afterEach(closeAll)
 
     test('V1, V2 each commit is one batch, in order, with what is in the range', async () => {
       const db = await fresh()
@@ -194,7 +188,6 @@ export function watchSuite(name: string, open: () => Promise<Database>): void {
       const open = codeOf(db.watch({ prefix: 'k' }).next())
       await db.put('elsewhere', 3)
       await db.close()
-      opened.length = 0
       expect(await open).toBe('CLOSED')
       expect(() => db.watch({ prefix: 'k' })).toThrowError(expect.objectContaining({ code: 'CLOSED' }))
     })

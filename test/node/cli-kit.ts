@@ -77,6 +77,9 @@ export interface Ended {
   readonly err: string
 }
 
+/** Of what a command printed. */
+export const linesOf = (text: string): string[] => text.trimEnd().split('\n')
+
 export interface RunOptions {
   readonly cwd?: string
   readonly stdin?: string | Uint8Array

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { mutating } from '../mutated-bundle.ts'
 import { mutations } from '../simulation/mutations.ts'
-import { type Bundle, bundle, run, runHere, temporaryFolder } from './cli-kit.ts'
+import { type Bundle, bundle, linesOf, run, runHere, temporaryFolder } from './cli-kit.ts'
 
 const folder = temporaryFolder()
 let built: Bundle
@@ -16,7 +16,6 @@ afterAll(() => {
 })
 
 const short = ['--duration', '3', '--peers', '3']
-const linesOf = (text: string): string[] => text.trimEnd().split('\n')
 
 test('one seed: a report, a trace and a history, the same each time', async () => {
   const files = ['--trace', folder.in('trace'), '--history', folder.in('history')]
