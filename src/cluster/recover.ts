@@ -35,10 +35,7 @@ export interface Recovery {
 }
 
 /** What a recovery would go by; undefined: this peer shares its data with nobody, and there is nothing to recover. */
-export function recoverable({
-  restored,
-  identity,
-}: Pick<Store, 'restored' | 'identity'>): Recovery['from'] | undefined {
+function recoverable({ restored, identity }: Pick<Store, 'restored' | 'identity'>): Recovery['from'] | undefined {
   const { configurations, base } = restored.log
   const { configuration } = configurations[configurations.length - 1] ?? base
   if (!membersOf(configuration).some(id => id !== identity.id)) return undefined

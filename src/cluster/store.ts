@@ -80,14 +80,17 @@ export interface StoreOptions {
  */
 export function openStore(options: StoreOptions, done: Completion<Store>): void {
   options.directory.list(names => {
-    if (names.ok) openNewest(options, pairsIn(names.value), done)
-    else done(names)
+    if (!names.ok) return done(names)
+    const leftovers = [incomingFile, probeFile].filter(name => names.value.includes(name))
+    openNewest(options, pairsIn(names.value), leftovers, done)
   })
 }
 
 function openNewest(
   options: StoreOptions,
   [pair, next, ...older]: readonly [StorePair, ...StorePair[]],
+  /** What was being received, or tried, when the peer was closed is of no use. */
+  leftovers: readonly string[],
   done: Completion<Store>,
 ): void {
   const { directory, platform } = options
@@ -98,7 +101,8 @@ function openNewest(
       const { current, store: superblock } = opened.value
       const isNew = current === undefined || (current.durableLsn === 0 && current.root === undefined)
       // A crash in the middle of beginning anew: the pair before it is the store.
-      if (isNew && next !== undefined) return pages.value.close(() => openNewest(options, [next, ...older], done))
+      if (isNew && next !== undefined)
+        return pages.value.close(() => openNewest(options, [next, ...older], leftovers, done))
       const company = current?.company
       const end: Completion<Store> = result => {
         if (result.ok || result.error.code !== 'CORRUPT' || company === undefined || options.refuseDamaged === true)
@@ -108,7 +112,7 @@ function openNewest(
       directory.openLog(pair.log, log => {
         if (!log.ok) return end(log)
         const proceed = (self: Self): void =>
-          clearLeftovers(directory, error => {
+          removeAll(directory, [...leftovers], error => {
             if (error !== undefined) return done({ ok: false, error })
             const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
             openEngine(options, files, self, end)
@@ -200,15 +204,6 @@ function beSomebody(superblock: SuperblockStore, log: LogFile, random: Random, d
     superblock.write({ identitySeed: seed, peerId: identity.id, durableLsn: lsn(0), clean: false }, error => {
       done(error === undefined ? { ok: true, value: identity } : { ok: false, error })
     })
-  })
-}
-
-/** What was being received, or tried, when the peer was closed is of no use. */
-function clearLeftovers(directory: Directory, done: Done): void {
-  directory.list(names => {
-    if (!names.ok) return done(names.error)
-    const useless = [incomingFile, probeFile].filter(name => names.value.includes(name))
-    removeAll(directory, useless, done)
   })
 }
 

@@ -12,6 +12,7 @@ export class OwnLocks {
   private readonly policy: DeadlockPolicy
   private readonly keys = new Map<string, LockMode>()
   private readonly ranges: { readonly span: Span; readonly mode: LockMode }[] = []
+  private asked = false
 
   constructor(core: Core, transaction: number, policy: DeadlockPolicy, age: number) {
     this.core = core
@@ -27,6 +28,7 @@ export class OwnLocks {
   /** @throws As `Core.lock`. */
   async lock(spans: readonly Span[], mode: LockMode, timeoutMs: number): Promise<void> {
     const { transaction, policy, age } = this
+    this.asked = true
     const answer = await this.core.lock({ transaction, mode, policy, age, spans, timeoutMs })
     this.age = answer.age
     for (const span of spans) {
@@ -37,7 +39,7 @@ export class OwnLocks {
 
   /** All of them, also those that are still asked for. */
   release(): void {
-    this.core.unlock(this.transaction)
+    if (this.asked) this.core.unlock(this.transaction)
   }
 
   private has(span: Span, mode: LockMode): boolean {

@@ -73,7 +73,6 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   private readonly locks: OwnLocks
   private readonly onOver: AttemptNumber['onOver']
   private isCommitted = false
-  private locked = false
   private renewing: Promise<void> | undefined
   /** That it read before it had to go on with a newer one. */
   private readonly older: CoreSnapshot[] = []
@@ -262,7 +261,6 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   }
 
   private async lockMissing(spans: readonly Span[], mode: LockMode, renew: CoreReadOptions | undefined): Promise<void> {
-    this.locked = true
     await this.locks.lock(spans, mode, this.leftMs())
     if (renew === undefined || this.options.isolation === 'read-committed') return
     while (this.renewing !== undefined) await this.renewing
@@ -364,7 +362,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
         : this.older.find(({ name }) => name === goesOnIn)
     if (seen === undefined && state !== undefined) {
       throw invalid(
-        'a cursor goes on within the transaction that it is of, and not after sixteen locks that were waited for',
+        `a cursor goes on within the transaction that it is of, and not after ${olderMax} locks that were waited for`,
       )
     }
     const own = this.writes.size > 0
@@ -430,7 +428,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     this.onOver(this.isCommitted)
     if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
     for (const { name } of this.older) this.core.release(name)
-    if (this.locked) this.locks.release()
+    this.locks.release()
     if (why !== over) for (const listener of this.onEnded) listener(why)
     this.onEnded.clear()
   }

@@ -205,11 +205,12 @@ export class Raft implements RaftCore {
     return role === 'leader' && peers.followers.some(peer => peer.mayHear(commit))
   }
 
-  tellCommit(): void {
+  tellCommit(): boolean {
+    if (!this.hasUntold) return false
     const { state } = this
-    if (!this.hasUntold) return
     state.noticesDue = true
     state.sendsDue = true
+    return true
   }
 
   proposeConfiguration(change: ConfigurationChange): ProposeResult {

@@ -227,7 +227,8 @@ export interface RaftCore {
   propose(data: Uint8Array, asker?: PeerId): ProposeResult
   /** Leader: a follower that could hear it has not been told what is committed. Nobody need wait for it long: `tellCommit`, a moment later. */
   readonly hasUntold: boolean
-  tellCommit(): void
+  /** False: everybody has been told meanwhile. */
+  tellCommit(): boolean
   proposeConfiguration(change: ConfigurationChange): ProposeResult
   /** Answered through `Ready.reads`, on the leader and on followers alike. `context` ≥ 1, never used twice by this peer. */
   readIndex(context: number): void

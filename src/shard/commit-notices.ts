@@ -29,9 +29,7 @@ export class CommitNotices {
     this.waiting = true
     clock.after(waitMs, () => {
       this.waiting = false
-      if (!raft.hasUntold) return
-      raft.tellCommit()
-      told()
+      if (raft.tellCommit()) told()
     })
   }
 }

@@ -44,16 +44,23 @@ export const noteEveryMs = 5000
 
 /** @param script The file of this command, for further processes; undefined: everything in this one. */
 export async function simulate(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
-  const { seed, schedule, trace, history } = options
-  const single = seed !== undefined || schedule !== undefined
-  if (seed !== undefined && schedule !== undefined) throw usage('--schedule names its seed; leave --seed out')
-  if (single && options.seeds !== undefined) throw usage('--seeds goes without --seed and --schedule')
-  if (!single && (trace !== undefined || history !== undefined || options.shrink))
-    throw usage('--trace, --history and --shrink go with --seed or --schedule')
-  if (schedule !== undefined && (options.peers !== undefined || options.duration !== undefined))
-    throw usage('--schedule says how many peers and how long; leave --peers and --duration out')
-  if (single) return await one(options, output)
+  if (isOneRun(options, '--trace, --history and --shrink')) return await one(options, output)
   await many(options, output, script)
+}
+
+/** @param ofOneRun Options that say more of one run. @throws CommandExit for options that do not go together. */
+export function isOneRun(
+  { seed, seeds, schedule, trace, history, shrink, peers, duration }: SimulateOptions,
+  ofOneRun: string,
+): boolean {
+  const isOne = seed !== undefined || schedule !== undefined
+  if (seed !== undefined && schedule !== undefined) throw usage('--schedule names its seed; leave --seed out')
+  if (isOne && seeds !== undefined) throw usage('--seeds goes without --seed and --schedule')
+  if (!isOne && (trace !== undefined || history !== undefined || shrink))
+    throw usage(`${ofOneRun} go with --seed or --schedule`)
+  if (schedule !== undefined && (peers !== undefined || duration !== undefined))
+    throw usage('--schedule says how many peers and how long; leave --peers and --duration out')
+  return isOne
 }
 
 const planOf = ({ peers, duration }: SimulateOptions, seed: number): Plan =>

@@ -11,6 +11,7 @@ import { drawWorkloadPlan, runWorkload, type WorkloadRun } from '../../simulatio
 import { CommandExit, exitStatus, usage } from './exit-status.ts'
 import type { Output } from './output.ts'
 import {
+  isOneRun,
   LineFile,
   noteEveryMs,
   printCounts,
@@ -37,14 +38,9 @@ export async function simulateWorkloads(
   output: Output,
   script: string | undefined,
 ): Promise<void> {
-  const { seed, seeds, schedule, history, shrink, trace, peers, duration } = options
-  const isSingle = seed !== undefined || schedule !== undefined
+  const { seed, schedule, history, shrink, trace } = options
   if (trace !== undefined) throw usage('--trace goes without --workload')
-  if (seed !== undefined && schedule !== undefined) throw usage('--schedule names its seed; leave --seed out')
-  if (isSingle && seeds !== undefined) throw usage('--seeds goes without --seed and --schedule')
-  if (!isSingle && (history !== undefined || shrink)) throw usage('--history and --shrink go with --seed or --schedule')
-  if (schedule !== undefined && (peers !== undefined || duration !== undefined))
-    throw usage('--schedule says how many peers and how long; leave --peers and --duration out')
+  const isSingle = isOneRun(options, '--history and --shrink')
   const cases = casesOf(options)
   if (history !== undefined && cases.length > 1) throw usage('--history takes one --workload and one --isolation')
   if (!isSingle) return many(options, cases, output, script)
