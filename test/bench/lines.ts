@@ -5,6 +5,9 @@ export interface More {
   /** Of `disk`: what the files take, and how long they are. */
   readonly bytes?: number
   readonly fileBytes?: number
+  /** Of transactions: how often one was tried again, for each that was committed, and how often one waited for a lock. */
+  readonly retriesPerOp?: number
+  readonly waitsPerOp?: number
 }
 
 export interface Measurement {
@@ -49,6 +52,8 @@ export function linesOf({ suite, records, caseNames }: Suite, results: readonly 
       const rates = rounds.map(({ opsPerSecond }) => opsPerSecond)
       const bytes = rounds.flatMap(one => one.bytes ?? [])
       const fileBytes = rounds.flatMap(one => one.fileBytes ?? [])
+      const retries = rounds.flatMap(one => one.retriesPerOp ?? [])
+      const waits = rounds.flatMap(one => one.waitsPerOp ?? [])
       lines.push({
         suite,
         case: name,
@@ -62,6 +67,8 @@ export function linesOf({ suite, records, caseNames }: Suite, results: readonly 
         opsPerSecondMin: rounded(Math.min(...rates)),
         opsPerSecondMax: rounded(Math.max(...rates)),
         ...(bytes.length > 0 && { bytes: median(bytes), fileBytes: median(fileBytes) }),
+        ...(retries.length > 0 && { retriesPerOp: rounded(median(retries)) }),
+        ...(waits.length > 0 && { waitsPerOp: rounded(median(waits)) }),
       })
     }
   }

@@ -6,12 +6,13 @@ import type { Line } from './lines.ts'
 import { endReplication, replicationEngineNames, runReplication } from './replication.ts'
 import { replicationCaseNames } from './replication-cases.ts'
 import { table } from './report.ts'
-import { endRunning, runStorage } from './storage.ts'
+import { endRunning, runStorage, runTransactions } from './storage.ts'
 import { browserCaseNames, browserEngineNames, endBrowser, runStorageBrowser } from './storage-browser.ts'
 import { caseNames } from './storage-cases.ts'
-import { engineNames } from './storage-child.ts'
+import { engineNames, transactionEngineNames } from './storage-child.ts'
 import type { Outcome, SuiteOptions } from './suite-options.ts'
 import { endThreads, runThreads, threadCaseNames, threadEngineNames } from './threads.ts'
+import { transactionCaseNames } from './transaction-cases.ts'
 
 interface Suite {
   readonly caseNames: readonly string[]
@@ -47,6 +48,16 @@ const suites: Readonly<Record<string, Suite>> = {
     run: runStorageBrowser,
     end: endBrowser,
   },
+  transactions: {
+    caseNames: transactionCaseNames,
+    engineNames: transactionEngineNames,
+    records: 10_000,
+    seconds: 2,
+    modulePath: 'dist/node/index.js',
+    compared: 'HarmonyDB',
+    run: runTransactions,
+    end: endRunning,
+  },
   threads: {
     caseNames: threadCaseNames,
     engineNames: threadEngineNames,
@@ -73,17 +84,18 @@ const help = `npm run bench -- SUITE [options]
 
   storage           HarmonyDB (the build in dist/) and other embedded stores in Node
   storage-browser   the same in Chromium, each on an on-disk profile of its own
+  transactions      HarmonyDB's transactions, optimistic and with locks, and those of other embedded stores
 Each through its public interface, all with durable writes.
   threads           HarmonyDB's tree in memory (of these sources, no build): its owner alone, and several threads that write at once
   replication       three nodes of HarmonyDB over WebRTC, and three of etcd, durable: reads, writes, and how long there are none when the leader goes
 
   --json            one JSON line for each case and engine: suite, case, engine, opsPerSecond, p50Ms, p99Ms, and more
-  --records N       records in the store (default ${suites.storage!.records}, in Chromium and of three nodes ${suites['storage-browser']!.records}; may be given again)
+  --records N       records in the store (default ${suites.storage!.records}, in Chromium of transactions and of three nodes ${suites['storage-browser']!.records}; may be given again)
   --all             100000 and 1000000 records
   --case NAME       only this case (may be given again; --cases NAME,NAME too)
   --engine NAME     only this engine (may be given again; --engines NAME,NAME too)
   --rounds N        rounds; figures are medians over them (default 3)
-  --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}, of three nodes ${suites.replication!.seconds}), after a quarter of that to warm up
+  --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}, of transactions and of three nodes ${suites.replication!.seconds}), after a quarter of that to warm up
   --dir DIR         where the data goes (default: a folder in node_modules/.cache; not a RAM disk, or durable writes cost nothing)
   --module FILE     the HarmonyDB to measure (default: dist/node/index.js, dist/browser/index.js)
   --help            this
@@ -102,6 +114,13 @@ storage-browser
     They are measured from the page; with -in-worker behind their name, in the worker that the engine runs in:
     get-in-worker, put-64-in-worker and so on (not start and crash-start).
   Chromium: CHROMIUM_PATH, or where systems put it.
+
+transactions
+  Engines: ${transactionEngineNames.join(', ')}
+    harmonydb: optimistic, as by default; the next three read forUpdate (locking: 'pessimistic'), with each policy for deadlocks.
+  Cases: ${transactionCaseNames.join(', ')}
+    increment-N, transfer-N: N callers; a transaction reads one counter and writes it, or two, taking from one and giving to the other. Any counters, or (-hot) the same 16.
+    retriesPerOp: attempts that failed for each that was committed; waitsPerOp: how often one waited for a lock. The sum of all counters is checked.
 
 threads
   Engines: ${threadEngineNames.join(', ')}

@@ -116,8 +116,12 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-export const recordOf = (value: Uint8Array): number =>
-  (value[0]! | (value[1]! << 8) | (value[2]! << 16) | (value[3]! << 24)) >>> 0
+function read32(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+}
+
+export const recordOf = (value: Uint8Array): number => read32(value, 0)
+export const versionOf = (value: Uint8Array): number => read32(value, 4)
 
 /** 32-bit numbers, repeatable (mulberry32). */
 export function randomOf(seed: number): () => number {

@@ -13,23 +13,36 @@ import { load, measureCases, writersOfCrash } from './storage-run.ts'
 import { openHarmony } from './stores/harmonydb.ts'
 import { openLevel, openLmdb, openRaw, openSqlite } from './stores/peers.ts'
 import { NotInstalled, type OpenedFrom, type Store } from './stores/store.ts'
+import { checkSum, countingWork, transactionCaseNames, transactionCases } from './transaction-cases.ts'
 
-const opens: Readonly<Record<string, (from: OpenedFrom) => Store | Promise<Store>>> = {
-  harmonydb: openHarmony,
+type Opens = Readonly<Record<string, (from: OpenedFrom) => Store | Promise<Store>>>
+const ofStorage: Opens = {
+  harmonydb: from => openHarmony(from),
   lmdb: openLmdb,
   'better-sqlite3': openSqlite,
   'classic-level': openLevel,
   raw: openRaw,
 }
-export const engineNames: readonly string[] = Object.keys(opens)
+const locking = 'pessimistic'
+const ofTransactions: Opens = {
+  harmonydb: from => openHarmony(from),
+  'harmonydb-pessimistic': from => openHarmony(from, { locking }),
+  'harmonydb-wound-wait': from => openHarmony(from, { locking, deadlocks: 'wound-wait' }),
+  'harmonydb-wait-die': from => openHarmony(from, { locking, deadlocks: 'wait-die' }),
+  lmdb: openLmdb,
+  'better-sqlite3': openSqlite,
+}
+const opens: Opens = { ...ofStorage, ...ofTransactions }
+export const engineNames: readonly string[] = Object.keys(ofStorage)
+export const transactionEngineNames: readonly string[] = Object.keys(ofTransactions)
 
 /** What `raw` can do, being no engine. */
-export const rawCases: readonly CaseName[] = ['put-1', 'put-64']
+export const rawCases: readonly string[] = ['put-1', 'put-64']
 
 export interface Task extends OpenedFrom {
-  readonly kind: 'probe' | 'measure' | 'write-until-killed' | 'reopen'
+  readonly kind: 'probe' | 'measure' | 'transact' | 'write-until-killed' | 'reopen'
   readonly engine: string
-  readonly cases: readonly CaseName[]
+  readonly cases: readonly string[]
   readonly records: number
   readonly round: number
   readonly seconds: number
@@ -37,7 +50,7 @@ export interface Task extends OpenedFrom {
 
 export type Report =
   | { readonly type: 'progress'; readonly text: string }
-  | { readonly type: 'measured'; readonly case: CaseName; readonly engine: string; readonly measured: Measured & More }
+  | { readonly type: 'measured'; readonly case: string; readonly engine: string; readonly measured: Measured & More }
   /** Nothing more comes; of `write-until-killed`: it may be killed from now on. */
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly message: string; readonly notInstalled: boolean }
@@ -51,7 +64,7 @@ const tell = (report: Report): Promise<void> => new Promise(resolve => process.s
 
 export async function runChild(task: Task): Promise<void> {
   try {
-    await { probe, measure: measureAll, 'write-until-killed': writeUntilKilled, reopen }[task.kind](task)
+    await { probe, measure: measureAll, transact, 'write-until-killed': writeUntilKilled, reopen }[task.kind](task)
     await tell({ type: 'ready' })
   } catch (error) {
     const message = error instanceof Error ? (error instanceof NotInstalled ? error.message : error.stack) : undefined
@@ -116,7 +129,29 @@ async function measureWithSmallCache(task: Task, records: Records): Promise<void
   await store.close()
 }
 
-const measured = (name: CaseName, engine: string, result: Measured & More): Promise<void> =>
+async function transact(task: Task): Promise<void> {
+  const records = new Records(task.records, buffers)
+  const { store } = await loadIn(task, task.dir, records, records.count)
+  if (store.transact === undefined) throw new Error(`${task.engine} has no transactions`)
+  let increments = 0
+  for (const [i, name] of transactionCaseNames.entries()) {
+    if (!task.cases.includes(name)) continue
+    const counting = countingWork(name, records, store.transact, task.round * 1000 + i)
+    const waitsBefore = store.lockWaits?.() ?? 0
+    const result = await measure(counting.work, transactionCases[name].callers, task.seconds)
+    const waits = (store.lockWaits?.() ?? 0) - waitsBefore
+    increments += counting.increments()
+    await measured(name, task.engine, {
+      ...result,
+      retriesPerOp: counting.retries() / counting.done(),
+      ...(store.lockWaits !== undefined && { waitsPerOp: waits / counting.done() }),
+    })
+  }
+  await checkSum(records, store.get, increments)
+  await store.close()
+}
+
+const measured = (name: string, engine: string, result: Measured & More): Promise<void> =>
   tell({ type: 'measured', case: name, engine, measured: result })
 
 async function loadIn(task: Task, dir: string, records: Records, count: number) {

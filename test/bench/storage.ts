@@ -1,14 +1,15 @@
 /**
- * The suite `storage`: engines take turns, round by round, each time in a process of their own, so that none profits from what the machine
+ * The suites `storage` and `transactions`: engines take turns, round by round, each time in a process of their own, so that none profits from what the machine
  * did meanwhile; medians over the rounds. Which engines take part is found out first: those not installed are left out, and it is said.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { linesOf } from './lines.ts'
-import { type CaseName, caseNames } from './storage-cases.ts'
+import { caseNames } from './storage-cases.ts'
 import { type Report, rawCases, type Task } from './storage-child.ts'
 import { type Outcome, type SuiteOptions, turnOf } from './suite-options.ts'
+import { isTransaction, transactionCaseNames } from './transaction-cases.ts'
 
 type Measurement = Extract<Report, { type: 'measured' }>
 
@@ -18,7 +19,15 @@ export const endRunning = (): void => void running?.kill('SIGKILL')
 
 const childMsMax = 30 * 60_000
 
-export async function runStorage(options: SuiteOptions): Promise<Outcome> {
+export const runStorage = (options: SuiteOptions): Promise<Outcome> => runEngines('storage', caseNames, options)
+export const runTransactions = (options: SuiteOptions): Promise<Outcome> =>
+  runEngines('transactions', transactionCaseNames, options)
+
+async function runEngines(
+  suite: 'storage' | 'transactions',
+  caseNames: readonly string[],
+  options: SuiteOptions,
+): Promise<Outcome> {
   const { progress, records, rounds } = options
   const results: Measurement[] = []
   let failures = 0
@@ -33,7 +42,7 @@ export async function runStorage(options: SuiteOptions): Promise<Outcome> {
   }
   for (let round = 1; round <= rounds; round++) {
     for (const engine of turnOf(engines, round)) {
-      const cases = (options.cases as readonly CaseName[]).filter(name => engine !== 'raw' || rawCases.includes(name))
+      const cases = options.cases.filter(name => engine !== 'raw' || rawCases.includes(name))
       if (cases.length === 0) continue
       progress(`round ${round} of ${rounds}, ${records} records: ${engine}`)
       const report = await runRound(options, engine, cases, round, results)
@@ -42,7 +51,7 @@ export async function runStorage(options: SuiteOptions): Promise<Outcome> {
       progress(`${engine} failed: ${report.message}`)
     }
   }
-  return { lines: linesOf({ suite: 'storage', records, caseNames }, results), failures }
+  return { lines: linesOf({ suite, records, caseNames }, results), failures }
 }
 
 type Ending = Extract<Report, { type: 'ready' | 'failed' }>
@@ -50,17 +59,19 @@ type Ending = Extract<Report, { type: 'ready' | 'failed' }>
 async function runRound(
   options: SuiteOptions,
   engine: string,
-  cases: readonly CaseName[],
+  cases: readonly string[],
   round: number,
   results: Measurement[],
 ): Promise<Ending> {
   const onMeasured = (measurement: Measurement): void => {
     results.push(measurement)
-    const { opsPerSecond, bytes } = measurement.measured
-    const figure = bytes === undefined ? `${Math.round(opsPerSecond)}/s` : `${bytes} bytes`
+    const { opsPerSecond, bytes, retriesPerOp } = measurement.measured
+    const retries = retriesPerOp === undefined ? '' : `, ${retriesPerOp.toFixed(3)} retries each`
+    const figure = bytes === undefined ? `${Math.round(opsPerSecond)}/s${retries}` : `${bytes} bytes`
     options.progress(`  ${measurement.engine} ${measurement.case}: ${figure}`)
   }
   const task = { engine, cases, round }
+  if (cases.some(isTransaction)) return run(options, { ...task, kind: 'transact' }, onMeasured)
   if (cases.some(name => name !== 'crash-start')) {
     const report = await run(options, { ...task, kind: 'measure' }, onMeasured)
     if (report.type === 'failed') return report

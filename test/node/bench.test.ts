@@ -25,6 +25,12 @@ function bench(...args: string[]): Promise<{ status: number | null; out: string;
   })
 }
 
+const parsed = (out: string): Record<string, unknown>[] =>
+  out
+    .trimEnd()
+    .split('\n')
+    .map(line => JSON.parse(line) as Record<string, unknown>)
+
 const cases = ['put-64', 'scan-100', 'ycsb-a', 'disk']
 
 test('--json prints one line for each case and engine, with rate, median and 99th percentile', async () => {
@@ -32,10 +38,7 @@ test('--json prints one line for each case and engine, with rate, median and 99t
   const engines = ['--engine', 'harmonydb', '--engine', 'lmdb']
   const { status, out, err } = await bench('storage', '--json', ...tiny, ...engines, ...chosen, '--module', built.index)
   expect(status, err).toBe(0)
-  const lines = out
-    .trimEnd()
-    .split('\n')
-    .map(line => JSON.parse(line) as Record<string, unknown>)
+  const lines = parsed(out)
   const found = lines.map(line => `${line.case} ${line.engine}`)
   expect(found).toEqual(cases.flatMap(name => [`${name} harmonydb`, `${name} lmdb`]))
   for (const line of lines) {
@@ -51,13 +54,29 @@ test('threads: the owner alone, several threads, and batches made together', asy
   const engines = ['--engine', 'owner', '--engine', 'threads-2']
   const { status, out, err } = await bench('threads', '--json', ...tiny, ...engines, '--module', built.index)
   expect(status, err).toBe(0)
-  const lines = out.trimEnd().split('\n')
-  const found = lines.map(line => JSON.parse(line) as Record<string, unknown>)
+  const found = parsed(out)
   const names = ['get-100000', 'put-10000', 'batch-1000', 'batch-10000']
   expect(found.map(line => `${line.case} ${line.engine}`)).toEqual(
     names.flatMap(name => [`${name} owner`, `${name} threads-2`]),
   )
   for (const line of found) expect(line.opsPerSecond).toBeGreaterThan(100)
+})
+
+test('transactions: optimistic and with locks, and how often they were tried again or waited', async () => {
+  const chosen = ['--cases', 'increment-64-hot,transfer-1', '--engines', 'harmonydb,harmonydb-pessimistic,lmdb']
+  const { status, out, err } = await bench('transactions', '--json', ...tiny, ...chosen, '--module', built.index)
+  expect(status, err).toBe(0)
+  const lines = parsed(out)
+  const names = ['harmonydb', 'harmonydb-pessimistic', 'lmdb']
+  expect(lines.map(line => `${line.case} ${line.engine}`)).toEqual(
+    ['increment-64-hot', 'transfer-1'].flatMap(name => names.map(engine => `${name} ${engine}`)),
+  )
+  for (const line of lines) expect(line).toMatchObject({ suite: 'transactions', retriesPerOp: expect.any(Number) })
+  const [optimistic, pessimistic, lmdb, alone] = lines
+  expect(optimistic!.retriesPerOp).toBeGreaterThan(0)
+  expect(pessimistic!.waitsPerOp).toBeGreaterThan(0)
+  expect(lmdb).not.toHaveProperty('waitsPerOp')
+  expect(alone!.retriesPerOp).toBe(0)
 })
 
 test('a process that is killed while it writes is opened again, and has its records', async () => {

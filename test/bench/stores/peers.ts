@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import type { ClassicLevel } from 'classic-level'
 import type { open as openLmdbDatabase } from 'lmdb'
 import { createRecords, getRecord, putRecord, scanRecords } from './sql.ts'
-import { NotInstalled, type OpenedFrom, type Row, type Store, together } from './store.ts'
+import { type Change, NotInstalled, type OpenedFrom, type Row, type Store, together } from './store.ts'
 
 /** What is used of better-sqlite3. */
 interface Sqlite {
@@ -67,6 +67,11 @@ export function openLmdb({ dir, root }: OpenedFrom): Store {
       db.batch(() => {
         for (const { key, value } of rows) void db.put(key, value)
       }),
+    transact: (keys, change) =>
+      db.transaction(() => {
+        const values = change(keys.map(key => db.getBinary(key)))
+        for (const [i, key] of keys.entries()) void db.put(key, values[i]!)
+      }),
     close: () => db.close(),
   }
 }
@@ -93,13 +98,19 @@ export function openSqlite({ dir, root, cacheBytes }: OpenedFrom): Store {
   const batch = db.transaction((rows: readonly { key: Buffer; value: Buffer }[]) => {
     for (const { key, value } of rows) put.run(key, value)
   })
+  const read = (key: Buffer): Buffer | undefined => (get.get(key) as { value: Buffer } | undefined)?.value
+  const transact = db.transaction(({ keys, change }: { keys: readonly Buffer[]; change: Change<Buffer> }) => {
+    const values = change(keys.map(read))
+    for (const [i, key] of keys.entries()) put.run(key, values[i])
+  })
   return {
     put: (key, value) => put.run(key, value),
     putTogether: together(batch, setImmediate),
-    get: key => (get.get(key) as Row | undefined)?.value,
+    get: read,
     scan: (start, limit) => scan.all(start, limit),
     row: scanned => scanned as Row,
     batch,
+    transact: (keys, change) => transact({ keys, change }),
     close: () => db.close(),
   }
 }

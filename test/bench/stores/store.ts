@@ -4,6 +4,9 @@ export interface Row {
   readonly value: Uint8Array
 }
 
+/** What becomes of the values of some keys, in their order. Called again by an engine that tries a transaction again. */
+export type Change<B extends Uint8Array> = (values: readonly (Uint8Array | undefined)[]) => readonly B[]
+
 /** Synchronous engines answer at once, others by a promise. Keys and values may be kept: nobody changes them. */
 export interface Store<B extends Uint8Array = Buffer> {
   /** Done when it is durable: a power cut takes nothing away. */
@@ -17,6 +20,10 @@ export interface Store<B extends Uint8Array = Buffer> {
   row(scanned: unknown): Row
   /** All in one, durable. */
   batch(rows: readonly { readonly key: B; readonly value: B }[]): unknown
+  /** Reads these keys and puts what `change` makes of them: one serializable transaction, durable. Undefined: the suite `transactions` goes without this engine. */
+  readonly transact?: (keys: readonly B[], change: Change<B>) => unknown
+  /** How often one of its transactions has waited for a lock. Undefined: it does not tell. */
+  readonly lockWaits?: () => number
   close(): unknown
 }
 
