@@ -6,13 +6,13 @@ import type { Line } from './lines.ts'
 import { endReplication, replicationEngineNames, runReplication } from './replication.ts'
 import { replicationCaseNames } from './replication-cases.ts'
 import { table } from './report.ts'
-import { endRunning, runStorage, runTransactions } from './storage.ts'
+import { endRunning, runStorage } from './storage.ts'
 import { browserCaseNames, browserEngineNames, endBrowser, runStorageBrowser } from './storage-browser.ts'
 import { caseNames } from './storage-cases.ts'
-import { engineNames, transactionEngineNames } from './storage-child.ts'
+import { engineNames } from './storage-child.ts'
 import type { Outcome, SuiteOptions } from './suite-options.ts'
 import { endThreads, runThreads, threadCaseNames, threadEngineNames } from './threads.ts'
-import { transactionCaseNames } from './transaction-cases.ts'
+import { endTransactions, runTransactions, transactionsCaseNames, transactionsEngineNames } from './transactions.ts'
 
 interface Suite {
   readonly caseNames: readonly string[]
@@ -49,14 +49,14 @@ const suites: Readonly<Record<string, Suite>> = {
     end: endBrowser,
   },
   transactions: {
-    caseNames: transactionCaseNames,
-    engineNames: transactionEngineNames,
+    caseNames: transactionsCaseNames,
+    engineNames: transactionsEngineNames,
     records: 10_000,
     seconds: 2,
     modulePath: 'dist/node/index.js',
     compared: 'HarmonyDB',
     run: runTransactions,
-    end: endRunning,
+    end: endTransactions,
   },
   threads: {
     caseNames: threadCaseNames,
@@ -116,10 +116,11 @@ storage-browser
   Chromium: CHROMIUM_PATH, or where systems put it.
 
 transactions
-  Engines: ${transactionEngineNames.join(', ')}
+  Engines: ${transactionsEngineNames.join(', ')}
     harmonydb: optimistic, as by default; the next three read forUpdate (locking: 'pessimistic'), with each policy for deadlocks.
-  Cases: ${transactionCaseNames.join(', ')}
+  Cases: ${transactionsCaseNames.join(', ')}
     increment-N, transfer-N: N callers; a transaction reads one counter and writes it, or two, taking from one and giving to the other. Any counters, or (-hot) the same 16.
+    three-…: on three nodes, as in replication; the callers in the leader's process, or in a follower's (harmonydb-follower); etcd by compare-and-swap.
     retriesPerOp: attempts that failed for each that was committed; waitsPerOp: how often one waited for a lock. The sum of all counters is checked.
 
 threads

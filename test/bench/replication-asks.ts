@@ -2,6 +2,7 @@
 import type { JoinOptions } from '../../src/database/types.ts'
 import type { Measured } from './measure.ts'
 import type { LoadName, ReplicatedStore } from './replication-cases.ts'
+import type { TransactionCase, TransactionsMeasured } from './transaction-cases.ts'
 
 /** What a member says of itself; of a client, nothing. */
 export interface Standing {
@@ -33,6 +34,16 @@ export interface Asks {
   measure(
     task: Loading & { readonly name: LoadName; readonly round: number; readonly seconds: number },
   ): Promise<Measured>
+  transact(
+    task: Loading & {
+      readonly name: TransactionCase
+      readonly engine: string
+      readonly round: number
+      readonly seconds: number
+    },
+  ): Promise<TransactionsMeasured>
+  /** The records are counters that sum to this. */
+  checkSum(task: Loading & { readonly increments: number }): Promise<void>
   /** One caller writes, again and again, until `endWrites`. */
   beginWrites(loading: Loading): Promise<void>
   /** The longest time from one acknowledged write to the next since then or since the last time it was asked, and how many there were since that. */

@@ -2,7 +2,7 @@
 import type { Work } from './measure.ts'
 import type { Records } from './records.ts'
 import { Inserted, workOf } from './storage-cases.ts'
-import type { Store } from './stores/store.ts'
+import type { Store, Transact } from './stores/store.ts'
 
 /** Callers of each. In the order in which they are measured: after a long burst of writes a store may be busy with itself. */
 export const loads = {
@@ -16,7 +16,6 @@ export const loads = {
   'put-256': 256,
 } as const
 export type LoadName = keyof typeof loads
-export const isLoad = (name: string): name is LoadName => Object.hasOwn(loads, name)
 
 export const failovers = ['failover-kill', 'failover-close', 'failover-leave'] as const
 export type FailoverName = (typeof failovers)[number]
@@ -24,9 +23,11 @@ export type FailoverName = (typeof failovers)[number]
 export const replicationCaseNames: readonly string[] = [...Object.keys(loads), ...failovers]
 
 /** A replicated store as one of its clients sees it. */
-export interface ReplicatedStore extends Pick<Store, 'put' | 'get' | 'batch' | 'close'> {
+export interface ReplicatedStore extends Pick<Store, 'put' | 'get' | 'batch' | 'close' | 'lockWaits'> {
   /** Perhaps not the newest. */
   getLocal: Store['get']
+  /** As this engine does them. */
+  transactAs(engine: string): Transact<Buffer>
 }
 
 export function loadWork(name: LoadName, store: ReplicatedStore, records: Records, seed: number): Work {

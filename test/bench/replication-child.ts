@@ -9,6 +9,7 @@ import { measure } from './measure.ts'
 import { buffers, Records } from './records.ts'
 import type { Answer, Asks, Question, Replica } from './replication-asks.ts'
 import { loads, loadWork } from './replication-cases.ts'
+import { checkSum, measureTransactions } from './transaction-cases.ts'
 
 const batchRows = 100
 
@@ -23,6 +24,14 @@ let since = 0
 const recordsOf = (count: number): Records => {
   if (records?.count !== count) records = new Records(count, buffers)
   return records
+}
+
+/** What was loaded elsewhere is here by then. */
+async function loaded(count: number): Promise<Records> {
+  const all = recordsOf(count)
+  const last = await replica.get(all.key(count - 1))
+  all.check(count - 1, last, false)
+  return all
 }
 
 const asks: Asks = {
@@ -41,11 +50,15 @@ const asks: Asks = {
     }
   },
   async measure({ name, round, seconds, records: count }) {
-    const all = recordsOf(count)
-    // What was loaded elsewhere is here by then.
-    all.check(count - 1, await replica.get(all.key(count - 1)), true)
+    const all = await loaded(count)
     return measure(loadWork(name, replica, all, round), loads[name], seconds)
   },
+  async transact({ name, engine, round, seconds, records: count }) {
+    const { lockWaits } = replica
+    const store = { transact: replica.transactAs(engine), ...(lockWaits !== undefined && { lockWaits }) }
+    return measureTransactions(name, store, await loaded(count), round, seconds)
+  },
+  checkSum: ({ records: count, increments }) => checkSum(recordsOf(count), replica.get, increments),
   async beginWrites(loading) {
     ends = false
     longestMs = 0

@@ -8,27 +8,23 @@ import { killAsked } from './clusters/asked.ts'
 import { type Cluster, type ClusterOptions, until } from './clusters/cluster.ts'
 import { killEtcd, startEtcd } from './clusters/etcd.ts'
 import { startHarmony } from './clusters/harmonydb.ts'
-import { linesOf, type Measurement } from './lines.ts'
+import { isStart, linesOf, type Measurement } from './lines.ts'
 import { summary } from './measure.ts'
-import {
-  type FailoverName,
-  failovers,
-  isLoad,
-  type LoadName,
-  loads,
-  replicationCaseNames,
-} from './replication-cases.ts'
+import { type FailoverName, failovers, type LoadName, loads, replicationCaseNames } from './replication-cases.ts'
 import { NotInstalled } from './stores/store.ts'
+import { transactionPolicies } from './stores/transaction-policies.ts'
 import { type Outcome, type SuiteOptions, turnOf } from './suite-options.ts'
+import { threeCaseNames, threeOf, transactionCaseNames } from './transaction-cases.ts'
 
 /** Which engines each system is measured as. */
 const systems: Readonly<
   Record<string, { readonly engines: readonly string[]; start(options: ClusterOptions): Promise<Cluster> }>
 > = {
-  harmonydb: { engines: ['harmonydb', 'harmonydb-follower'], start: startHarmony },
+  harmonydb: { engines: [...Object.keys(transactionPolicies), 'harmonydb-follower'], start: startHarmony },
   etcd: { engines: ['etcd'], start: startEtcd },
 }
-export const replicationEngineNames: readonly string[] = Object.values(systems).flatMap(({ engines }) => engines)
+export const replicationEngineNames: readonly string[] = ['harmonydb', 'harmonydb-follower', 'etcd']
+export const threeEngineNames: readonly string[] = Object.values(systems).flatMap(({ engines }) => engines)
 
 /** How often the leader goes in a round. */
 const lossesEachRound = 2
@@ -40,7 +36,12 @@ export const endReplication = (): void => {
   killEtcd()
 }
 
-export async function runReplication(options: SuiteOptions): Promise<Outcome> {
+export const runReplication = (options: SuiteOptions): Promise<Outcome> =>
+  runSystems('replication', replicationCaseNames, options)
+export const runThreeTransactions = (options: SuiteOptions): Promise<Outcome> =>
+  runSystems('transactions', threeCaseNames, options)
+
+async function runSystems(suite: string, caseNames: readonly string[], options: SuiteOptions): Promise<Outcome> {
   const { progress, records, rounds } = options
   const results: Measurement[] = []
   let failures = 0
@@ -60,7 +61,7 @@ export async function runReplication(options: SuiteOptions): Promise<Outcome> {
       endReplication()
     }
   }
-  return { lines: linesOf({ suite: 'replication', records, caseNames: replicationCaseNames }, results), failures }
+  return { lines: linesOf({ suite, records, caseNames }, results), failures }
 }
 
 async function runRound(options: SuiteOptions, name: string, round: number, results: Measurement[]): Promise<void> {
@@ -71,9 +72,9 @@ async function runRound(options: SuiteOptions, name: string, round: number, resu
   const cluster = await systems[name]!.start({ dir, childScript, modulePath })
   const add = (measurement: Measurement): void => {
     const { opsPerSecond, p50Ms, p99Ms } = measurement.measured
-    const figures = isLoad(measurement.case)
-      ? `${Math.round(opsPerSecond)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`
-      : `${Math.round(p50Ms)} ms`
+    const figures = isStart(measurement.case)
+      ? `${Math.round(p50Ms)} ms`
+      : `${Math.round(opsPerSecond)}/s, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms.toFixed(2)} ms`
     progress(`  ${measurement.engine} ${measurement.case}: ${figures}`)
     results.push(measurement)
   }
@@ -101,7 +102,8 @@ async function measureLoads(
   add: (measurement: Measurement) => void,
 ): Promise<void> {
   const names = (Object.keys(loads) as LoadName[]).filter(name => cases.includes(name))
-  if (names.length === 0) return
+  const transactions = transactionCaseNames.filter(name => cases.includes(threeOf(name)))
+  if (names.length === 0 && transactions.length === 0) return
   const callers = Object.entries(await cluster.callers()).filter(([engine]) => engines.includes(engine))
   await callers[0]?.[1].ask('load', { records })
   for (const name of names) {
@@ -109,6 +111,15 @@ async function measureLoads(
       add({ case: name, engine, measured: await caller.ask('measure', { name, round, seconds, records }) })
     }
   }
+  let increments = 0
+  for (const name of transactions) {
+    for (const [engine, caller] of turnOf(callers, round)) {
+      const measured = await caller.ask('transact', { name, engine, round, seconds, records })
+      increments += measured.increments
+      add({ case: threeOf(name), engine, measured })
+    }
+  }
+  if (transactions.length > 0) await callers[0]![1].ask('checkSum', { records, increments })
 }
 
 /** From the last write that was acknowledged before to the first one after, in milliseconds. */

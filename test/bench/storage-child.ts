@@ -13,7 +13,8 @@ import { load, measureCases, writersOfCrash } from './storage-run.ts'
 import { openHarmony } from './stores/harmonydb.ts'
 import { openLevel, openLmdb, openRaw, openSqlite } from './stores/peers.ts'
 import { NotInstalled, type OpenedFrom, type Store } from './stores/store.ts'
-import { checkSum, countingWork, transactionCaseNames, transactionCases } from './transaction-cases.ts'
+import { transactionPolicies } from './stores/transaction-policies.ts'
+import { checkSum, measureTransactions, transactionCaseNames } from './transaction-cases.ts'
 
 type Opens = Readonly<Record<string, (from: OpenedFrom) => Store | Promise<Store>>>
 const ofStorage: Opens = {
@@ -23,18 +24,19 @@ const ofStorage: Opens = {
   'classic-level': openLevel,
   raw: openRaw,
 }
-const locking = 'pessimistic'
 const ofTransactions: Opens = {
-  harmonydb: from => openHarmony(from),
-  'harmonydb-pessimistic': from => openHarmony(from, { locking }),
-  'harmonydb-wound-wait': from => openHarmony(from, { locking, deadlocks: 'wound-wait' }),
-  'harmonydb-wait-die': from => openHarmony(from, { locking, deadlocks: 'wait-die' }),
+  ...Object.fromEntries(
+    Object.entries(transactionPolicies).map(([name, policy]) => [
+      name,
+      (from: OpenedFrom) => openHarmony(from, policy),
+    ]),
+  ),
   lmdb: openLmdb,
   'better-sqlite3': openSqlite,
 }
 const opens: Opens = { ...ofStorage, ...ofTransactions }
 export const engineNames: readonly string[] = Object.keys(ofStorage)
-export const transactionEngineNames: readonly string[] = Object.keys(ofTransactions)
+export const embeddedEngineNames: readonly string[] = Object.keys(ofTransactions)
 
 /** What `raw` can do, being no engine. */
 export const rawCases: readonly string[] = ['put-1', 'put-64']
@@ -132,20 +134,12 @@ async function measureWithSmallCache(task: Task, records: Records): Promise<void
 async function transact(task: Task): Promise<void> {
   const records = new Records(task.records, buffers)
   const { store } = await loadIn(task, task.dir, records, records.count)
-  if (store.transact === undefined) throw new Error(`${task.engine} has no transactions`)
   let increments = 0
   for (const [i, name] of transactionCaseNames.entries()) {
     if (!task.cases.includes(name)) continue
-    const counting = countingWork(name, records, store.transact, task.round * 1000 + i)
-    const waitsBefore = store.lockWaits?.() ?? 0
-    const result = await measure(counting.work, transactionCases[name].callers, task.seconds)
-    const waits = (store.lockWaits?.() ?? 0) - waitsBefore
-    increments += counting.increments()
-    await measured(name, task.engine, {
-      ...result,
-      retriesPerOp: counting.retries() / counting.done(),
-      ...(store.lockWaits !== undefined && { waitsPerOp: waits / counting.done() }),
-    })
+    const result = await measureTransactions(name, store, records, task.round * 1000 + i, task.seconds)
+    increments += result.increments
+    await measured(name, task.engine, result)
   }
   await checkSum(records, store.get, increments)
   await store.close()

@@ -1,5 +1,5 @@
 /**
- * The suites `storage` and `transactions`: engines take turns, round by round, each time in a process of their own, so that none profits from what the machine
+ * The suite `storage`, and what is embedded of the suite `transactions`: engines take turns, round by round, each time in a process of their own, so that none profits from what the machine
  * did meanwhile; medians over the rounds. Which engines take part is found out first: those not installed are left out, and it is said.
  */
 import { type ChildProcess, fork } from 'node:child_process'
@@ -20,7 +20,7 @@ export const endRunning = (): void => void running?.kill('SIGKILL')
 const childMsMax = 30 * 60_000
 
 export const runStorage = (options: SuiteOptions): Promise<Outcome> => runEngines('storage', caseNames, options)
-export const runTransactions = (options: SuiteOptions): Promise<Outcome> =>
+export const runEmbeddedTransactions = (options: SuiteOptions): Promise<Outcome> =>
   runEngines('transactions', transactionCaseNames, options)
 
 async function runEngines(

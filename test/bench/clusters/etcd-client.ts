@@ -1,6 +1,7 @@
 /** etcd through its JavaScript client, etcd3. */
 import { Etcd3 } from 'etcd3'
 import type { Replica } from '../replication-asks.ts'
+import type { Change } from '../stores/store.ts'
 
 const noMember = (): never => {
   throw new Error('a client is no member')
@@ -17,9 +18,23 @@ export function etcdClient(host: string): Replica {
         .if(rows[0]!.key, 'Mod', '!=', 1)
         .then(...rows.map(({ key, value }) => client.put(key).value(value)))
         .commit(),
+    transactAs: () => (keys, change) => compareAndSwap(client, keys, change),
     close: () => client.close(),
     standing: () => undefined,
     leave: async () => noMember(),
+  }
+}
+
+/** Reads need not be linearizable: what they gave is compared with what is there when it is written. */
+async function compareAndSwap(client: Etcd3, keys: readonly Buffer[], change: Change<Buffer>): Promise<void> {
+  for (;;) {
+    const read = await Promise.all(keys.map(async key => (await client.get(key).serializable(true).exec()).kvs[0]))
+    const values = change(read.map(found => found?.value))
+    const [first, ...others] = keys.map((key, i) => ({ key, revision: read[i]?.mod_revision ?? 0 }))
+    const swap = client.if(first!.key, 'Mod', '==', first!.revision)
+    for (const { key, revision } of others) swap.and(key, 'Mod', '==', revision)
+    const { succeeded } = await swap.then(...keys.map((key, i) => client.put(key).value(values[i]!))).commit()
+    if (succeeded) return
   }
 }
 
@@ -45,6 +60,7 @@ export function etcdGateway(host: string): Replica {
     get: unused,
     getLocal: unused,
     batch: unused,
+    transactAs: unused,
     close() {},
     standing: () => undefined,
     leave: async () => noMember(),

@@ -2,7 +2,8 @@
 import { pathToFileURL } from 'node:url'
 import type * as Package from '../../../platform/node/entry.ts'
 import type { Opening, Replica } from '../replication-asks.ts'
-import { harmonyStore } from '../stores/harmonydb-store.ts'
+import { harmonyStore, harmonyTransact } from '../stores/harmonydb-store.ts'
+import { transactionPolicies } from '../stores/transaction-policies.ts'
 
 export async function harmonyMember({
   modulePath,
@@ -11,12 +12,14 @@ export async function harmonyMember({
 }: Extract<Opening, { engine: 'harmonydb' }>): Promise<Replica> {
   const { open } = (await import(pathToFileURL(modulePath).href)) as typeof Package
   const db = await open({ name: 'bench', storage: { dir }, cluster: join })
-  const { put, get, batch, close } = harmonyStore(db)
+  const { put, get, batch, close, lockWaits } = harmonyStore(db)
   return {
     put,
     get,
     batch,
     close,
+    ...(lockWaits !== undefined && { lockWaits }),
+    transactAs: engine => harmonyTransact(db, transactionPolicies[engine]),
     getLocal: key => db.get<Uint8Array>(key, { consistency: 'local' }),
     standing() {
       const { self, role, lag, health } = db.cluster.status()

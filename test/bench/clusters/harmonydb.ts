@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import type * as Package from '../../../platform/node/entry.ts'
 import type { Opening, Standing } from '../replication-asks.ts'
 import { NotInstalled } from '../stores/store.ts'
+import { transactionPolicies } from '../stores/transaction-policies.ts'
 import { Asked } from './asked.ts'
 import { type Cluster, type ClusterOptions, until } from './cluster.ts'
 
@@ -49,7 +50,11 @@ export async function startHarmony({ dir, childScript, modulePath }: ClusterOpti
   while (members.length < size) await start(freshFolder())
   await settled()
   return {
-    callers: async () => ({ harmonydb: await leader(), 'harmonydb-follower': await follower() }),
+    async callers() {
+      const atLeader = await leader()
+      const policies = Object.fromEntries(Object.keys(transactionPolicies).map(name => [name, atLeader]))
+      return { ...policies, 'harmonydb-follower': await follower() }
+    },
     writer: follower,
     loseLeader: {
       'failover-kill': async () => (await lose(true)).kill(),

@@ -1,8 +1,8 @@
 /** HarmonyDB's public interface as a store of the benchmark, in Node and in browsers. */
 import type { Database, Entry, TransactionOptions } from '../../../src/database/types.ts'
-import type { Row, Store } from './store.ts'
+import type { Row, Store, Transact } from './store.ts'
 
-export const harmonyStore = (db: Database, options: TransactionOptions = {}): Store<Uint8Array> => ({
+export const harmonyStore = (db: Database, options?: TransactionOptions): Store<Uint8Array> => ({
   put: (key, value) => db.put(key, value),
   get: key => db.get<Uint8Array>(key),
   scan: (start, limit) => db.scan<Uint8Array>({ start }, { limit }).toArray(),
@@ -11,13 +11,17 @@ export const harmonyStore = (db: Database, options: TransactionOptions = {}): St
     return { key: key[0] as Uint8Array, value } satisfies Row
   },
   batch: rows => db.batch(rows.map(({ key, value }) => ({ type: 'put', key, value }))),
-  transact: (keys, change) =>
-    db.transaction(async tx => {
-      const values = await Promise.all(
-        keys.map(key => tx.get<Uint8Array>(key, { forUpdate: options.locking === 'pessimistic' })),
-      )
-      for (const [i, value] of change(values).entries()) tx.put(keys[i]!, value)
-    }, options),
-  lockWaits: () => db.status().locks.waited,
+  transact: harmonyTransact(db, options),
+  lockWaits: () => (db.cluster.status().role === 'follower' ? undefined : db.status().locks.waited),
   close: () => db.close(),
 })
+
+/** With locks, what is read is locked at once as what will be written. */
+export function harmonyTransact(db: Database, options: TransactionOptions = {}): Transact<Uint8Array> {
+  const forUpdate = options.locking === 'pessimistic'
+  return (keys, change) =>
+    db.transaction(async tx => {
+      const values = await Promise.all(keys.map(key => tx.get<Uint8Array>(key, { forUpdate })))
+      for (const [i, value] of change(values).entries()) tx.put(keys[i]!, value)
+    }, options)
+}

@@ -7,6 +7,9 @@ export interface Row {
 /** What becomes of the values of some keys, in their order. Called again by an engine that tries a transaction again. */
 export type Change<B extends Uint8Array> = (values: readonly (Uint8Array | undefined)[]) => readonly B[]
 
+/** Reads these keys and puts what `change` makes of them: one serializable transaction, durable. */
+export type Transact<B extends Uint8Array> = (keys: readonly B[], change: Change<B>) => unknown
+
 /** Synchronous engines answer at once, others by a promise. Keys and values may be kept: nobody changes them. */
 export interface Store<B extends Uint8Array = Buffer> {
   /** Done when it is durable: a power cut takes nothing away. */
@@ -20,10 +23,10 @@ export interface Store<B extends Uint8Array = Buffer> {
   row(scanned: unknown): Row
   /** All in one, durable. */
   batch(rows: readonly { readonly key: B; readonly value: B }[]): unknown
-  /** Reads these keys and puts what `change` makes of them: one serializable transaction, durable. Undefined: the suite `transactions` goes without this engine. */
-  readonly transact?: (keys: readonly B[], change: Change<B>) => unknown
+  /** Undefined: the suite `transactions` goes without this engine. */
+  readonly transact?: Transact<B>
   /** How often one of its transactions has waited for a lock. Undefined: it does not tell. */
-  readonly lockWaits?: () => number
+  readonly lockWaits?: () => number | undefined
   close(): unknown
 }
 
