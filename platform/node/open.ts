@@ -19,6 +19,7 @@ import {
   type Database,
   type DatabaseEvent,
   HarmonyError,
+  leaseDriftMaxOf,
   type OpenOptions,
   openLocalCore,
   openOptions,
@@ -51,7 +52,10 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
 }
 
 export interface NodeOpenOptions
-  extends Pick<OpenOptions, 'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'writers' | 'onEvent'> {
+  extends Pick<
+    OpenOptions,
+    'name' | 'storage' | 'cacheBytes' | 'durability' | 'readers' | 'writers' | 'leaseReads' | 'onEvent'
+  > {
   /** For tools: a damaged store is CORRUPT, even where others have what was in it. */
   readonly refuseDamaged?: boolean
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
@@ -68,6 +72,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
     durability = 'strict',
     readers = 0,
     writers = 0,
+    leaseReads,
     onEvent,
   } = options
   const dir = directoryOf(options)
@@ -91,6 +96,7 @@ export async function openNodeCore(options: NodeOpenOptions): Promise<Core> {
       storageKind: dir ?? 'memory',
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+      leaseDriftMax: leaseDriftMaxOf(leaseReads),
       refuseDamaged,
       durability: storage === 'memory' ? 'relaxed' : durability,
       shared: readers > 0 || writers > 0,

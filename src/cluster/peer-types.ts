@@ -26,6 +26,8 @@ export interface PeerOptions {
   readonly checkpointBytes?: number
   readonly limits?: Partial<RaftLimits>
   readonly timing?: Partial<PeerTiming>
+  /** Reads under the leader's lease, where voters' clocks may run so many times as fast as its own (`shard/lease.ts`). Undefined: none. */
+  readonly leaseDriftMax?: number | undefined
   readonly policy?: Partial<AutopilotPolicy>
   /** Sees every consensus message that leaves this peer: for invariant checks and traces. */
   readonly trace?: (message: Message) => void
@@ -99,6 +101,13 @@ export const defaultLimits: RaftLimits = {
   applyBytesMax: 4 * 1024 * 1024,
 }
 export const defaultTiming: PeerTiming = { tickMs: 50, noQuorumAfterMs: 1200 }
+/** The promise of who hears a leader, divided by the drift that is allowed for; in milliseconds. */
+export const leaseMsOf = (
+  driftMax: number | undefined,
+  { electionTicks }: RaftLimits,
+  { tickMs }: PeerTiming,
+): number => (driftMax === undefined ? 0 : ((electionTicks - 1) * tickMs) / driftMax)
+
 /** For commands that no client waits for. */
 export const noSession: SessionId = '0'.repeat(32)
 

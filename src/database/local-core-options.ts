@@ -30,6 +30,8 @@ export interface LocalCoreOptions {
   readonly checkpointBytes?: number
   /** Older states that are held may keep so many bytes at least. */
   readonly heldBytesMin?: number
+  /** Undefined: reads wait for a round. */
+  readonly leaseDriftMax?: number | undefined
   readonly limits?: PeerOptions['limits']
   readonly timing?: PeerOptions['timing']
   readonly policy?: PeerOptions['policy']

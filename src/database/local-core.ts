@@ -98,12 +98,13 @@ export class LocalCore implements Core {
       },
       options.heldBytesMin,
     )
-    const { platform, limits, timing, policy, checkpointBytes } = options
+    const { platform, limits, timing, policy, checkpointBytes, leaseDriftMax } = options
     this.lives = new Lives(
       {
         platform,
         storeOptions,
         ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
+        leaseDriftMax,
         ...(limits === undefined ? {} : { limits }),
         ...(timing === undefined ? {} : { timing }),
         ...(policy === undefined ? {} : { policy }),

@@ -9,12 +9,24 @@ const nameForm = /^(?!\.)[^\u0000-\u001f\u007f/\\:*?"<>|]{1,64}$/
 
 const cacheBytesMin = 1024 * 1024
 const threadsMax = 16
+const driftMaxDefault = 2
+/** With more a lease is over before the next round can be confirmed. */
+const driftMaxMax = 4
+
+/** Undefined: no reads under a lease. @throws HarmonyError VALIDATION. */
+export function leaseDriftMaxOf(leaseReads: OpenOptions['leaseReads']): number | undefined {
+  if (leaseReads === undefined || leaseReads === false) return undefined
+  if (leaseReads === true) return driftMaxDefault
+  const { driftMax = driftMaxDefault } = record(leaseReads, 'leaseReads')
+  if (typeof driftMax === 'number' && driftMax >= 1 && driftMax <= driftMaxMax) return driftMax
+  throw invalid(`leaseReads.driftMax must be a number from 1 to ${driftMaxMax}, not ${shown(driftMax)}`)
+}
 
 /** @throws HarmonyError VALIDATION. */
 export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   const options =
     typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
-  const { name, storage, cacheBytes, durability, readers, writers, onEvent, cluster } = options
+  const { name, storage, cacheBytes, durability, readers, writers, leaseReads, onEvent, cluster } = options
   if (typeof name !== 'string' || !nameForm.test(name)) {
     throw invalid(
       `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
@@ -37,6 +49,7 @@ export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
       throw invalid(`${what} must be a whole number from 0 to ${threadsMax}, not ${shown(threads)}`)
     }
   }
+  leaseDriftMaxOf(leaseReads)
   if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
   if (cluster !== undefined) coreJoin(cluster)

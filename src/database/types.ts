@@ -417,6 +417,11 @@ export interface OpenOptions {
    * are frequent and there are cores to spare. One that dies in the middle of a batch stops the database, which is then opened anew (`STORAGE_LOST`).
    */
   writers?: number
+  /**
+   * Linearizable reads under the leader's lease, while this peer leads: without asking the others, for a fraction of a second after they were heard. They are right as long as no voter's clock
+   * runs more than `driftMax` (1 to 4; default 2) times as fast as the leader's. Default: false, reads trust no clock.
+   */
+  leaseReads?: boolean | { readonly driftMax?: number }
   cluster?: JoinOptions
   onEvent?: (event: DatabaseEvent) => void
 }

@@ -12,7 +12,7 @@ import { type PeerId, type Term, term } from '../base/ids.ts'
 import { isVoter, votersOf } from './configuration.ts'
 import { becomeLeader } from './leader.ts'
 import { tallyJoint } from './quorum.ts'
-import { becomeFollower, inLease, resetElectionTimer, type State, setLeader } from './state.ts'
+import { becomeFollower, keepsVoteBack, resetElectionTimer, type State, setLeader } from './state.ts'
 import type { Message } from './types.ts'
 
 type VoteRequest = Extract<Message, { type: 'preVote' | 'vote' }>
@@ -34,6 +34,7 @@ export const isSoleVoter = (state: State): boolean => {
 
 /** One tick of anybody but the leader. */
 export function tickElection(state: State): void {
+  state.promiseElapsed++
   // The requests of an election leave when the own vote is durable: a slow disk does not use up the election's time.
   if (state.role === 'candidate' && !state.ballotDurable) return
   state.electionElapsed++
@@ -117,7 +118,8 @@ export function replyPreVote(state: State, to: PeerId, inTerm: Term, granted: bo
 }
 
 /** A removed or restarted peer must not disturb a working leader, unless the leader itself asked it to. */
-export const ignoresVoteRequest = (state: State, message: VoteRequest): boolean => !message.transfer && inLease(state)
+export const ignoresVoteRequest = (state: State, message: VoteRequest): boolean =>
+  !message.transfer && keepsVoteBack(state)
 
 /** Of this term; a granted pre-vote: of the term that this peer would campaign in. */
 export function onVoteReply(state: State, message: VoteReply): void {

@@ -23,6 +23,7 @@ function acceptLeader(state: State, { from, term }: Append | Heartbeat | NeedsSn
   if (state.role !== 'follower' || state.leader === undefined) becomeFollower(state, term, from)
   else if (state.leader !== from) return false
   state.electionElapsed = 0
+  state.promiseElapsed = 0
   return true
 }
 

@@ -12,7 +12,7 @@ import { index, type PeerId } from '../base/ids.ts'
 import { encodeConfiguration, isJoint, isVoter, leaveJoint, nextConfiguration } from './configuration.ts'
 import { entryBytes } from './log.ts'
 import { type Peer, Peers } from './progress.ts'
-import type { Question } from './read-index.ts'
+import type { Answer, Question } from './read-index.ts'
 import { becomeFollower, commitThrough, refuseRead, resetElectionTimer, type State, setLeader } from './state.ts'
 import type { Configuration, ConfigurationChange, Entry, EntryKind, Message, ProposeResult } from './types.ts'
 
@@ -28,6 +28,8 @@ export function becomeLeader(state: State): void {
   state.votes.clear()
   state.heartbeatElapsed = 0
   state.transferee = undefined
+  state.handedOver = false
+  state.promiseElapsed = state.limits.electionTicks
   state.uncommittedBytes = 0
   state.peers = new Peers(state.id, state.limits)
   state.peers.self.match = state.log.durable
@@ -47,7 +49,9 @@ export function tickLeader(state: State): void {
     afterCommit(state)
     if (state.role !== 'leader') return
   }
-  if (++state.heartbeatElapsed >= state.limits.heartbeatTicks) sendHeartbeats(state)
+  if (++state.heartbeatElapsed < state.limits.heartbeatTicks) return
+  if (state.leases && knowsCommit(state) && state.rounds.hasRoom) beginRound(state)
+  else sendHeartbeats(state)
 }
 
 function sendHeartbeats(state: State): void {
@@ -154,11 +158,7 @@ function afterCommit(state: State): void {
 
 /** Sends what may be sent: a read round, appends. */
 export function flushLeader(state: State): void {
-  if (roundDue(state)) {
-    state.peers.self.readRound = state.rounds.begin(state.commit)
-    sendHeartbeats(state)
-    answerReads(state)
-  }
+  if (roundDue(state)) beginRound(state)
   if (!state.sendsDue) return
   state.sendsDue = false
   for (const peer of state.peers.followers) replicate(state, peer)
@@ -258,13 +258,35 @@ function followerOf(state: State, id: PeerId): Peer | undefined {
 
 const roundDue = (state: State): boolean => state.rounds.canBegin && knowsCommit(state)
 
+function beginRound(state: State): void {
+  state.peers.self.readRound = state.rounds.begin(state.commit)
+  sendHeartbeats(state)
+  answerReads(state)
+}
+
+/** See `RaftCore.leaseRound`. Who may have been asked to campaign does so without regard to anybody's promise, and who is on its way out of the configuration has a part in no majority. */
+export const leaseRound = (state: State): number => {
+  const { role, handedOver, configurations, id } = state
+  const concludes = role === 'leader' && !handedOver && knowsCommit(state) && isVoter(configurations.current, id)
+  return concludes ? state.peers.readRoundReached() : 0
+}
+
+/** See `RaftCore.confirmReads`. */
+export function confirmReads(state: State): void {
+  if (roundDue(state)) answer(state, state.rounds.takeWaiting(state.commit))
+}
+
 export function askRead(state: State, question: Question): void {
   if (!state.rounds.ask(question)) refuseRead(state, question)
 }
 
 function answerReads(state: State): void {
+  answer(state, state.rounds.confirmed(state.peers.readRoundReached()))
+}
+
+function answer(state: State, answers: readonly Answer[]): void {
   const { id, term } = state
-  for (const { from, context, index: at } of state.rounds.confirmed(state.peers.readRoundReached())) {
+  for (const { from, context, index: at } of answers) {
     if (from === undefined) state.reads.push({ context, index: at })
     else {
       state.messages.push({ type: 'readIndexReply', from: id, to: from, term, context, index: at })
@@ -307,5 +329,6 @@ function mostAdvanced(state: State): Peer | undefined {
 }
 
 function sendTimeoutNow(state: State, { id: to }: Peer): void {
+  state.handedOver = true
   state.messages.push({ type: 'timeoutNow', from: state.id, to, term: state.term })
 }

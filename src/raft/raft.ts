@@ -26,9 +26,11 @@ import { onAppend, onHeartbeat, onNeedsSnapshot, onReadIndexReply, onStaleLeader
 import {
   askRead,
   changePending,
+  confirmReads,
   flushDue,
   flushLeader,
   knowsCommit,
+  leaseRound,
   onAppendReply,
   onHeartbeatReply,
   ownAppendDurable,
@@ -225,6 +227,14 @@ export class Raft implements RaftCore {
     else if (leader !== undefined && state.forwarded.ask(context, state.now)) {
       state.messages.push({ type: 'readIndex', from: id, to: leader, term, context })
     } else refuseRead(state, { from: undefined, context })
+  }
+
+  get leaseRound(): number {
+    return leaseRound(this.state)
+  }
+
+  confirmReads(): void {
+    if (this.state.role === 'leader') confirmReads(this.state)
   }
 
   transferLeadership(to?: PeerId): boolean {

@@ -49,7 +49,12 @@ export class ReadRounds {
   }
 
   get canBegin(): boolean {
-    return this.waiting.length > 0 && this.rounds.length < roundsMax
+    return this.waiting.length > 0 && this.hasRoom
+  }
+
+  /** One more round may be under way. */
+  get hasRoom(): boolean {
+    return this.rounds.length < roundsMax
   }
 
   /** The newest round under way; 0: none. Heartbeats carry it, so that one that was lost is made good by the next. */
@@ -63,6 +68,14 @@ export class ReadRounds {
     this.rounds.push({ number: this.newest, index: commit, questions: this.waiting })
     this.waiting = []
     return this.newest
+  }
+
+  /** What waits for a round is answered without one. @param commit the commit index now. */
+  takeWaiting(commit: Index): readonly Answer[] {
+    const answers = this.waiting.map(question => ({ ...question, index: commit }))
+    this.waiting = []
+    this.questions -= answers.length
+    return answers
   }
 
   /** What rounds through this number were asked; they are over. */

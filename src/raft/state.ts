@@ -20,6 +20,7 @@ export class State {
   readonly id: PeerId
   readonly limits: RaftLimits
   readonly random: () => number
+  readonly leases: boolean
 
   term: Term
   vote: PeerId | undefined
@@ -38,6 +39,8 @@ export class State {
   /** Ticks since the leader was heard, a vote was given or a campaign began. */
   electionElapsed = 0
   electionTimeout = 0
+  /** Ticks since a leader was heard, whoever it was. A peer that has just started may have heard one just before. */
+  promiseElapsed: number
   readonly votes = new Map<PeerId, boolean>()
   /** Of a candidate: its term and its vote for itself are on disk. */
   ballotDurable = false
@@ -50,6 +53,8 @@ export class State {
   uncommittedBytes = 0
   transferee: PeerId | undefined = undefined
   transferElapsed = 0
+  /** In this term it asked somebody to campaign, who may do so at any time. */
+  handedOver = false
   /** Something may be sent to followers that could not be sent before. */
   sendsDue = false
   /** Also that entries are committed, to those who do not wait for it. */
@@ -68,10 +73,12 @@ export class State {
   snapshotNeeded: { readonly from: PeerId; readonly index: Index } | undefined = undefined
   reads: ReadState[] = []
 
-  constructor({ id, limits, random, restored }: RaftOptions) {
+  constructor({ id, limits, random, restored, leases = false }: RaftOptions) {
     this.id = id
     this.limits = limits
     this.random = random
+    this.leases = leases
+    this.promiseElapsed = restored.hardState.term > 0 ? 0 : limits.electionTicks
     this.term = restored.hardState.term
     this.vote = restored.hardState.vote
     this.log = new RaftLog(restored)
@@ -96,9 +103,12 @@ export function resetElectionTimer(state: State): void {
   state.electionTimeout = electionTicks + Math.max(1, Math.floor((state.random() / 0x1_0000_0000) * electionTicks))
 }
 
-/** A leader was heard so lately that nobody else can have been elected for good reasons (thesis, 4.2.3). */
-export const inLease = (state: State): boolean =>
-  state.leader !== undefined && state.electionElapsed < state.limits.electionTicks
+/**
+ * It leads, or a leader was heard so lately that nobody else can have been elected for good reasons (thesis, 4.2.3). What that leader concludes for its reads must not depend on what this
+ * peer has learnt or forgotten since: neither a later term nor a restart ends it (pitfall 15).
+ */
+export const keepsVoteBack = (state: State): boolean =>
+  state.role === 'leader' || state.promiseElapsed < state.limits.electionTicks
 
 export function setLeader(state: State, leader: PeerId | undefined): void {
   if (leader === state.leader) return

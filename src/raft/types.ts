@@ -210,6 +210,8 @@ export interface RaftOptions {
   readonly limits: RaftLimits
   /** Uniform in 0…2^32-1; used for election timeouts only. */
   readonly random: () => number
+  /** Every heartbeat of a leader begins a read round, from which the owner may draw a lease (`leaseRound`). */
+  readonly leases?: boolean
   readonly restored: RestoredLog
 }
 
@@ -232,6 +234,13 @@ export interface RaftCore {
   proposeConfiguration(change: ConfigurationChange): ProposeResult
   /** Answered through `Ready.reads`, on the leader and on followers alike. `context` ≥ 1, never used twice by this peer. */
   readIndex(context: number): void
+  /**
+   * Leader: the newest read round that a majority of the configuration in force has confirmed; each of them keeps its vote back for `electionTicks` - 1 ticks at
+   * least from when it heard of the round, and so from when it began. 0: nothing may be concluded.
+   */
+  readonly leaseRound: number
+  /** The owner knows (by its lease) that no other leader can have been elected: what waits for a read round is answered without one. */
+  confirmReads(): void
   /** Leader only; without `to`, the most advanced active voter. False: not leader, or nobody to hand over to. */
   transferLeadership(to?: PeerId): boolean
   /** Start an election now (a solo group at birth; tests). */

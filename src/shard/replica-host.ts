@@ -14,6 +14,8 @@ export interface ReplicaHost {
   readonly engine: Engine
   /** A checkpoint is made when so much of the log would have to be applied again; so much is kept of it for followers, about. */
   readonly checkpointBytes: number
+  /** How long a leader may answer reads after it sent a round that a majority confirmed (`lease.ts`); 0: not at all. */
+  readonly leaseMs: number
   send(message: Message): void
   sendAsk(to: PeerId, ask: SnapshotAsk): void
   sendPiece(to: PeerId, piece: SnapshotPiece): void

@@ -21,12 +21,14 @@ import type {
 import type { Compacted } from '../storage/engine.ts'
 import { AppliedWaiters } from './applied-waiters.ts'
 import { ApplyMachine } from './apply.ts'
+import { applyInOrder } from './apply-in-order.ts'
 import { encodeCheckpointNote, type LogBegin } from './checkpoint-note.ts'
 import { Checkpoints, chooseBase, heldLogBytesMax } from './checkpoints.ts'
 import { stampBody } from './command.ts'
 import { CommitNotices } from './commit-notices.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
+import { Lease } from './lease.ts'
 import type { ReplicaHost, StateMark } from './replica-host.ts'
 import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
@@ -50,6 +52,7 @@ export class Replica {
   private readonly source: SnapshotSource
   private readonly sink: SnapshotSink
   private readonly log: GroupLog
+  private readonly lease: Lease
   private ticks = 0
   private pumpScheduled = false
   private pumping = false
@@ -77,7 +80,8 @@ export class Replica {
     this.machine = new ApplyMachine(host.engine, restored.cluster)
     const { applied, idle } = this.machine
     assertMeet(restored.log, applied)
-    this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied } })
+    this.lease = new Lease(host.clock, host.leaseMs)
+    this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied }, leases: this.lease.isOffered })
     this.notices = new CommitNotices({ clock: host.clock, raft: this.raft, told: () => this.schedule() })
     idle.forget(restored.log.base.index)
     const base = (): Index => index(this.raft.status().firstIndex - 1)
@@ -163,7 +167,11 @@ export class Replica {
   }
   /** This replica's state is the newest there is, and nobody else can make a newer one: it may be read without a round of questions. */
   get readable(): boolean {
-    return !this.stopped && this.raft.leadsAlone && this.machine.applied === this.raft.commit
+    return (
+      !this.stopped &&
+      this.machine.applied === this.raft.commit &&
+      (this.raft.leadsAlone || this.lease.holds(this.raft.leaseRound))
+    )
   }
   get hasData(): boolean {
     return this.machine.hasData
@@ -318,6 +326,7 @@ export class Replica {
     if (this.stopped || this.pumping || this.frozen) return
     this.pumping = true
     try {
+      if (this.lease.holds(this.raft.leaseRound)) this.raft.confirmReads()
       while (!this.stopped && !this.frozen && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
       this.fail(error)
@@ -332,7 +341,10 @@ export class Replica {
   }
 
   private process(ready: Ready): void {
-    for (const message of ready.messages) this.host.send(message)
+    for (const message of ready.messages) {
+      if (message.type === 'heartbeat') this.lease.leaves(message.context)
+      this.host.send(message)
+    }
     this.append(ready)
     for (const read of ready.reads) this.host.onReadIndex(read.context, read.index)
     this.apply(ready.committed)
@@ -363,55 +375,29 @@ export class Replica {
     if (!this.pumping) this.pump()
   }
 
-  /**
-   * In order, plain writes together; where one has to wait for its pages, the rest goes on when they have come. The core hands out no more
-   * until all of these are applied.
-   */
+  /** The core hands out no more until all of these are applied. */
   private apply(entries: readonly Entry[]): void {
     // What comes while a newer state is taken over is part of it, or comes again.
     if (entries.length === 0 || this.installing) return
     this.applying = true
-    let next = 0
-    let looping = false
-    const loop = (): void => {
-      if (looping) return
-      looping = true
-      let arrived = true
-      while (arrived && next < entries.length && !this.stopped) {
-        arrived = false
-        this.machine.apply(entries, next, results => {
-          if (this.stopped) return
-          if (!results.ok) return this.fail(results.error)
-          for (const applied of results.value) {
-            const { index: at } = entries[next++] as Entry
-            if (applied !== undefined) this.host.onApplied(applied, at)
-          }
-          this.source.retry()
-          arrived = true
-          if (!looping) this.resume(loop)
-        })
-      }
-      looping = false
-      if (next < entries.length || this.stopped) return
-      this.applying = false
-      this.raft.applied(this.machine.applied)
-      this.waiters.wake(this.machine.applied)
-      const { received } = this
-      this.received = undefined
-      if (received !== undefined) this.install(received)
-      this.checkpoints.step()
-      this.schedule()
-    }
-    loop()
+    applyInOrder(this.machine, entries, {
+      stopped: () => this.stopped,
+      onApplied: (applied, at) => this.host.onApplied(applied, at),
+      onStep: () => this.source.retry(),
+      onEnd: () => this.allApplied(),
+      onError: error => this.fail(error),
+    })
   }
 
-  /** Goes on after a wait. */
-  private resume(loop: () => void): void {
-    try {
-      loop()
-    } catch (error) {
-      this.fail(error)
-    }
+  private allApplied(): void {
+    this.applying = false
+    this.raft.applied(this.machine.applied)
+    this.waiters.wake(this.machine.applied)
+    const { received } = this
+    this.received = undefined
+    if (received !== undefined) this.install(received)
+    this.checkpoints.step()
+    this.schedule()
   }
 
   /** Gives free space of the page file back. Errors: CLOSED, those of the page file. */

@@ -62,6 +62,7 @@ function replicaOf(world: World, store: Store, synced: () => void, refused: stri
     wal: store.wal,
     engine: store.engine,
     checkpointBytes: 1024,
+    leaseMs: 0,
     send: () => {},
     sendAsk: () => {},
     sendPiece: () => {},

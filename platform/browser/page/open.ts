@@ -15,7 +15,7 @@
 import { HarmonyError } from '../../../src/base/errors.ts'
 import type { Core } from '../../../src/database/core.ts'
 import { createDatabase } from '../../../src/database/database.ts'
-import { openOptions } from '../../../src/database/open-options.ts'
+import { leaseDriftMaxOf, openOptions } from '../../../src/database/open-options.ts'
 import type { Database, OpenOptions } from '../../../src/database/types.ts'
 import { connectCore, type Peek } from '../../../src/rpc/connect.ts'
 import type { RpcPort } from '../../../src/rpc/protocol.ts'
@@ -40,7 +40,8 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
     )
   }
   const options = openOptions(nameOrOptions)
-  const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', onEvent, cluster } = options
+  const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', leaseReads, onEvent } = options
+  const { cluster } = options
   if (typeof storage === 'object')
     throw invalid('storage: { dir } is for Node; browsers have "opfs", "indexeddb" and "memory"')
   if (worker !== 'auto' && worker !== false && typeof worker !== 'function') {
@@ -60,6 +61,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
     const request: BrowserRequest = {
       name,
       storage,
+      leaseDriftMax: leaseDriftMaxOf(leaseReads),
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability,
       // A core on the page itself needs no other way to its own memory.

@@ -26,6 +26,7 @@ export interface BrowserRequest {
   /** For tests: makes a checkpoint whenever so much of the log would have to be applied again. */
   readonly checkpointBytes?: number
   readonly durability: 'strict' | 'relaxed'
+  readonly leaseDriftMax: number | undefined
   /** The page can map the pages in memory, to `peek` at them: it is cross-origin isolated. */
   readonly shared: boolean
   /** Slots that this tab had before, best first. */
@@ -72,6 +73,7 @@ export async function openBrowserCore(
     events,
     ...(request.cacheBytes === undefined ? {} : { cacheBytes: request.cacheBytes }),
     ...(request.checkpointBytes === undefined ? {} : { checkpointBytes: request.checkpointBytes }),
+    leaseDriftMax: request.leaseDriftMax,
     durability: slot === undefined ? 'relaxed' : request.durability,
     shared: request.shared && globalThis.crossOriginIsolated === true,
     rendezvous: join => {

@@ -210,6 +210,11 @@ function addServe(program: Command, output: Output, untilStopped: () => Promise<
     )
     .option('--no-bootstrap', 'never found the room, only join it')
     .option('--discard-local', 'give up the data here if the room has data of its own', false)
+    .option(
+      '--lease-reads',
+      'while it leads, answer linearizable reads without asking the others, trusting their clocks',
+      false,
+    )
     .option('--json', 'print events as JSON lines', false)
     .action(async options => {
       const { room } = options

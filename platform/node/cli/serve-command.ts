@@ -41,6 +41,7 @@ export interface ServeOptions extends Place {
   readonly role: 'auto' | 'voter' | 'learner'
   readonly bootstrap: boolean
   readonly discardLocal: boolean
+  readonly leaseReads: boolean
   readonly json: boolean
 }
 
@@ -61,7 +62,7 @@ export async function serve(options: ServeOptions, output: Output, stopped: Prom
     tellEvent(event, tell)
     if (event.type === 'error' && stoppingCodes.has(event.error.code)) fail(event.error)
   }
-  const core = await openNodeCore({ name: options.name, storage: { dir }, onEvent })
+  const core = await openNodeCore({ name: options.name, storage: { dir }, leaseReads: options.leaseReads, onEvent })
   const db = createDatabase(core)
   const token = newToken()
   let undo: () => void = () => {}

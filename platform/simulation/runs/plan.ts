@@ -39,7 +39,7 @@ export interface Fault {
   readonly amount?: number
 }
 
-export type Sizes = Pick<PeerOptions, 'checkpointBytes' | 'limits'>
+export type Sizes = Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'leaseDriftMax'>
 
 export interface Plan {
   readonly seed: number
@@ -49,6 +49,8 @@ export interface Plan {
   readonly checkpointBytes: number
   /** 0: the default. */
   readonly messageBytesMax: number
+  /** Reads under leases, where clocks may drift so far apart; without it, or 0: none. */
+  readonly leaseDriftMax?: number
   readonly schedule: readonly Fault[]
 }
 
@@ -60,8 +62,9 @@ export interface Shape {
 const peersMax = 9
 const newcomersMax = 2
 
-export const sizesOf = ({ checkpointBytes, messageBytesMax }: Plan): Sizes => ({
+export const sizesOf = ({ checkpointBytes, messageBytesMax, leaseDriftMax = 0 }: Plan): Sizes => ({
   checkpointBytes,
+  leaseDriftMax: leaseDriftMax > 0 ? leaseDriftMax : undefined,
   limits: messageBytesMax > 0 ? { messageBytesMax } : {},
 })
 
@@ -129,7 +132,9 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
     }
   }
   schedule.sort((a, b) => a.atMs - b.atMs)
-  return { seed, peers, faultMs, checkpointBytes, messageBytesMax, schedule }
+  // As far as the clocks above drift apart.
+  const leaseDriftMax = random.chance(0.5) ? 4 : 0
+  return { seed, peers, faultMs, checkpointBytes, messageBytesMax, leaseDriftMax, schedule }
 }
 
 /** @returns A plan, or what is wrong with it. */
@@ -145,7 +150,8 @@ export function decodePlan(value: unknown): Plan | string {
   for (const [name, [least, most]] of Object.entries(bounds)) {
     if (!isWithin(value[name], least, most)) return `${name} is a number from ${least} to ${most}`
   }
-  const { schedule } = value
+  const { schedule, leaseDriftMax = 0 } = value
+  if (!isWithin(leaseDriftMax, 0, 4)) return 'leaseDriftMax is a number from 0 to 4'
   if (!Array.isArray(schedule) || schedule.length > 10_000) return 'schedule is a list of at most 10000 faults'
   for (const [at, fault] of schedule.entries()) {
     const wrong = isRecord(fault) ? wrongIn(fault) : 'a fault is an object'

@@ -1,5 +1,5 @@
 /** Several model nodes and the messages between them, moved by hand. */
-import type { Message, RaftLimits, RaftStatus, ReadState } from '../../../src/raft/types.ts'
+import type { Configuration, Message, RaftLimits, RaftStatus, ReadState } from '../../../src/raft/types.ts'
 import { configurationOf, data, idOf, ModelNode, numberOf, textOf } from './model-node.ts'
 
 export interface GroupOptions {
@@ -7,6 +7,7 @@ export interface GroupOptions {
   readonly learners?: readonly number[]
   readonly waiting?: readonly number[]
   readonly limits?: Partial<RaftLimits>
+  readonly leases?: boolean
 }
 
 export class Group {
@@ -17,21 +18,21 @@ export class Group {
   /** Nothing passes between these and the others. */
   island = new Set<number>()
 
-  constructor({ voters, learners = [], waiting = [], limits = {} }: GroupOptions) {
-    for (const n of [...voters, ...learners]) this.add(n, voters, learners, limits)
-    for (const n of waiting) this.add(n, [], [], limits)
+  constructor({ voters, learners = [], waiting = [], limits = {}, leases = false }: GroupOptions) {
+    for (const n of [...voters, ...learners]) this.add(n, configurationOf(voters, learners), limits, leases)
+    for (const n of waiting) this.add(n, configurationOf([]), limits, leases)
   }
 
-  private add(n: number, voters: readonly number[], learners: readonly number[], limits: Partial<RaftLimits>): void {
+  private add(n: number, birth: Configuration, limits: Partial<RaftLimits>, leases: boolean): void {
     const reads: ReadState[] = []
     this.reads.set(n, reads)
-    const birth = configurationOf(voters, learners)
     const node = new ModelNode({
       id: n,
       birth,
       // Node n waits 10 + n ticks.
       random: () => Math.ceil((n / 10) * 0x1_0000_0000),
       limits,
+      leases,
       send: message => {
         if (this.passes(message)) this.network.push(message)
       },

@@ -66,6 +66,7 @@ export interface ModelNodeOptions {
   readonly birth: Configuration
   readonly random: () => number
   readonly limits?: Partial<RaftLimits>
+  readonly leases?: boolean
   readonly send: (message: Message) => void
   /** Sees every Ready before its effects. */
   readonly onReady?: (ready: Ready) => void
@@ -100,6 +101,7 @@ export class ModelNode {
       id: this.id,
       limits: { ...limits, ...this.options.limits },
       random: this.options.random,
+      leases: this.options.leases ?? false,
       restored: restoredLog(this.disk, this.options.birth),
     })
   }

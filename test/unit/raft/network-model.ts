@@ -122,7 +122,7 @@ export class NetworkModel {
     }
     this.disorder = random.pick([0.02, 0.2, 1])
     this.weightsSum = eventNames.reduce((sum, name) => sum + this.weights[name], 0)
-    const electionTicks = weather === contests ? random.between(2, 4) : random.between(2, 10)
+    const electionTicks = weather === contests ? random.between(3, 5) : random.between(3, 10)
     // One entry after the other: so an old one can be acknowledged alone.
     const stepwise = weather === contests || random.chance(0.3)
     const heartbeatTicks = random.pick([1, 2])

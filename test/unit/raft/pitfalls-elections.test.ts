@@ -3,7 +3,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { index, term } from '../../../src/base/ids.ts'
 import type { Message } from '../../../src/raft/types.ts'
 import { Group } from './group.ts'
-import { configurationOf, data, idOf, ModelNode } from './model-node.ts'
+import { configurationOf, data, idOf, limits, ModelNode } from './model-node.ts'
 
 // A busy machine is no reason to fail.
 vi.setConfig({ testTimeout: 30_000 })
@@ -28,6 +28,7 @@ describe('elections', () => {
       }
       node.disk.hardState = { term: term(3), vote: undefined, commit: index(0) }
       node.restart()
+      for (let i = 0; i < limits.electionTicks; i++) node.raft.tick()
       const log = { lastIndex: index(lastIndex), lastTerm: term(lastTerm) }
       node.raft.step({ type: 'vote', from: idOf(2), to: idOf(1), term: term(9), transfer: false, ...log })
       node.settle()

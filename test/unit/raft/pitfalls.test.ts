@@ -405,24 +405,4 @@ describe('reads', () => {
     expect(group.change(1, [1])).toBe('ok')
     expect(group.reads.get(1)).toEqual([{ context: 1, index: 1 }])
   })
-
-  test('pitfall 15: a restarted voter votes at once, because no read trusts a lease', () => {
-    const group = new Group({ voters: [1, 2, 3] })
-    group.elect(1)
-    group.cut(1)
-    // 2 crashes and forgets that it heard a leader a moment ago; it helps 3 at once.
-    group.node(2).restart()
-    group.tick(3, 13)
-    group.settle()
-    expect(group.status(3).role).toBe('leader')
-    group.propose(3, 'x')
-    group.settle()
-    // The old leader still believes to lead, but a question to it needs a majority that it does not get.
-    expect(group.status(1).role).toBe('leader')
-    group.node(1).raft.readIndex(1)
-    group.tick(1, 9)
-    expect(group.reads.get(1)).toEqual([])
-    group.tick(1)
-    expect(group.reads.get(1)).toEqual([{ context: 1, index: undefined }])
-  })
 })
