@@ -46,7 +46,10 @@ export class Administration {
     this.orders = new Orders({
       clock,
       self,
-      send,
+      send(to, message) {
+        host.replica()?.stir()
+        send(to, message)
+      },
       status: () => host.replica()?.status(),
       leader: () => this.leader(),
       take: (order, id) => this.take(order, id),

@@ -3,7 +3,8 @@
  *
  *  A1  One change at a time; none while one is pending.
  *  A2  The voters are an odd number, at most `votersMax`, as large as there are live eligible members to fill it.
- *  A3  A learner is promoted only when it is linked, active and caught up. Promotion does not wait: safety of a write grows with it.
+ *  A3  A learner is promoted only when it is linked, active and caught up. To fill an empty seat it does not wait: safety of a write grows with it. Somebody's seat it takes only after it
+ *      was so for `steadyAfterMs` without a break: one that comes and goes moves nobody.
  *  A4  A voter that was silent for `deadAfterMs` gives its seat to a learner that can take it. Seats are never given up for silence
  *      alone while there is nobody to fill them: the silent one may come back, and a smaller set would not be safer.
  *  A5  Never below a live majority: no change whose new voters would not have a majority alive right now.
@@ -21,6 +22,8 @@ export interface MemberView {
   readonly kind: 'tab' | 'node' | 'unknown'
   /** Time since anything was heard of it; 0 for the leader itself. */
   readonly silentMs: number
+  /** How long it has been linked and active without a break, as far as this leader knows. */
+  readonly steadyMs: number
   /** Its log reaches to the commit index or near it. */
   readonly caughtUp: boolean
   readonly wish: Wish
@@ -40,6 +43,8 @@ export interface AutopilotPolicy {
   readonly votersMax: number
   readonly aliveWithinMs: number
   readonly deadAfterMs: number
+  /** The stabilisation time. */
+  readonly steadyAfterMs: number
   readonly removeAfterMs: number
 }
 
@@ -47,6 +52,7 @@ export const defaultPolicy: AutopilotPolicy = {
   votersMax: 5,
   aliveWithinMs: 1500,
   deadAfterMs: 5000,
+  steadyAfterMs: 2000,
   removeAfterMs: 60_000,
 }
 
@@ -79,14 +85,16 @@ export function planMembership(
     (member.wish === 'voter' ? 4 : 0) +
     (member.kind === 'tab' ? 0 : 2) +
     (isVoter(member.id) ? 1 : 0)
-  const able = [...sitting, ...candidates].sort((a, b) => rank(b) - rank(a) || (a.id < b.id ? -1 : 1))
-  const size = oddSize(able.length, seated.length, policy.votersMax)
-  const voters = able.slice(0, size).map(member => member.id)
-  for (const sitter of silentSitters) {
-    if (voters.length >= size) break
-    voters.push(sitter.id)
+  const seat = (newcomers: readonly MemberView[]): PeerId[] => {
+    const able = [...sitting, ...newcomers].sort((a, b) => rank(b) - rank(a) || (a.id < b.id ? -1 : 1))
+    const size = oddSize(able.length, seated.length, policy.votersMax)
+    const taken = able.slice(0, size)
+    return [...taken, ...silentSitters.slice(0, size - taken.length)].map(member => member.id).sort()
   }
-  voters.sort()
+  const filled = seat(candidates)
+  const voters = seated.every(member => filled.includes(member.id))
+    ? filled
+    : seat(candidates.filter(member => member.steadyMs >= policy.steadyAfterMs))
 
   const learners = stays
     .map(member => member.id)

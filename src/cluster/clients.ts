@@ -192,8 +192,9 @@ export class Clients {
   /** Errors: as `Locks.lock`, and what writes are refused with. */
   lock(wish: LockWish, timeoutMs: number, done: (answer: LockAnswer) => void): void {
     const refusal = this.host.refusal()
-    if (refusal !== undefined) done(refusal)
-    else this.locks.lock(wish, timeoutMs, done)
+    if (refusal !== undefined) return done(refusal)
+    this.host.replica()?.stir()
+    this.locks.lock(wish, timeoutMs, done)
   }
 
   /** Gives free space of the storage back to the host. */

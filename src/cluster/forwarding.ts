@@ -27,6 +27,7 @@ export class Forwarding {
     if (replica === undefined || leader === undefined) return 'later'
     const body = encodeBody(command)
     if (leader === self) return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
+    replica.stir()
     return links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
   }
 

@@ -4,8 +4,10 @@ import { type ClusterId, type Index, index, type PeerId, term } from '../base/id
 import type { Platform, Rendezvous } from '../platform.ts'
 import { membersOf } from '../raft/configuration.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
+import { checkpointBytesDefault } from '../shard/checkpoints.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
+import type { ReplicaHost } from '../shard/replica-host.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
 import { nobody } from './group-replay.ts'
 import type { LockStatus } from './lock-service.ts'
@@ -93,6 +95,8 @@ export type ReadLevel =
 export const defaultLimits: RaftLimits = {
   electionTicks: 12,
   heartbeatTicks: 2,
+  idleTicks: 600,
+  restTicks: 100,
   messageBytesMax: 512 * 1024,
   inflightBytesMax: 4 * 1024 * 1024,
   inflightMessagesMax: 256,
@@ -101,12 +105,15 @@ export const defaultLimits: RaftLimits = {
   applyBytesMax: 4 * 1024 * 1024,
 }
 export const defaultTiming: PeerTiming = { tickMs: 50, noQuorumAfterMs: 1200 }
-/** The promise of who hears a leader, divided by the drift that is allowed for; in milliseconds. */
-export const leaseMsOf = (
-  driftMax: number | undefined,
+/** Of the replica. A lease is as long as the promise of who hears a leader, divided by the drift that is allowed for. */
+export const replicaSizes = (
+  { checkpointBytes = checkpointBytesDefault, leaseDriftMax }: PeerOptions,
   { electionTicks }: RaftLimits,
   { tickMs }: PeerTiming,
-): number => (driftMax === undefined ? 0 : ((electionTicks - 1) * tickMs) / driftMax)
+): Pick<ReplicaHost, 'checkpointBytes' | 'leaseMs'> => ({
+  checkpointBytes,
+  leaseMs: leaseDriftMax === undefined ? 0 : ((electionTicks - 1) * tickMs) / leaseDriftMax,
+})
 
 /** For commands that no client waits for. */
 export const noSession: SessionId = '0'.repeat(32)
@@ -158,6 +165,7 @@ export const unborn = (id: PeerId): RaftStatus => ({
   lastTerm: term(0),
   configuration: { voters: [], outgoing: [], learners: [], learnersNext: [] },
   changePending: false,
+  resting: false,
   transferee: undefined,
   progress: [],
   cachedEntryBytes: 0,

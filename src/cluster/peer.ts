@@ -11,7 +11,6 @@ import type { ClusterId, Index, PeerId } from '../base/ids.ts'
 import type { Cancel, Done, Platform } from '../platform.ts'
 import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import type { Applied } from '../shard/apply.ts'
-import { checkpointBytesDefault } from '../shard/checkpoints.ts'
 import { newGroup, type RestoredGroup } from '../shard/group-log.ts'
 import { Replica } from '../shard/replica.ts'
 import { Administration } from './administration.ts'
@@ -32,7 +31,6 @@ import {
   isNobodys,
   isSole,
   leaderOf,
-  leaseMsOf,
   noSession,
   type PeerHealth,
   type PeerJoin,
@@ -40,6 +38,7 @@ import {
   type PeerStatus,
   type PeerTiming,
   placeOf,
+  replicaSizes,
   unborn,
 } from './peer-types.ts'
 import { fatalError, noQuorumError } from './refusals.ts'
@@ -301,6 +300,7 @@ export class Peer {
 
   private onLinks(linked: PeerId | undefined): void {
     this.membership?.step()
+    this.replica?.stir()
     if (linked !== undefined) this.clients.writes.kick(linked === this.lastLeader.id)
     this.changed()
   }
@@ -375,8 +375,7 @@ export class Peer {
       directory: this.store.directory,
       wal: this.store.wal,
       engine: this.store.engine,
-      checkpointBytes: this.options.checkpointBytes ?? checkpointBytesDefault,
-      leaseMs: leaseMsOf(this.options.leaseDriftMax, this.limits, this.timing),
+      ...replicaSizes(this.options, this.limits, this.timing),
       send: message => this.sendRaft(message),
       sendAsk: (to, ask) => this.links.send(to, { type: 'snapshotAsk', group: group0, ask }),
       sendPiece: (to, piece) => this.links.send(to, { type: 'snapshotPiece', group: group0, piece }),

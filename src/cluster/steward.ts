@@ -35,6 +35,10 @@ export class Steward {
   private readonly ownKind: MemberView['kind']
   private readonly linked: StewardOptions['linked']
   private electedMs = 0
+  /** Since when each member has been linked and active, without a break. */
+  private readonly steadySinceMs = new Map<PeerId, number>()
+  /** When nobody was expected to say anything, last. */
+  private restedMs = 0
 
   constructor(options: StewardOptions) {
     this.clock = options.clock
@@ -71,6 +75,7 @@ export class Steward {
 
   onElected(): void {
     this.electedMs = this.clock.now()
+    this.steadySinceMs.clear()
   }
 
   /** As far as this peer can tell, the voters are as many as they should be; only then a join is complete. */
@@ -89,6 +94,7 @@ export class Steward {
   ): void {
     const status = replica.status()
     if (status.role !== 'leader' || status.transferee !== undefined) return
+    if (status.resting) this.restedMs = this.clock.now()
     this.confirmDeparted(status, confirm)
     if (ownDeparture === 'hand-over') {
       replica.transferLeadership()
@@ -128,23 +134,40 @@ export class Steward {
     for (const [id, { atMs }] of this.wishes) if (this.fresh(atMs)) ids.add(id)
     const linked = this.linked()
     const progress = new Map(status.progress.map(one => [one.id, one]))
+    const nowMs = this.clock.now()
+    const { aliveWithinMs } = this.policy
+    for (const id of this.steadySinceMs.keys()) if (!ids.has(id)) this.steadySinceMs.delete(id)
     const members = [...ids].map((id): MemberView => {
       const { ownKind: kind } = this
-      if (id === self) return { id, kind, silentMs: 0, caughtUp: true, wish: 'auto', departing: ownDeparture }
+      const own = { id, kind, silentMs: 0, steadyMs: nowMs, caughtUp: true, wish: 'auto' } as const
+      if (id === self) return { ...own, departing: ownDeparture }
       const match = progress.get(id)?.match ?? 0
-      const silentMs = this.clock.now() - Math.max(this.heardMs.get(id) ?? 0, this.electedMs)
+      const unheardMs = nowMs - Math.max(this.heardMs.get(id) ?? 0, this.electedMs, this.restedMs)
+      // Whose link is gone is not alive, however lately it spoke.
+      const silentMs = linked.has(id) ? unheardMs : Math.max(unheardMs, aliveWithinMs + 1)
       const departure = this.departures.get(id)
       return {
         id,
         kind: linked.get(id)?.kind ?? 'unknown',
-        // Whose link is gone is not alive, however lately it spoke.
-        silentMs: linked.has(id) ? silentMs : Math.max(silentMs, this.policy.aliveWithinMs + 1),
+        silentMs,
+        steadyMs: this.steadyMs(id, silentMs <= aliveWithinMs),
         caughtUp: progress.has(id) && match > 0 && match + catchUpEntries >= status.lastIndex,
         wish: this.wishes.get(id)?.wish ?? 'auto',
         departing: departure !== undefined && this.fresh(departure.atMs) ? departure.kind : 'no',
       }
     })
     return { leader: self, configuration, changePending: status.changePending, members }
+  }
+
+  private steadyMs(id: PeerId, isAlive: boolean): number {
+    if (!isAlive) {
+      this.steadySinceMs.delete(id)
+      return 0
+    }
+    const nowMs = this.clock.now()
+    const sinceMs = this.steadySinceMs.get(id) ?? nowMs
+    this.steadySinceMs.set(id, sinceMs)
+    return nowMs - sinceMs
   }
 
   private fresh(atMs: number | undefined): boolean {

@@ -11,6 +11,7 @@
 import { type PeerId, type Term, term } from '../base/ids.ts'
 import { isVoter, votersOf } from './configuration.ts'
 import { becomeLeader } from './leader.ts'
+import { patienceTicks } from './quiescence.ts'
 import { tallyJoint } from './quorum.ts'
 import { becomeFollower, keepsVoteBack, resetElectionTimer, type State, setLeader } from './state.ts'
 import type { Message } from './types.ts'
@@ -40,7 +41,7 @@ export function tickElection(state: State): void {
   state.electionElapsed++
   // There is nobody to wait for, unless a leader is on its way out of the configuration.
   const alone = state.role === 'follower' && state.leader === undefined && isSoleVoter(state)
-  if (!alone && state.electionElapsed < state.electionTimeout) return
+  if (!alone && state.electionElapsed < patienceTicks(state)) return
   if (mayCampaign(state)) campaign(state, 'preVote')
   else becomeFollower(state, state.term, undefined)
 }
@@ -48,6 +49,7 @@ export function tickElection(state: State): void {
 export function campaign(state: State, how: 'preVote' | 'vote' | 'transfer'): void {
   if (!mayCampaign(state)) return
   setLeader(state, undefined)
+  state.resting = false
   state.votes.clear()
   resetElectionTimer(state)
   if (how === 'preVote') {

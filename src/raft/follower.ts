@@ -14,17 +14,27 @@ import type { Configuration, Entry, LogBase, Message } from './types.ts'
 
 type Append = Extract<Message, { type: 'append' }>
 type Heartbeat = Extract<Message, { type: 'heartbeat' }>
+type Rest = Extract<Message, { type: 'rest' }>
 type NeedsSnapshot = Extract<Message, { type: 'snapshot' }>
 type ReadIndexReply = Extract<Message, { type: 'readIndexReply' }>
 
 /** Of this term. False: it cannot be its leader. */
-function acceptLeader(state: State, { from, term }: Append | Heartbeat | NeedsSnapshot): boolean {
+function acceptLeader(state: State, { from, term }: Append | Heartbeat | Rest | NeedsSnapshot): boolean {
   if (state.role === 'leader') return false
   if (state.role !== 'follower' || state.leader === undefined) becomeFollower(state, term, from)
   else if (state.leader !== from) return false
   state.electionElapsed = 0
   state.promiseElapsed = 0
+  state.resting = false
   return true
+}
+
+export function onRest(state: State, message: Rest): void {
+  if (!acceptLeader(state, message)) return
+  const { id, term, log } = state
+  if (message.commit === log.last) commitThrough(state, message.commit)
+  state.resting = state.commit === log.last && message.commit === log.last
+  state.messages.push({ type: 'heartbeatReply', from: id, to: message.from, term, context: 0 })
 }
 
 export function onHeartbeat(state: State, message: Heartbeat): void {
@@ -152,7 +162,7 @@ function refuse(state: State, message: Append): void {
 
 /** A leader of an older term learns from the answer's term that it is none any more; else a peer with a higher term could
  *  stay outside for ever: it hears nobody that it may follow, and PreVote keeps it from being elected (pitfall 8). */
-export function onStaleLeader(state: State, message: Append | Heartbeat | NeedsSnapshot): void {
+export function onStaleLeader(state: State, message: Append | Heartbeat | Rest | NeedsSnapshot): void {
   const { id, term } = state
   const nothing = { match: index(0), rejected: index(0), hintIndex: index(0), hintTerm: termOf(0) }
   state.messages.push({ type: 'appendReply', from: id, to: message.from, term, ok: false, ...nothing })

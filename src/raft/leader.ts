@@ -12,6 +12,7 @@ import { index, type PeerId } from '../base/ids.ts'
 import { encodeConfiguration, isJoint, isVoter, leaveJoint, nextConfiguration } from './configuration.ts'
 import { entryBytes } from './log.ts'
 import { type Peer, Peers } from './progress.ts'
+import { tickRest, wake } from './quiescence.ts'
 import type { Answer, Question } from './read-index.ts'
 import { becomeFollower, commitThrough, refuseRead, resetElectionTimer, type State, setLeader } from './state.ts'
 import type { Configuration, ConfigurationChange, Entry, EntryKind, Message, ProposeResult } from './types.ts'
@@ -27,6 +28,8 @@ export function becomeLeader(state: State): void {
   resetElectionTimer(state)
   state.votes.clear()
   state.heartbeatElapsed = 0
+  state.resting = false
+  state.idleElapsed = 0
   state.transferee = undefined
   state.handedOver = false
   state.promiseElapsed = state.limits.electionTicks
@@ -39,6 +42,7 @@ export function becomeLeader(state: State): void {
 }
 
 export function tickLeader(state: State): void {
+  if (tickRest(state)) return
   if (state.now - state.peers.heardReached(state.now) >= state.limits.electionTicks) {
     // CheckQuorum: others may have a leader by now.
     becomeFollower(state, state.term, undefined)
@@ -66,6 +70,7 @@ function sendHeartbeats(state: State): void {
 // Proposals
 
 function append(state: State, kind: EntryKind, data: Uint8Array): Entry {
+  wake(state)
   const entry = { index: index(state.log.last + 1), term: state.term, kind, data }
   state.log.append(entry)
   state.uncommittedBytes += entryBytes(entry)
@@ -277,6 +282,7 @@ export function confirmReads(state: State): void {
 }
 
 export function askRead(state: State, question: Question): void {
+  wake(state)
   if (!state.rounds.ask(question)) refuseRead(state, question)
 }
 
@@ -302,6 +308,7 @@ function answer(state: State, answers: readonly Answer[]): void {
 
 /** @returns false if there is nobody to hand over to. */
 export function transfer(state: State, to: PeerId | undefined): boolean {
+  wake(state)
   const peer = to === undefined ? mostAdvanced(state) : state.peers.get(to)
   if (peer === undefined || peer === state.peers.self) return false
   if (!state.configurations.current.voters.includes(peer.id)) return false

@@ -14,6 +14,8 @@
  *    10 readIndexReply  varint context | varint index
  *    11 timeoutNow      no fields
  *    12 snapshot        varint index
+ *    13 rest            varint commit
+ *    14 wake            no fields
  *   entry   = u8 kind (0 noop, 1 command, 2 configuration) | varint term | bytes data
  *
  * Entry i of an append has index prevIndex + 1 + i. The decoder is total. It copies the entries of a message once, in one
@@ -37,6 +39,8 @@ const messageTypes = [
   'readIndexReply',
   'timeoutNow',
   'snapshot',
+  'rest',
+  'wake',
 ] as const satisfies readonly Message['type'][]
 const entryKinds = ['noop', 'command', 'configuration'] as const satisfies readonly EntryKind[]
 
@@ -83,9 +87,13 @@ export function encodeMessage(message: Message): Uint8Array {
       writer.varint(message.context).varint(message.index)
       break
     case 'timeoutNow':
+    case 'wake':
       break
     case 'snapshot':
       writer.varint(message.index)
+      break
+    case 'rest':
+      writer.varint(message.commit)
       break
   }
   return writer.finish()
@@ -147,7 +155,10 @@ function readFields(type: Message['type'], { from, to, term: of }: Common, reade
       return { type, from, to, term: of, context, index: index(reader.varint()) }
     }
     case 'timeoutNow':
+    case 'wake':
       return { type, from, to, term: of }
+    case 'rest':
+      return { type, from, to, term: of, commit: index(reader.varint()) }
     case 'snapshot':
       return { type, from, to, term: of, index: index(reader.varint()) }
   }

@@ -208,13 +208,14 @@ export class Peers {
     return this.reached(peer => (peer === this.self ? tick : peer.heardTick))
   }
 
-  describe(tick: number): readonly Progress[] {
+  /** @param resting Nobody is missed. */
+  describe(tick: number, resting: boolean): readonly Progress[] {
     return this.others.map(peer => ({
       id: peer.id,
       match: peer.match,
       next: peer.next,
       state: peer.state,
-      active: tick - peer.heardTick < this.limits.electionTicks,
+      active: resting || tick - peer.heardTick < this.limits.electionTicks,
     }))
   }
 }

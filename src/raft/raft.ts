@@ -22,7 +22,7 @@ import {
   replyPreVote,
   tickElection,
 } from './election.ts'
-import { onAppend, onHeartbeat, onNeedsSnapshot, onReadIndexReply, onStaleLeader, restore } from './follower.ts'
+import { onAppend, onHeartbeat, onNeedsSnapshot, onReadIndexReply, onRest, onStaleLeader, restore } from './follower.ts'
 import {
   askRead,
   changePending,
@@ -40,6 +40,7 @@ import {
   transfer,
 } from './leader.ts'
 import type { Peer } from './progress.ts'
+import { onWake, stir, wake } from './quiescence.ts'
 import { becomeFollower, dropForwardedReads, refuseRead, State } from './state.ts'
 import type {
   AppendToken,
@@ -92,8 +93,9 @@ export class Raft implements RaftCore {
       lastTerm: log.lastTerm,
       configuration: configurations.current,
       changePending: changePending(state),
+      resting: state.resting,
       transferee,
-      progress: role === 'leader' ? state.peers.describe(state.now) : [],
+      progress: role === 'leader' ? state.peers.describe(state.now, state.resting) : [],
       cachedEntryBytes: log.bytesInMemory,
     }
   }
@@ -128,6 +130,8 @@ export class Raft implements RaftCore {
   step(message: Message): void {
     const { state } = this
     if (message.to !== state.id || message.from === state.id) return
+    // Who asks for votes misses a leader.
+    if (message.type === 'preVote' || message.type === 'vote') wake(state)
     if (message.term > state.term) {
       if (!this.enterTerm(message)) return
     } else if (message.term < state.term) {
@@ -145,6 +149,10 @@ export class Raft implements RaftCore {
         return onAppend(state, message)
       case 'heartbeat':
         return onHeartbeat(state, message)
+      case 'rest':
+        return onRest(state, message)
+      case 'wake':
+        return onWake(state, message)
       case 'readIndexReply':
         return onReadIndexReply(state, message)
       case 'timeoutNow':
@@ -180,6 +188,7 @@ export class Raft implements RaftCore {
         return true
       case 'append':
       case 'heartbeat':
+      case 'rest':
       case 'snapshot':
         becomeFollower(state, message.term, message.from)
         return true
@@ -192,10 +201,17 @@ export class Raft implements RaftCore {
   /** A message of an earlier term: whoever waits for an answer learns the term from it. */
   private answerStale(message: Message): void {
     const { state } = this
-    const { type } = message
-    if (type === 'append' || type === 'heartbeat' || type === 'snapshot') onStaleLeader(state, message)
-    else if (message.type === 'preVote') replyPreVote(state, message.from, state.term, false)
-    else if (message.type === 'readIndex') refuseRead(state, message)
+    switch (message.type) {
+      case 'append':
+      case 'heartbeat':
+      case 'rest':
+      case 'snapshot':
+        return onStaleLeader(state, message)
+      case 'preVote':
+        return replyPreVote(state, message.from, state.term, false)
+      case 'readIndex':
+        return refuseRead(state, message)
+    }
   }
 
   propose(data: Uint8Array, asker?: PeerId): ProposeResult {
@@ -223,10 +239,19 @@ export class Raft implements RaftCore {
     const { state } = this
     const { id, term, leader } = state
     assert(context >= 1, 'a read has a context of 1 or more')
+    stir(state)
     if (state.role === 'leader') askRead(state, { from: undefined, context })
     else if (leader !== undefined && state.forwarded.ask(context, state.now)) {
       state.messages.push({ type: 'readIndex', from: id, to: leader, term, context })
     } else refuseRead(state, { from: undefined, context })
+  }
+
+  get resting(): boolean {
+    return this.state.resting
+  }
+
+  stir(): void {
+    stir(this.state)
   }
 
   get leaseRound(): number {

@@ -57,6 +57,10 @@ export class ReadRounds {
     return this.rounds.length < roundsMax
   }
 
+  get hasQuestions(): boolean {
+    return this.questions > 0
+  }
+
   /** The newest round under way; 0: none. Heartbeats carry it, so that one that was lost is made good by the next. */
   get context(): number {
     return this.rounds.length === 0 ? 0 : this.newest

@@ -50,6 +50,10 @@ export class State {
   /** The first entry of this leader's term. */
   termStart = index(0)
   heartbeatElapsed = 0
+  /** See `quiescence.ts`, for these three. */
+  resting = false
+  idleElapsed = 0
+  restElapsed = 0
   uncommittedBytes = 0
   transferee: PeerId | undefined = undefined
   transferElapsed = 0
@@ -133,6 +137,7 @@ export function becomeFollower(state: State, term: Term, leader: PeerId | undefi
     state.messagesAfterAppend = state.messagesAfterAppend.filter(({ type }) => type !== 'vote')
   }
   state.role = 'follower'
+  state.resting = false
   state.transferee = undefined
   for (const question of state.rounds.abandon()) refuseRead(state, question)
   setLeader(state, leader)

@@ -95,6 +95,10 @@ export type Message =
   | (Common & { readonly type: 'readIndex'; readonly context: number })
   | (Common & { readonly type: 'readIndexReply'; readonly context: number; readonly index: Index })
   | (Common & { readonly type: 'timeoutNow' })
+  /** The leader is there and has nothing to say, now and for a while: everybody's log ends with `commit`. Answered as a heartbeat is. */
+  | (Common & { readonly type: 'rest'; readonly commit: Index })
+  /** The group is wanted: the leader should show that it is there. */
+  | (Common & { readonly type: 'wake' })
   /** What the follower needs next is not in the leader's log any more, which begins after `index`: it has to ask for a snapshot (paper, section 7). */
   | (Common & { readonly type: 'snapshot'; readonly index: Index })
 
@@ -159,6 +163,8 @@ export interface RaftStatus {
   readonly configuration: Configuration
   /** A configuration entry is in the log and not yet committed, or the configuration is joint. */
   readonly changePending: boolean
+  /** Nothing happens in the group, as far as this peer knows: no heartbeats are sent or missed. */
+  readonly resting: boolean
   readonly transferee: PeerId | undefined
   /** Of the leader only; without itself. */
   readonly progress: readonly Progress[]
@@ -169,6 +175,10 @@ export interface RaftStatus {
 export interface RaftLimits {
   readonly electionTicks: number
   readonly heartbeatTicks: number
+  /** A leader that has had nothing to do for so long rests (`quiescence.ts`); 0: never. */
+  readonly idleTicks: number
+  /** How often it then shows that it is there. */
+  readonly restTicks: number
   /** Data bytes in one append message (always at least one entry). */
   readonly messageBytesMax: number
   /** Per follower, sent and not acknowledged. */
@@ -232,6 +242,9 @@ export interface RaftCore {
   /** False: everybody has been told meanwhile. */
   tellCommit(): boolean
   proposeConfiguration(change: ConfigurationChange): ProposeResult
+  readonly resting: boolean
+  /** The group is wanted, or a link has changed: ends its rest. */
+  stir(): void
   /** Answered through `Ready.reads`, on the leader and on followers alike. `context` ≥ 1, never used twice by this peer. */
   readIndex(context: number): void
   /**

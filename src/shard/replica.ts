@@ -173,6 +173,10 @@ export class Replica {
       (this.raft.leadsAlone || this.lease.holds(this.raft.leaseRound))
     )
   }
+  /** Nothing happens, and nobody expects to hear of anybody (`raft/quiescence.ts`). */
+  get resting(): boolean {
+    return this.raft.resting
+  }
   get hasData(): boolean {
     return this.machine.hasData
   }
@@ -281,6 +285,13 @@ export class Replica {
   whenApplied(through: Index, run: () => void): void {
     if (this.machine.applied >= through) run()
     else this.waiters.add(through, run)
+  }
+
+  /** The group is wanted, or a link has changed. */
+  stir(): void {
+    if (this.stopped || !this.raft.resting) return
+    this.raft.stir()
+    this.schedule()
   }
 
   /** Applies what is known to be committed, without any tick. */

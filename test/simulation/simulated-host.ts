@@ -15,7 +15,10 @@ import { writeOf } from './write-of.ts'
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
 
-export type HostOptions = Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'timing' | 'policy' | 'leaseDriftMax'>
+export type HostOptions = Pick<
+  PeerOptions,
+  'checkpointBytes' | 'limits' | 'timing' | 'policy' | 'leaseDriftMax' | 'trace'
+>
 
 export class Host {
   readonly name: string

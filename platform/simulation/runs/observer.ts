@@ -26,6 +26,8 @@ export const states = [
   'log of a follower truncated',
   'two leaders at once, of different terms',
   'crash of the leader',
+  'leader at rest',
+  'crash of a leader at rest',
 ] as const
 export type Coverage = Readonly<Record<(typeof states)[number], number>>
 
@@ -54,7 +56,10 @@ export class Observer {
   }
 
   crashed(peer: string, status: PeerStatus | undefined): void {
-    if (status?.raft.role === 'leader') this.coverage['crash of the leader']++
+    if (status?.raft.role === 'leader') {
+      this.coverage['crash of the leader']++
+      if (status.raft.resting) this.coverage['crash of a leader at rest']++
+    }
     if (status?.receivedBytes !== undefined) this.coverage['crash while a snapshot was received']++
     this.last.delete(peer)
     this.write('crash', { peer })
@@ -113,6 +118,7 @@ export class Observer {
       if (all.some(one => one.raft.role === 'leader' && one.cluster === cluster && one.raft.term < raft.term))
         coverage['two leaders at once, of different terms']++
     }
+    if (raft.role === 'leader' && raft.resting && was?.resting !== true) coverage['leader at rest']++
     if (was !== undefined && raft.lastIndex < was.lastIndex) coverage['log of a follower truncated']++
     if (!reconfigured) return
     coverage['configuration changed under faults']++

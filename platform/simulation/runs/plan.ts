@@ -51,6 +51,8 @@ export interface Plan {
   readonly messageBytesMax: number
   /** Reads under leases, where clocks may drift so far apart; without it, or 0: none. */
   readonly leaseDriftMax?: number
+  /** A leader rests after so many idle ticks; without it, or 0: as usual, which is longer than a run has nothing to do. */
+  readonly idleTicks?: number
   readonly schedule: readonly Fault[]
 }
 
@@ -61,11 +63,16 @@ export interface Shape {
 
 const peersMax = 9
 const newcomersMax = 2
+const idleTicksMax = 10_000
+const restTicksOf = (idleTicks: number): number => idleTicks * 10
 
-export const sizesOf = ({ checkpointBytes, messageBytesMax, leaseDriftMax = 0 }: Plan): Sizes => ({
+export const sizesOf = ({ checkpointBytes, messageBytesMax, leaseDriftMax = 0, idleTicks = 0 }: Plan): Sizes => ({
   checkpointBytes,
   leaseDriftMax: leaseDriftMax > 0 ? leaseDriftMax : undefined,
-  limits: messageBytesMax > 0 ? { messageBytesMax } : {},
+  limits: {
+    ...(messageBytesMax > 0 ? { messageBytesMax } : {}),
+    ...(idleTicks > 0 ? { idleTicks, restTicks: restTicksOf(idleTicks) } : {}),
+  },
 })
 
 export function drawPlan(seed: number, shape: Shape = {}): Plan {
@@ -134,7 +141,8 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
   schedule.sort((a, b) => a.atMs - b.atMs)
   // As far as the clocks above drift apart.
   const leaseDriftMax = random.chance(0.5) ? 4 : 0
-  return { seed, peers, faultMs, checkpointBytes, messageBytesMax, leaseDriftMax, schedule }
+  const idleTicks = random.pick([0, 1, 4])
+  return { seed, peers, faultMs, checkpointBytes, messageBytesMax, leaseDriftMax, idleTicks, schedule }
 }
 
 /** @returns A plan, or what is wrong with it. */
@@ -150,8 +158,9 @@ export function decodePlan(value: unknown): Plan | string {
   for (const [name, [least, most]] of Object.entries(bounds)) {
     if (!isWithin(value[name], least, most)) return `${name} is a number from ${least} to ${most}`
   }
-  const { schedule, leaseDriftMax = 0 } = value
+  const { schedule, leaseDriftMax = 0, idleTicks = 0 } = value
   if (!isWithin(leaseDriftMax, 0, 4)) return 'leaseDriftMax is a number from 0 to 4'
+  if (!isWithin(idleTicks, 0, idleTicksMax)) return `idleTicks is a number from 0 to ${idleTicksMax}`
   if (!Array.isArray(schedule) || schedule.length > 10_000) return 'schedule is a list of at most 10000 faults'
   for (const [at, fault] of schedule.entries()) {
     const wrong = isRecord(fault) ? wrongIn(fault) : 'a fault is an object'

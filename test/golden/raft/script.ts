@@ -16,6 +16,7 @@
  *   change 1 voters 1 2 [learners 3]     a configuration change
  *   read 1 context                       a linearizable read
  *   transfer 1 [2]                       hand leadership over
+ *   stir 1                               somebody wants something of node 1
  *   process 1 2                          take Readys and do what they say, without the disk
  *   append-done 1 [n]                    the n oldest appends of node 1 become durable (default: all)
  *   deliver 1 [from 2] [n]               messages on their way to node 1, oldest first (default: all), then process
@@ -109,6 +110,8 @@ class Script {
       case 'read':
         this.node(first).raft.readIndex(numbers[1] ?? 1)
         return
+      case 'stir':
+        return this.node(first).raft.stir()
       case 'transfer': {
         const started = this.node(first).raft.transferLeadership(
           numbers[1] === undefined ? undefined : idOf(numbers[1]),
@@ -338,13 +341,13 @@ class Script {
   }
 
   private statusOf(n: number): string {
-    const { commit, applied, lastIndex, progress, transferee } = this.node(n).raft.status()
+    const { commit, applied, lastIndex, progress, transferee, resting } = this.node(n).raft.status()
     const peers = progress.map(
       peer => `${numberOf(peer.id)} ${peer.state} match ${peer.match} next ${peer.next}${peer.active ? '' : ' silent'}`,
     )
     const to = transferee === undefined ? '' : `, handing over to ${numberOf(transferee)}`
     const followers = peers.length === 0 ? '' : ` [${peers.join('; ')}]`
-    return `${this.roleOf(n)}, commit ${commit} applied ${applied} last ${lastIndex}${to}${followers}`
+    return `${this.roleOf(n)}, commit ${commit} applied ${applied} last ${lastIndex}${to}${resting ? ', at rest' : ''}${followers}`
   }
 }
 
@@ -393,7 +396,10 @@ function messageText(message: Message): string {
       return `${head} read ${message.context}`
     case 'readIndexReply':
       return `${head} read ${message.context} ${message.index === 0 ? 'refused' : `at ${message.index}`}`
+    case 'rest':
+      return `${head} commit ${message.commit}`
     case 'timeoutNow':
+    case 'wake':
       return head
   }
 }

@@ -18,6 +18,8 @@ interface Row {
   /** Silent for a moment, but not long enough to be given up. */
   readonly quiet?: string
   readonly silent?: string
+  /** Has not been here for long. */
+  readonly fresh?: string
   readonly vanished?: string
   readonly demote?: string
   readonly remove?: string
@@ -38,6 +40,39 @@ const rows: readonly Row[] = [
     expected: ['a', 'b'],
   },
   { title: 'A2, A3 the third makes three voters at once', voters: 'a', learners: 'bc', expected: ['abc', ''] },
+  { title: 'A3 to fill a seat they do not wait', voters: 'a', learners: 'bc', fresh: 'bc', expected: ['abc', ''] },
+  {
+    title: 'A3 pitfall 30: the seat of a silent one is not for who has just come',
+    voters: 'abc',
+    learners: 'd',
+    silent: 'c',
+    fresh: 'd',
+    expected: undefined,
+  },
+  {
+    title: 'A3 the steady one of two takes it',
+    voters: 'abc',
+    learners: 'de',
+    silent: 'c',
+    fresh: 'd',
+    expected: ['abe', 'cd'],
+  },
+  {
+    title: 'A3 a Node peer that has just come lets the tabs vote',
+    voters: 'abc',
+    learners: 'd',
+    tabs: 'abc',
+    fresh: 'd',
+    expected: undefined,
+  },
+  {
+    title: 'A3 who closes leaves an empty seat',
+    voters: 'abc',
+    learners: 'd',
+    demote: 'c',
+    fresh: 'd',
+    expected: ['abd', 'c'],
+  },
   { title: 'A3 not before both have caught up', voters: 'a', learners: 'bc', behind: 'c', expected: undefined },
   { title: 'a fourth listens', voters: 'abc', asking: 'd', expected: ['abc', 'd'] },
   { title: 'five make five', voters: 'abc', learners: 'de', expected: ['abcde', ''] },
@@ -156,6 +191,7 @@ function viewOf(row: Row): ClusterView {
           : has(row.quiet, name)
             ? defaultPolicy.deadAfterMs - 1
             : 0,
+      steadyMs: has(row.fresh, name) ? defaultPolicy.steadyAfterMs - 1 : defaultPolicy.steadyAfterMs,
       caughtUp: !has(row.behind, name) && !has(row.asking, name),
       wish: has(row.wishLearner, name) ? 'learner' : has(row.wishVoter, name) ? 'voter' : 'auto',
       departing: has(row.demote, name) ? 'demote' : has(row.remove, name) ? 'remove' : 'no',
@@ -184,6 +220,7 @@ describe('autopilot', () => {
       role: fc.constantFrom('voter', 'learner', 'asking'),
       kind: fc.constantFrom('tab' as const, 'node' as const, 'unknown' as const),
       silentMs: fc.constantFrom(0, 2000, 6000, 70_000),
+      steadyMs: fc.constantFrom(0, 5000),
       caughtUp: fc.boolean(),
       wish: fc.constantFrom('auto' as const, 'voter' as const, 'learner' as const),
       departing: fc.constantFrom('no' as const, 'no' as const, 'demote' as const, 'remove' as const),
@@ -194,10 +231,11 @@ describe('autopilot', () => {
         const leader = { ...named[0]!, role: 'voter', silentMs: 0, caughtUp: true }
         const all = [leader, ...named.slice(1)]
         const ids = (role: string) => all.filter(one => one.role === role).map(one => one.id)
-        const members = all.map(({ id: of, kind, silentMs, caughtUp, wish, departing }) => ({
+        const members = all.map(({ id: of, kind, silentMs, steadyMs, caughtUp, wish, departing }) => ({
           id: of,
           kind,
           silentMs,
+          steadyMs,
           caughtUp,
           wish,
           departing,
@@ -216,6 +254,11 @@ describe('autopilot', () => {
             expect([member.caughtUp, member.wish !== 'learner', alive(one)]).toEqual([true, true, true])
           expect(member.departing).toBe('no')
         }
+        // Nobody is displaced by who has just come.
+        const staying = members.filter(m => configuration.voters.includes(m.id) && m.departing === 'no')
+        const displaced = staying.some(m => m.wish !== 'learner' && !change.voters.includes(m.id))
+        const come = members.filter(m => !configuration.voters.includes(m.id) && change.voters.includes(m.id))
+        if (displaced) expect(come.filter(m => m.steadyMs < defaultPolicy.steadyAfterMs)).toEqual([])
         // Whatever it does, it is done after a few steps: no two rules undo each other.
         let next = change
         for (let steps = 0; steps < 4 && next.voters.includes(leader.id); steps++) {

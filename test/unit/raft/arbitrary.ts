@@ -55,6 +55,8 @@ export function anyMessage(from: fc.Arbitrary<PeerId>, to: fc.Arbitrary<PeerId>)
     fc.record({ ...type('readIndexReply'), ...common, context: natural, index: anyIndex }),
     fc.record({ ...type('timeoutNow'), ...common }),
     fc.record({ ...type('snapshot'), ...common, index: anyIndex }),
+    fc.record({ ...type('rest'), ...common, commit: anyIndex }),
+    fc.record({ ...type('wake'), ...common }),
   )
 }
 

@@ -26,6 +26,8 @@ export const numberOf = (id: PeerId): number => Number.parseInt(id, 16)
 export const limits: RaftLimits = {
   electionTicks: 10,
   heartbeatTicks: 1,
+  idleTicks: 0,
+  restTicks: 20,
   messageBytesMax: 1 << 16,
   inflightBytesMax: 1 << 20,
   inflightMessagesMax: 64,

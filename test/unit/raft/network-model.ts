@@ -126,6 +126,7 @@ export class NetworkModel {
     // One entry after the other: so an old one can be acknowledged alone.
     const stepwise = weather === contests || random.chance(0.3)
     const heartbeatTicks = random.pick([1, 2])
+    const idleTicks = random.pick([0, 1, 5])
     const voters = random.pick([1, 2, 3, 3, 3, 5])
     for (let n = 1; n <= 5; n++) {
       const numbers = Array.from({ length: voters }, (_, i) => i + 1)
@@ -138,6 +139,8 @@ export class NetworkModel {
         limits: {
           electionTicks,
           heartbeatTicks,
+          idleTicks,
+          restTicks: 8,
           messageBytesMax: stepwise ? 1 : random.pick([80, 1000]),
           inflightMessagesMax: stepwise ? 1 : random.pick([1, 2, 16]),
           cacheBytesMax: random.pick([0, 100, 10_000]),
