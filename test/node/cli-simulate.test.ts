@@ -24,14 +24,17 @@ test('one seed: a report, a trace and a history, the same each time', async () =
   expect(first.out).toMatch(/^seed 2: clean\n\d+ operations/)
   const trace = readFileSync(folder.in('trace'), 'utf8')
   expect(linesOf(trace).map(line => JSON.parse(line).n)).toEqual(linesOf(trace).map((_, at) => at + 1))
-  expect(Object.keys(JSON.parse(linesOf(readFileSync(folder.in('history'), 'utf8'))[0]!))).toEqual([
-    'key',
-    'client',
-    'input',
-    'output',
-    'called',
-    'returned',
-  ])
+  const history = readFileSync(folder.in('history'), 'utf8')
+  const checked = await runHere(['check', folder.in('history')])
+  expect(checked).toMatchObject({ status: 0, out: expect.stringMatching(/^holds: key-value, \d+ calls/) })
+  // In the order in which it happened, and as the trace tells it.
+  const calls = linesOf(history).map(line => JSON.parse(line))
+  expect(calls.length).toBeGreaterThan(50)
+  const traced = linesOf(trace).map(line => JSON.parse(line))
+  const happened = traced.filter(({ event }) => ['invoke', 'ok', 'fail', 'info'].includes(event))
+  expect(calls.map(({ client, type, time, op, key, value }) => [client, type, time, op, key, value])).toEqual(
+    happened.map(({ client, event, ms, op, key, value }) => [client, event, ms, op, key, value]),
+  )
   expect(await runHere(['simulate', '--seed', '2', ...short, ...files])).toEqual(first)
   expect(readFileSync(folder.in('trace'), 'utf8')).toBe(trace)
 })
@@ -70,6 +73,28 @@ test('a promise that is broken: status 1, and the command that replays it', { ti
     const again = await run(broken.cli, ['simulate', '--schedule', folder.in('broken.json'), '--json'])
     expect(again.status).toBe(1)
     expect(JSON.parse(again.out).violations[0]).toContain(`${promise}: `)
+  } finally {
+    broken.remove()
+  }
+})
+
+test('a history that is not linearizable: check says so, too', { timeout: 240_000 }, async () => {
+  const mistake = mutations.find(({ name }) => name === 'every read is local')!
+  const broken = await bundle([mutating(mistake)])
+  try {
+    const several = await run(broken.cli, ['simulate', '--seeds', '6', '--json'])
+    const reports = linesOf(several.out).map(line => JSON.parse(line))
+    const found = reports.find(({ violations }) =>
+      violations.some((one: string) => one.startsWith('linearizability: ')),
+    )
+    expect(found).toBeDefined()
+    const history = folder.in('broken.jsonl')
+    const one = await run(broken.cli, ['simulate', '--seed', `${found.seed}`, '--history', history])
+    expect(one.status).toBe(1)
+    const [, key] = one.out.match(/linearizability: key ("\w")/)!
+    const checked = await runHere(['check', history])
+    expect(checked).toMatchObject({ status: 1, err: '' })
+    expect(checked.out).toContain(`key ${key}: no order explains`)
   } finally {
     broken.remove()
   }

@@ -79,7 +79,7 @@ async function one(options: SimulateOptions, output: Output): Promise<void> {
   const files = [options.trace, options.history].map(path => (path === undefined ? undefined : new LineFile(path)))
   const [trace, history] = files
   if (trace !== undefined || history !== undefined) {
-    runPlan(plan, { trace: trace && (line => trace.add(line)), history: history && (line => history.add(line)) })
+    runPlan(plan, { trace: trace && (line => trace.add(line)), history: history && (line => history.addText(line)) })
     for (const file of files) await file?.end()
   }
   if (options.json) await output.line(JSON.stringify({ ...run, plan }))
