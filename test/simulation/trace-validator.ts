@@ -48,7 +48,7 @@ interface State {
 interface Life {
   readonly states: Map<string, State>
   /** The last configuration of this life as a leader. */
-  led?: State
+  led?: State | undefined
 }
 
 class Validator {

@@ -56,7 +56,7 @@ describe('a validator that reads traces', () => {
     },
     'log matching': lines => {
       const line = last(lines, one => isSent('append')(one) && one.message?.entries?.length !== 0)
-      const entries = line.message?.entries?.map(entry => ({ ...entry, bytes: 1 }))
+      const entries = (line.message?.entries ?? []).map(entry => ({ ...entry, bytes: 1 }))
       lines.push({ ...line, n: lines.length + 1, ms: lines.at(-1)!.ms, message: { ...line.message, entries } })
     },
     committed: lines => {
