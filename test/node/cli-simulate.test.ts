@@ -1,6 +1,8 @@
 /** `harmonydb simulate`: its report, its files, its exit status, and several processes that come to the same as one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { diagram } from '../../platform/simulation/diagram/diagram.ts'
+import type { TraceLine } from '../../platform/simulation/runs/trace.ts'
 import { mutating } from '../mutated-bundle.ts'
 import { mutations } from '../simulation/mutations.ts'
 import { type Bundle, bundle, linesOf, run, runHere, temporaryFolder } from './cli-kit.ts'
@@ -39,6 +41,23 @@ test('one seed: a report, a trace and a history, the same each time', async () =
   expect(readFileSync(folder.in('trace'), 'utf8')).toBe(trace)
 })
 
+test('a diagram: of the stretch that is asked for, from the very lines of the trace', async () => {
+  const [file, trace] = [folder.in('run.html'), folder.in('run.jsonl')]
+  const where = ['--diagram-from', '4.5', '--diagram-for', '0.5']
+  const files = ['--diagram', file, ...where, '--trace', trace]
+  expect(await runHere(['simulate', '--seed', '2', ...short, ...files])).toMatchObject({ status: 0, err: '' })
+  const html = readFileSync(file, 'utf8')
+  const lines = linesOf(readFileSync(trace, 'utf8')).map(line => JSON.parse(line) as TraceLine)
+  expect(diagram(lines, { fromMs: 4500, toMs: 5000 }, 'harmonydb simulate: seed 2, clean')).toBe(html)
+  expect(html).toContain('4.500 s to 5.000 s')
+  // Without it, from the first fault on.
+  const { atMs } = lines.find(({ event }) => event === 'fault') as TraceLine & { atMs: number }
+  const plan = JSON.parse((await runHere(['simulate', '--seed', '2', ...short, '--json'])).out)
+  await runHere(['simulate', '--seed', '2', ...short, '--diagram', file])
+  const begins = ((plan.faultsFromMs + atMs - 200) / 1000).toFixed(3)
+  expect(readFileSync(file, 'utf8')).toContain(`${begins} s to `)
+})
+
 test('two processes come to what one comes to', async () => {
   const range = ['simulate', '--from', '5', '--seeds', '4', ...short, '--json']
   const alone = await runHere(range)
@@ -67,6 +86,14 @@ test('a promise that is broken: status 1, and the command that replays it', { ti
     expect(single.status).toBe(1)
     // Which promise goes first depends on the seed.
     const [, promise] = single.out.match(/^seed \d+: BROKEN\n {2}(one vote a term|election safety): /)!
+    // What came before, in words; the diagram has the same at its end.
+    expect(single.out).toMatch(
+      /\nBefore it was broken [^\n]*\n( {2} +\d+\.\d{4} {2}p\d [^\n]*\n|[^\n]*\n)* {2} +\d+\.\d{4} {2}BROKEN: /,
+    )
+    const html = folder.in('broken.html')
+    expect((await run(broken.cli, ['simulate', '--seed', seed!, '--diagram', html])).status).toBe(1)
+    const [, told] = single.out.match(/ {2}BROKEN: (.*)\n/)!
+    expect(readFileSync(html, 'utf8')).toContain(`</a> ${told}</li>`)
     // What was printed as the plan breaks the same promise.
     const plan = linesOf(single.out).at(-1)!
     writeFileSync(folder.in('broken.json'), plan)
@@ -114,6 +141,11 @@ test.each([
   ['--seed', 'x'],
   ['--schedule', folder.in('nowhere')],
   ['--shrink'],
+  ['--diagram', folder.in('x')],
+  ['--seed', '1', '--diagram-for', '1'],
+  ['--seed', '1', '--diagram', folder.in('x'), '--diagram-from', '-1'],
+  ['--seed', '1', '--diagram', folder.in('x'), '--workload', 'bank'],
+  ['--seed', '1', ...short, '--diagram', folder.in('nowhere/x')],
 ])('refused: %s %s', async (...args) => {
   expect((await runHere(['simulate', ...args])).status).toBeGreaterThan(0)
 })

@@ -88,7 +88,7 @@ async function one(options: SimulateOptions, output: Output): Promise<void> {
   const story = await writeFiles(options, plan, run)
   if (options.json) await output.line(JSON.stringify({ ...run, plan }))
   else {
-    await output.line(`seed ${run.seed}: ${run.violations.length === 0 ? 'clean' : 'BROKEN'}`)
+    await output.line(`seed ${run.seed}: ${verdictOf(run)}`)
     for (const violation of run.violations) await output.line(`  ${violation}`)
     if (story !== undefined) {
       await output.line(
@@ -106,6 +106,8 @@ async function one(options: SimulateOptions, output: Output): Promise<void> {
   }
   if (run.violations.length > 0) throw new CommandExit(exitStatus.failed, `seed ${run.seed} broke a promise`)
 }
+
+const verdictOf = ({ violations }: ClusterRun): string => (violations.length === 0 ? 'clean' : 'BROKEN')
 
 /** Runs the plan once more, for what tells of it. @returns What led to the first violation, if there was one. */
 async function writeFiles(options: SimulateOptions, plan: Plan, run: ClusterRun): Promise<Story | undefined> {
@@ -125,9 +127,8 @@ async function writeFiles(options: SimulateOptions, plan: Plan, run: ClusterRun)
   await trace?.end()
   await history?.end()
   if (window !== undefined && options.diagram !== undefined) {
-    const [broken = 'clean'] = run.violations
     try {
-      writeFileSync(options.diagram, page(window, `harmonydb simulate, seed ${run.seed}: ${broken}`))
+      writeFileSync(options.diagram, page(window, `harmonydb simulate: seed ${run.seed}, ${verdictOf(run)}`))
     } catch (cause) {
       throw systemFailure(`${options.diagram} cannot be written`, cause)
     }

@@ -3,7 +3,8 @@
  * time, of bounded size: at most so many messages, and beside them no more than happens between them.
  */
 import type { TraceLine } from '../runs/trace.ts'
-import { columnPx, columnX, drawing, escaped, widthPx } from './drawing.ts'
+import { columnPx, columnX, drawing, widthPx } from './drawing.ts'
+import { escaped } from './labels.ts'
 import { type Scene, sceneOf } from './model.ts'
 import { script, style } from './page-parts.ts'
 import { LineWindow, type Span } from './window.ts'

@@ -1,25 +1,25 @@
 /** A scene as SVG: time goes down, a column for each peer, messages across. Every text that comes from a run is escaped. */
 import { messageInWords } from '../runs/words.ts'
+import { escaped, Labels, place as n } from './labels.ts'
 import type { Passage } from './matching.ts'
-import type { Call, FaultSpan, Life, Scene } from './model.ts'
+import type { Call, FaultSpan, Life, Mark, Scene } from './model.ts'
 import { TimeScale } from './scale.ts'
 import type { Span } from './window.ts'
 
 export const axisPx = 250
 export const columnPx = 210
 const lanePx = 12
-const labelGapPx = 11
+/** Where the bars of faults stand, and how many beside each other. */
+const barsPx = 66
+const tracksMax = 8
 const topPx = 14
 const bottomPx = 40
 
-export const escaped = (text: string): string => text.replace(/[&<>"']/g, one => `&#${one.charCodeAt(0)};`)
-
 export const columnX = (column: number): number => axisPx + columnPx * (column + 0.5)
-export const widthPx = (peers: number): number => axisPx + columnPx * peers + 20
+export const widthPx = (peers: number): number => axisPx + columnPx * peers + 110
 
-const n = (value: number): string => `${Math.round(value * 10) / 10}`
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`
-const titled = (tag: string, title: string): string => `<g class="${tag}"><title>${escaped(title)}</title>`
+const titled = (tag: string, title: string): string => `<g class="${escaped(tag)}"><title>${escaped(title)}</title>`
 
 /** Of a message: what the style and the checkboxes know it by. */
 export function classOf({ type, entries, granted, ok }: Passage['message']): string {
@@ -32,17 +32,6 @@ export function classOf({ type, entries, granted, ok }: Passage['message']): str
   return 'rare'
 }
 
-/** Labels on one side of a line: those that would cover the one before are left out, their text is still shown when they are pointed at. */
-class Labels {
-  private lastY = Number.NEGATIVE_INFINITY
-
-  isFree(y: number): boolean {
-    if (y - this.lastY < labelGapPx) return false
-    this.lastY = y
-    return true
-  }
-}
-
 export function drawing(scene: Scene, span: Span): string {
   const { lives, faults, violations } = scene
   const columns = new Map(lives.map(({ peer }, column) => [peer, columnX(column)]))
@@ -50,31 +39,43 @@ export function drawing(scene: Scene, span: Span): string {
   const at = (ms: number): number => topPx + scale.at(ms)
   const width = widthPx(lives.length)
   const height = topPx + scale.heightPx + bottomPx
-  const parts = [
+  const labels = new Labels()
+  // In the order of their importance: what comes first has the choice of place.
+  const broken = violations.map((violation, nth) => violationMark(violation, nth, width, columns, at, labels))
+  const lanes = lives.map(life => lane(life, columns.get(life.peer)!, span, at, labels))
+  const bands = faultBands(faults, columns, span, at, labels)
+  const rare = lives.map(life => marks(life, columns.get(life.peer)!, at, labels, kind => kind !== 'commit'))
+  const arrows = scene.passages.map(passage => arrow(passage, columns, span, at, labels))
+  const clients = lives.map(life => calls(life.calls, columns.get(life.peer)!, span, at, labels))
+  const commits = lives.map(life => marks(life, columns.get(life.peer)!, at, labels, kind => kind === 'commit'))
+  return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${n(height)}" viewBox="0 0 ${width} ${n(height)}">`,
     markers,
     ...scale.ticks(40).map(({ ms, y }) => tick(ms, topPx + y, width)),
-    ...faultBands(faults, columns, span, at),
-    ...lives.flatMap(life => lane(life, columns.get(life.peer)!, span, at)),
-    ...scene.passages.flatMap(passage => arrow(passage, columns, span, at)),
-    ...lives.flatMap(life => marks(life, columns.get(life.peer)!, at)),
-    ...lives.flatMap(life => calls(life.calls, columns.get(life.peer)!, span, at)),
-    ...violations.flatMap(({ ms, what, peer }, nth) => {
-      const x = peer === undefined ? undefined : columns.get(peer)
-      const y = at(ms) + nth * 0.5
-      return [
-        titled('violation', `${seconds(ms)} BROKEN: ${what}`),
-        `<line id="violation-${nth}" x1="0" x2="${width}" y1="${n(y)}" y2="${n(y)}"/>`,
-        x === undefined ? '' : `<circle cx="${n(x)}" cy="${n(y)}" r="10"/>`,
-        nth > 2
-          ? ''
-          : `<text x="${axisPx + 4}" y="${n(at(ms) - 5 - nth * 13)}">✖ ${escaped(what.slice(0, 160))}</text></g>`,
-        nth > 2 ? '</g>' : '',
-      ]
-    }),
+    ...[bands, arrows, lanes, commits, rare, clients, broken].map(parts => parts.flat().join('\n')),
     '</svg>',
-  ]
-  return parts.join('\n')
+  ].join('\n')
+}
+
+const breaksNamedMax = 3
+
+function violationMark(
+  { ms, what, peer }: Scene['violations'][number],
+  nth: number,
+  width: number,
+  columns: ReadonlyMap<string, number>,
+  at: (ms: number) => number,
+  labels: Labels,
+): string {
+  const x = peer === undefined ? undefined : columns.get(peer)
+  const y = n(at(ms))
+  return [
+    titled('violation', `${seconds(ms)} BROKEN: ${what}`),
+    `<line id="violation-${nth}" x1="0" x2="${width}" y1="${y}" y2="${y}"/>`,
+    x === undefined ? '' : `<circle cx="${n(x)}" cy="${y}" r="10"/>`,
+    nth >= breaksNamedMax ? '' : labels.text(`✖ ${what.slice(0, 150)}`, 66, at(ms) - 9, 'start', [0, 20, 34, 48]),
+    '</g>',
+  ].join('')
 }
 
 function* momentsOf({ passages, lives, faults, violations }: Scene): Generator<number> {
@@ -98,9 +99,7 @@ const markers = `<defs>${kinds
     kind =>
       `<marker id="to-${kind}" class="${kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0.5 L8 4 L0 7.5 Z"/></marker>`,
   )
-  .join(
-    '',
-  )}<pattern id="hatched" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="3" height="7"/></pattern></defs>`
+  .join('')}</defs>`
 
 const tick = (ms: number, y: number, width: number): string =>
   `<g class="tick"><line x1="58" x2="${width}" y1="${n(y)}" y2="${n(y)}"/><text x="54" y="${n(y + 3.5)}">${(ms / 1000).toFixed(3)}</text></g>`
@@ -119,43 +118,40 @@ function faultBands(
   columns: ReadonlyMap<string, number>,
   span: Span,
   at: (ms: number) => number,
+  labels: Labels,
 ): string[] {
-  const parts: string[] = []
   const ends: number[] = []
-  const labels = new Labels()
-  for (const { kind, peers, text, fromMs, toMs } of faults) {
+  const tracks = faults.map(({ fromMs, toMs }) => {
+    const y = at(Math.max(fromMs, span.fromMs))
+    const free = ends.findIndex(end => end <= y)
+    const track = free === -1 ? ends.length : free
+    ends[track] = Math.max(y + 5, at(toMs) + 2)
+    return track
+  })
+  const labelX = barsPx + Math.min(tracksMax, ends.length) * 7 + 3
+  return faults.map(({ kind, peers, text, fromMs, toMs }, nth) => {
     const y = at(Math.max(fromMs, span.fromMs))
     const height = Math.max(3, at(toMs) - y)
     const family = familyOf(kind)
-    let track = ends.findIndex(end => end <= y)
-    if (track === -1) track = ends.length
-    ends[track] = y + height + 2
-    const x = 66 + track * 7
-    parts.push(
-      titled(`fault ${family}`, `${seconds(fromMs)} ${text}${toMs > fromMs ? `; over at ${seconds(toMs)}` : ''}`),
-    )
-    if (kind !== 'heal' && family !== 'crash' && toMs > fromMs) {
-      for (const peer of peers) {
-        const middle = columns.get(peer)
-        if (middle === undefined) continue
-        parts.push(
-          `<rect class="band" x="${n(middle - columnPx * 0.47)}" y="${n(y)}" width="${n(columnPx * 0.94)}" height="${n(height)}"/>`,
-        )
-      }
-    }
-    parts.push(`<rect class="bar" x="${x}" y="${n(y)}" width="5" height="${n(height)}"/>`)
-    if (labels.isFree(y))
-      parts.push(
-        `<text x="${66 + Math.min(6, ends.length) * 7 + 3}" y="${n(y + 9)}">${escaped(text.slice(0, 34))}</text>`,
-      )
-    parts.push('</g>')
-  }
-  return parts
+    const isLong = kind !== 'heal' && family !== 'crash' && toMs > fromMs
+    const bands = (isLong ? peers : []).map(peer => {
+      const middle = columns.get(peer)
+      if (middle === undefined) return ''
+      return `<rect class="band" x="${n(middle - columnPx * 0.47)}" y="${n(y)}" width="${n(columnPx * 0.94)}" height="${n(height)}"/>`
+    })
+    const over = toMs > fromMs ? `; over at ${seconds(toMs)}` : ''
+    return [
+      titled(`fault ${family}`, `${seconds(fromMs)} ${text}${over}`),
+      ...bands,
+      `<rect class="bar" x="${barsPx + Math.min(tracksMax, tracks[nth]!) * 7}" y="${n(y)}" width="5" height="${n(height)}"/>`,
+      labels.text(text.slice(0, 36), labelX, y + 5, 'start', [0, 12]),
+      '</g>',
+    ].join('')
+  })
 }
 
-function lane({ stretches }: Life, x: number, span: Span, at: (ms: number) => number): string[] {
+function lane({ stretches }: Life, x: number, span: Span, at: (ms: number) => number, labels: Labels): string[] {
   const parts: string[] = []
-  const labels = new Labels()
   for (const { fromMs, toMs, role, term, text } of stretches) {
     const y = at(Math.max(fromMs, span.fromMs))
     const height = Math.max(1, at(toMs) - y)
@@ -169,39 +165,41 @@ function lane({ stretches }: Life, x: number, span: Span, at: (ms: number) => nu
         )
     }
     const label = role === 'down' ? 'down' : role === 'starting' ? '' : `${role} t${term}`
-    if (label !== '' && labels.isFree(y)) parts.push(`<text x="${n(x + 15)}" y="${n(y + 9)}">${label}</text>`)
+    if (label !== '') parts.push(labels.text(label, x + 15, y + 6, 'start', [0, 6, 12]))
     parts.push('</g>')
   }
   return parts
 }
 
-function marks({ marks: all }: Life, x: number, at: (ms: number) => number): string[] {
-  const commits = new Labels()
-  const others = new Labels()
-  return all.map(({ ms, kind, label, text }) => {
-    const y = at(ms)
-    const head = titled(`mark ${kind}`, `${seconds(ms)} ${text}`)
-    if (kind === 'commit') {
-      const named = commits.isFree(y) ? `<text x="${n(x + 15)}" y="${n(y + 3)}">✓${label}</text>` : ''
-      return `${head}<line x1="${n(x - 6)}" x2="${n(x + 11)}" y1="${n(y)}" y2="${n(y)}"/>${named}</g>`
-    }
-    const shape =
-      kind === 'crash'
-        ? `<path d="M${n(x - 8)} ${n(y - 8)} l16 16 m0 -16 l-16 16"/>`
-        : kind === 'configuration'
-          ? `<path d="M${n(x)} ${n(y - 6)} l6 6 l-6 6 l-6 -6 Z"/>`
-          : `<circle cx="${n(x)}" cy="${n(y)}" r="5"/>`
-    const named = others.isFree(y)
-      ? `<text x="${n(x + 40)}" y="${n(y + 20)}">${escaped(label.slice(0, 40))}</text>`
-      : ''
-    return `${head}${shape}${named}</g>`
-  })
+function marks(
+  { marks: all }: Life,
+  x: number,
+  at: (ms: number) => number,
+  labels: Labels,
+  which: (kind: Mark['kind']) => boolean,
+): string[] {
+  return all
+    .filter(({ kind }) => which(kind))
+    .map(({ ms, kind, label, text }) => {
+      const y = at(ms)
+      const head = titled(`mark ${kind}`, `${seconds(ms)} ${text}`)
+      if (kind === 'commit') {
+        const named = labels.text(`✓${label}`, x + 15, y)
+        return `${head}<line x1="${n(x - 6)}" x2="${n(x + 11)}" y1="${n(y)}" y2="${n(y)}"/>${named}</g>`
+      }
+      return `${head}${shapeOf(kind, x, y)}${labels.text(label.slice(0, 44), x + 15, y + 4, 'start', [0, 7, 14, 21])}</g>`
+    })
+}
+
+function shapeOf(kind: Mark['kind'], x: number, y: number): string {
+  if (kind === 'crash') return `<path d="M${n(x - 8)} ${n(y - 8)} l16 16 m0 -16 l-16 16"/>`
+  if (kind === 'configuration') return `<path d="M${n(x)} ${n(y - 6)} l6 6 l-6 6 l-6 -6 Z"/>`
+  return `<circle cx="${n(x)}" cy="${n(y)}" r="5"/>`
 }
 
 /** Beside the line of the peer whose client it is, overlapping ones beside each other. */
-function calls(all: readonly Call[], middle: number, span: Span, at: (ms: number) => number): string[] {
+function calls(all: readonly Call[], middle: number, span: Span, at: (ms: number) => number, labels: Labels): string[] {
   const ends: number[] = []
-  const labels = new Labels()
   return [...all]
     .sort((a, b) => a.fromMs - b.fromMs)
     .map(({ fromMs, toMs, outcome, label, text }) => {
@@ -211,9 +209,7 @@ function calls(all: readonly Call[], middle: number, span: Span, at: (ms: number
       if (track === -1) track = ends.length
       ends[track] = end
       const x = middle - 16 - track * 6
-      const named = labels.isFree(y)
-        ? `<text x="${n(x - 5)}" y="${n(y + 9)}">${escaped(label.slice(0, 30))}</text>`
-        : ''
+      const named = labels.text(label.slice(0, 48), x - 5, y + 5, 'end', [0, 8])
       const took = `${seconds(fromMs)} to ${seconds(toMs)}`
       return `${titled(`call ${outcome}`, `${took} ${text}`)}<rect x="${n(x - 2)}" y="${n(y)}" width="4" height="${n(end - y)}"/>${named}</g>`
     })
@@ -224,6 +220,7 @@ function arrow(
   columns: ReadonlyMap<string, number>,
   span: Span,
   at: (ms: number) => number,
+  labels: Labels,
 ): string[] {
   const from = columns.get(message.from)
   const to = columns.get(message.to)
@@ -253,7 +250,7 @@ function arrow(
     isLost ? `<path class="cross" d="M${n(x2 - 4)} ${n(y2 - 4)} l8 8 m0 -8 l-8 8"/>` : '',
     label === undefined
       ? ''
-      : `<text text-anchor="${side > 0 ? 'start' : 'end'}" x="${n(x1 + side * 3)}" y="${n(y1 - 2 + (y2 - y1) * 0.12)}">${escaped(label)}</text>`,
+      : labels.text(label, x1 + side * 3, y1 - 5 + (y2 - y1) * 0.12, side > 0 ? 'start' : 'end', [0, 6, -6]),
     '</g>',
   ]
   return parts

@@ -78,7 +78,7 @@ class LifeReader {
       case 'crash':
         this.known = undefined
         this.turn({ fromMs: ms, role: 'down', term: 0, text: `${this.peer} is down` })
-        this.marks.push({ ms, kind: 'crash', label: 'crashes', text })
+        this.marks.push({ ms, kind: 'crash', label: '', text })
         return
       case 'snapshot':
         this.marks.push({ ms, kind: 'snapshot', label: `state after ${line.index}`, text })

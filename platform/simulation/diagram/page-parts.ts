@@ -47,7 +47,7 @@ svg text { font: 10px system-ui, sans-serif; fill: #333; paint-order: stroke; st
 .configuration path { fill: #fff; stroke: #7a2fb8; stroke-width: 1.6; } .configuration text { fill: #7a2fb8; }
 .start circle { fill: #fff; stroke: #1d7a3a; stroke-width: 2; } .snapshot circle { fill: #7a2fb8; } .truncate circle { fill: #fff; stroke: #d3002d; stroke-width: 2; }
 .truncate text, .mark.crash text { fill: #d3002d; } .mark.crash path { stroke: #d3002d; stroke-width: 3; fill: none; }
-.call rect { stroke: none; } .call text { text-anchor: end; font-size: 9px; }
+.call rect { stroke: none; } .call text { font-size: 9px; }
 .call.ok rect, .swatch.ok { fill: #35a35a; background: #35a35a; } .call.fail rect, .swatch.fail { fill: #d3002d; background: #d3002d; }
 .call.info rect, .call.open rect, .swatch.info { fill: #d59f00; background: #d59f00; } .call.fail text { fill: #d3002d; } .call.info text { fill: #9c7400; }
 .fault .band { fill: #eee; opacity: 0.55; } .fault .bar { fill: #888; } .fault text { fill: #555; }
@@ -57,7 +57,7 @@ svg text { font: 10px system-ui, sans-serif; fill: #333; paint-order: stroke; st
 .fault.clock .band, .swatch.clock { fill: #ecdffb; background: #ecdffb; } .fault.clock .bar { fill: #9a6fd0; }
 .fault.crash .bar { fill: #d3002d; } .fault.slow .bar, .fault.lossy .bar { fill: #b88a4a; }
 .violation line { stroke: #d3002d; stroke-width: 1.6; } .violation circle { fill: none; stroke: #d3002d; stroke-width: 3; }
-.violation text { font-size: 13px; font-weight: 700; fill: #d3002d; stroke-width: 5px; }
+.violation text { font-size: 12px; font-weight: 700; fill: #d3002d; stroke-width: 5px; }
 .no-heartbeat .message.heartbeat, .no-append .message.append, .no-appendReply .message.appendReply, .no-readIndex .message.readIndex, .no-call .call, .no-commit .commit { display: none; }
 `
 

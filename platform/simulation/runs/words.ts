@@ -47,7 +47,7 @@ function change(line: TraceLine & TracedState): string {
     case 'role':
       return `is ${line.role}`
     case 'vote':
-      return line.vote === null ? 'has no vote given' : `votes for ${line.vote}`
+      return line.vote === null ? 'has given no vote' : `votes for ${line.vote}`
     case 'commit':
       return `knows ${line.commit} committed`
     case 'apply':
@@ -62,9 +62,11 @@ function change(line: TraceLine & TracedState): string {
 }
 
 export function configurationInWords({ voters, outgoing, learners }: TracedState): string {
-  const joint = outgoing.length === 0 ? '' : ` and outgoing ${outgoing.join(' ')}`
-  return `voters ${voters.join(' ') || 'none'}${joint}${learners.length === 0 ? '' : `, learners ${learners.join(' ')}`}`
+  const joint = outgoing.length === 0 ? '' : ` and outgoing ${listed(outgoing)}`
+  return `voters ${listed(voters) || 'none'}${joint}${learners.length === 0 ? '' : `, learners ${listed(learners)}`}`
 }
+
+const listed = (names: readonly string[]): string => [...names].sort().join(' ')
 
 export function messageInWords(message: TracedMessage): string {
   const { type, term, granted, entries, prevIndex, prevTerm, commit, ok, match, rejected, hintIndex, hintTerm } =
