@@ -200,19 +200,21 @@ function shapeOf(kind: Mark['kind'], x: number, y: number): string {
 /** Beside the line of the peer whose client it is, overlapping ones beside each other. */
 function calls(all: readonly Call[], middle: number, span: Span, at: (ms: number) => number, labels: Labels): string[] {
   const ends: number[] = []
-  return [...all]
-    .sort((a, b) => a.fromMs - b.fromMs)
-    .map(({ fromMs, toMs, outcome, label, text }) => {
-      const y = at(Math.max(fromMs, span.fromMs))
-      const end = Math.max(y + 3, at(toMs))
-      let track = ends.findIndex(one => one < y)
-      if (track === -1) track = ends.length
-      ends[track] = end
-      const x = middle - 16 - track * 6
-      const named = labels.text(label.slice(0, 48), x - 5, y + 5, 'end', [0, 8])
-      const took = `${seconds(fromMs)} to ${seconds(toMs)}`
-      return `${titled(`call ${outcome}`, `${took} ${text}`)}<rect x="${n(x - 2)}" y="${n(y)}" width="4" height="${n(end - y)}"/>${named}</g>`
-    })
+  const ordered = [...all].sort((a, b) => a.fromMs - b.fromMs)
+  const placed = ordered.map(call => {
+    const y = at(Math.max(call.fromMs, span.fromMs))
+    const end = Math.max(y + 3, at(call.toMs))
+    const free = ends.findIndex(one => one < y)
+    const track = free === -1 ? ends.length : free
+    ends[track] = end
+    return { ...call, y, end, x: middle - 16 - track * 6 }
+  })
+  const labelX = middle - 15 - ends.length * 6
+  return placed.map(({ fromMs, toMs, outcome, label, text, x, y, end }) => {
+    const named = labels.text(label.slice(0, 48), labelX, y + 5, 'end', [0, 8])
+    const title = `${seconds(fromMs)} to ${seconds(toMs)} ${text}`
+    return `${titled(`call ${outcome}`, title)}<rect x="${n(x - 2)}" y="${n(y)}" width="4" height="${n(end - y)}"/>${named}</g>`
+  })
 }
 
 function arrow(

@@ -93,7 +93,9 @@ function judge(run: Run): void {
     const call = calls.find(({ line }) => line === lines[0])
     // Lines of the history count from 1.
     const at = call === undefined ? undefined : run.historyMs[(call.endLine ?? call.line) - 1]
-    run.violate(`${what}: ${explanation.slice(0, 2).join('; ')}`, at)
+    // Clients are called after their peer.
+    const peer = call === undefined ? undefined : /^"(\w+)/.exec(call.client)?.[1]
+    run.violate(`${what}: ${explanation.slice(0, 2).join('; ')}`, at, peer)
   }
 }
 
