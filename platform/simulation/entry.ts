@@ -22,4 +22,4 @@ export type {
   TracedState,
   TraceEvent,
   TraceLine,
-} from './runs/trace.ts'
+} from './trace.ts'

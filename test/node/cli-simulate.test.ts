@@ -1,8 +1,8 @@
 /** `harmonydb simulate`: its report, its files, its exit status, and several processes that come to the same as one. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { diagram } from '../../platform/simulation/diagram/diagram.ts'
-import type { TraceLine } from '../../platform/simulation/runs/trace.ts'
+import { diagram } from '../../platform/simulation/runs/diagram/diagram.ts'
+import type { TraceLine } from '../../platform/simulation/trace.ts'
 import { mutating } from '../mutated-bundle.ts'
 import { mutations } from '../simulation/mutations.ts'
 import { type Bundle, bundle, linesOf, run, runHere, temporaryFolder } from './cli-kit.ts'

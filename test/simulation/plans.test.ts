@@ -6,7 +6,7 @@ import { states } from '../../platform/simulation/runs/observer.ts'
 import { decodePlan, drawPlan, faultKinds, type Plan } from '../../platform/simulation/runs/plan.ts'
 import { runCluster, runPlan } from '../../platform/simulation/runs/run.ts'
 import { kindOf, shrinkPlan } from '../../platform/simulation/runs/shrink.ts'
-import type { TraceLine } from '../../platform/simulation/runs/trace.ts'
+import type { TraceLine } from '../../platform/simulation/trace.ts'
 
 const short: Plan = {
   seed: 5,

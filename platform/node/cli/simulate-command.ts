@@ -4,8 +4,8 @@
  */
 import { createWriteStream, readFileSync, type WriteStream, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { page } from '../../simulation/diagram/diagram.ts'
-import { LineWindow, type Span } from '../../simulation/diagram/window.ts'
+import { page } from '../../simulation/runs/diagram/diagram.ts'
+import { LineWindow, type Span } from '../../simulation/runs/diagram/window.ts'
 import { decodePlan, drawPlan, type Plan } from '../../simulation/runs/plan.ts'
 import { type ClusterRun, runPlan } from '../../simulation/runs/run.ts'
 import { kindOf, shrinkPlan } from '../../simulation/runs/shrink.ts'

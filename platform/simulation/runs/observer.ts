@@ -3,7 +3,7 @@
 import type { PeerStatus } from '../../../src/cluster/peer-types.ts'
 import type { Entry, Message } from '../../../src/raft/types.ts'
 import type { Outcome } from '../../histories/recorder.ts'
-import type { StateEvent, TracedCall, TracedEntry, TracedFault, TracedState, TraceEvent, TraceLine } from './trace.ts'
+import type { StateEvent, TracedCall, TracedEntry, TracedFault, TracedState, TraceEvent, TraceLine } from '../trace.ts'
 
 export const states = [
   'leader changed',

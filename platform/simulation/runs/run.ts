@@ -4,11 +4,11 @@
  */
 
 import { checkKeyValue } from '../../histories/key-value.ts'
+import type { TraceLine } from '../trace.ts'
 import { keys, Member, Run } from './members.ts'
 import { Nemesis } from './nemesis.ts'
 import type { Coverage } from './observer.ts'
 import { drawPlan, type Plan, type Shape, sizesOf } from './plan.ts'
-import type { TraceLine } from './trace.ts'
 
 export interface ClusterRun {
   readonly seed: number

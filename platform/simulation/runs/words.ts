@@ -1,5 +1,5 @@
-/** Lines of a trace for people. */
-import { isState, type TracedCall, type TracedMessage, type TracedState, type TraceLine } from './trace.ts'
+/** Lines of a trace in words, for people: on the terminal (`Story`), and where a diagram is pointed at. What they say is in `trace.ts`; nothing reads them back. */
+import { isState, type TracedCall, type TracedMessage, type TracedState, type TraceLine } from '../trace.ts'
 
 /** Without its time. */
 export function inWords(line: TraceLine): string {

@@ -1,14 +1,14 @@
 /** Diagrams of runs: messages and their receipts, what is lost, texts that are hostile, bounds; and that a part of a trace gives what the whole of it gives. */
 import { describe, expect, test } from 'vitest'
-import { diagram } from '../../../platform/simulation/diagram/diagram.ts'
-import { passages } from '../../../platform/simulation/diagram/matching.ts'
-import { sceneOf } from '../../../platform/simulation/diagram/model.ts'
-import { TimeScale } from '../../../platform/simulation/diagram/scale.ts'
-import { LineWindow } from '../../../platform/simulation/diagram/window.ts'
+import { diagram } from '../../../platform/simulation/runs/diagram/diagram.ts'
+import { passages } from '../../../platform/simulation/runs/diagram/matching.ts'
+import { sceneOf } from '../../../platform/simulation/runs/diagram/model.ts'
+import { TimeScale } from '../../../platform/simulation/runs/diagram/scale.ts'
+import { LineWindow } from '../../../platform/simulation/runs/diagram/window.ts'
 import { drawPlan } from '../../../platform/simulation/runs/plan.ts'
 import { runPlan } from '../../../platform/simulation/runs/run.ts'
-import type { TracedMessage, TracedState, TraceEvent, TraceLine } from '../../../platform/simulation/runs/trace.ts'
 import { Story } from '../../../platform/simulation/runs/words.ts'
+import type { TracedMessage, TracedState, TraceEvent, TraceLine } from '../../../platform/simulation/trace.ts'
 
 const state = (peer: string, fields: Partial<TracedState> = {}): TracedState => ({
   peer,

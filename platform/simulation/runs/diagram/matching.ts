@@ -2,7 +2,7 @@
  * Which message that was received is which that was sent. A trace does not say: messages are bytes on their way. The same text may be sent again and again (heartbeats), so that it is a
  * guess, made from the end: the last one received is the last one sent before it, and so on, for links keep the order. What is left over was lost, or came twice.
  */
-import type { TracedMessage, TraceLine } from '../runs/trace.ts'
+import type { TracedMessage, TraceLine } from '../../trace.ts'
 
 export interface Passage {
   readonly message: TracedMessage

@@ -5,7 +5,7 @@
  * Peers are named p0, p1… where the trace knows them, else by id. Times are virtual. Beside messages, what a peer did is seen at the end of a turn of its event loop, when everything that
  * it did there has been done: one line for each part of its state that changed, in the order of `stateEvents`, all with the same state.
  */
-import type { Outcome } from '../../histories/recorder.ts'
+import type { Outcome } from '../histories/recorder.ts'
 /** Of the message types of `src/raft/types.ts`; entries without their data. */
 export interface TracedMessage {
   readonly type: string
@@ -66,7 +66,7 @@ export interface TracedState {
 export const stateEvents = ['term', 'role', 'vote', 'commit', 'apply', 'append', 'truncate', 'configuration'] as const
 export type StateEvent = (typeof stateEvents)[number]
 
-/** Fields of a fault in a plan (`plan.ts`), beside its kind. */
+/** Fields of a fault in a plan (`runs/plan.ts`), beside its kind. */
 export interface TracedFault {
   readonly atMs?: number
   readonly forMs?: number

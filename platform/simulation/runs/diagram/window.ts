@@ -1,5 +1,5 @@
 /** What a diagram needs of a trace, which may be as long as it likes: a stretch of time, how things stood before it, and whatever reaches into it. */
-import { isState, type TraceLine } from '../runs/trace.ts'
+import { isState, type TraceLine } from '../../trace.ts'
 
 export interface Span {
   readonly fromMs: number

@@ -1,6 +1,6 @@
 /** What there is to draw, read from the lines of a trace: a life line for each peer, and what passes between them. */
-import { isState, type TracedCall, type TracedState, type TraceLine } from '../runs/trace.ts'
-import { answerInWords, callInWords, configurationInWords, faultInWords, inWords } from '../runs/words.ts'
+import { isState, type TracedCall, type TracedState, type TraceLine } from '../../trace.ts'
+import { answerInWords, callInWords, configurationInWords, faultInWords, inWords } from '../words.ts'
 import { type Passage, passages } from './matching.ts'
 import type { Span } from './window.ts'
 

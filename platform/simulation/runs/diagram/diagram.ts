@@ -1,8 +1,8 @@
 /**
- * A space-time diagram of a run, from the lines of its trace (`runs/trace.ts`): one HTML file that needs nothing else, neither network nor server. A pure function of the lines and the stretch of
+ * A space-time diagram of a run, from the lines of its trace (`platform/simulation/trace.ts`): one HTML file that needs nothing else, neither network nor server. A pure function of the lines and the stretch of
  * time, of bounded size: at most so many messages, and beside them no more than happens between them.
  */
-import type { TraceLine } from '../runs/trace.ts'
+import type { TraceLine } from '../../trace.ts'
 import { columnPx, columnX, drawing, widthPx } from './drawing.ts'
 import { escaped } from './labels.ts'
 import { type Scene, sceneOf } from './model.ts'

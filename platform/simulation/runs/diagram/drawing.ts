@@ -1,5 +1,5 @@
 /** A scene as SVG: time goes down, a column for each peer, messages across. Every text that comes from a run is escaped. */
-import { messageInWords } from '../runs/words.ts'
+import { messageInWords } from '../words.ts'
 import { escaped, Labels, place as n } from './labels.ts'
 import type { Passage } from './matching.ts'
 import type { Call, FaultSpan, Life, Mark, Scene } from './model.ts'
