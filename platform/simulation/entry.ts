@@ -13,3 +13,13 @@ export type { CheckedLevel } from '../histories/list-append.ts'
 export { type ClusterOptions, type PeerOptions, SimulatedCluster, SimulatedPeer, simulate } from './cluster.ts'
 export type { LossyOptions, NetworkOptions } from './conditions.ts'
 export type { DiskOptions } from './disk.ts'
+export type {
+  StateEvent,
+  TracedCall,
+  TracedEntry,
+  TracedFault,
+  TracedMessage,
+  TracedState,
+  TraceEvent,
+  TraceLine,
+} from './trace.ts'

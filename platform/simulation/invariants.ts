@@ -25,12 +25,21 @@ export interface ObservedMessage {
   readonly granted?: boolean
 }
 
+export interface InvariantOptions {
+  /** What reports call a peer. Default: the beginning of its id. */
+  readonly nameOf?: (id: string) => string
+  /** Hears of a violation when it happens; `id`: the peer that was looked at. */
+  readonly onViolation?: (text: string, id: string) => void
+}
+
 export class Invariants {
   readonly violations: string[] = []
   /** Terms with a leader, over all clusters: how often leadership changed. */
   get terms(): number {
     return this.leaders.size
   }
+  private readonly nameOf: (id: string) => string
+  private readonly onViolation: ((text: string, id: string) => void) | undefined
   private readonly leaders = new Map<string, string>()
   private readonly votes = new Map<string, string>()
   private readonly states = new Map<string, { readonly fingerprint: number; readonly id: string }>()
@@ -39,6 +48,11 @@ export class Invariants {
   /** By cluster and term: the greatest index that a peer of that term knew to be committed. */
   private readonly committed = new Map<string, Map<number, number>>()
   private readonly progress = new Map<string, { readonly term: number; readonly commit: number }>()
+
+  constructor({ nameOf = id => id.slice(0, 6), onViolation }: InvariantOptions = {}) {
+    this.nameOf = nameOf
+    this.onViolation = onViolation
+  }
 
   /** A new life of a peer may know less than the one before knew in memory. */
   forget(id: string): void {
@@ -61,7 +75,8 @@ export class Invariants {
     if (earlier === undefined) this.votes.set(name, message.to)
     else if (earlier !== message.to) {
       this.violate(
-        `one vote a term: ${short(message.from)} voted for ${short(earlier)} and ${short(message.to)} in term ${message.term}`,
+        message.from,
+        `one vote a term: ${this.nameOf(message.from)} voted for ${this.nameOf(earlier)} and ${this.nameOf(message.to)} in term ${message.term}`,
       )
     }
   }
@@ -73,7 +88,7 @@ export class Invariants {
     const earlier = this.leaders.get(name)
     if (earlier === undefined) this.leaders.set(name, id)
     else if (earlier !== id)
-      this.violate(`election safety: ${short(earlier)} and ${short(id)} both lead in term ${term}`)
+      this.violate(id, `election safety: ${this.nameOf(earlier)} and ${this.nameOf(id)} both lead in term ${term}`)
   }
 
   /** A leader never takes entries of its log away (paper, figure 3: Leader Append-Only). */
@@ -82,7 +97,10 @@ export class Invariants {
     const name = `${cluster} ${term}`
     const earlier = this.leaderLogs.get(name) ?? 0
     if (lastIndex < earlier) {
-      this.violate(`leader append-only: ${short(id)} went from index ${earlier} to ${lastIndex} in term ${term}`)
+      this.violate(
+        id,
+        `leader append-only: ${this.nameOf(id)} went from index ${earlier} to ${lastIndex} in term ${term}`,
+      )
     }
     this.leaderLogs.set(name, lastIndex)
   }
@@ -96,7 +114,8 @@ export class Invariants {
     for (const [earlier, index] of known) {
       if (earlier < term && index > lastIndex) {
         this.violate(
-          `leader completeness: ${short(id)} leads in term ${term} with ${lastIndex} entries; ${index} were committed by term ${earlier}`,
+          id,
+          `leader completeness: ${this.nameOf(id)} leads in term ${term} with ${lastIndex} entries; ${index} were committed by term ${earlier}`,
         )
       }
     }
@@ -109,7 +128,10 @@ export class Invariants {
     const earlier = this.states.get(name)
     if (earlier === undefined) this.states.set(name, { fingerprint, id })
     else if (earlier.fingerprint !== fingerprint) {
-      this.violate(`state machine safety: ${short(earlier.id)} and ${short(id)} differ after index ${applied}`)
+      this.violate(
+        id,
+        `state machine safety: ${this.nameOf(earlier.id)} and ${this.nameOf(id)} differ after index ${applied}`,
+      )
     }
   }
 
@@ -119,16 +141,17 @@ export class Invariants {
     const before = this.progress.get(name)
     if (before !== undefined && (term < before.term || commit < before.commit)) {
       this.violate(
-        `monotonicity: ${short(id)} went from term ${before.term}, commit ${before.commit} to ${term}, ${commit}`,
+        id,
+        `monotonicity: ${this.nameOf(id)} went from term ${before.term}, commit ${before.commit} to ${term}, ${commit}`,
       )
     }
-    if (applied > commit) this.violate(`applied beyond commit: ${short(id)} applied ${applied} of ${commit}`)
+    if (applied > commit) this.violate(id, `applied beyond commit: ${this.nameOf(id)} applied ${applied} of ${commit}`)
     this.progress.set(name, { term, commit })
   }
 
-  private violate(text: string): void {
-    if (this.violations.length < 20) this.violations.push(text)
+  private violate(id: string, text: string): void {
+    if (this.violations.length >= 20) return
+    this.violations.push(text)
+    this.onViolation?.(text, id)
   }
 }
-
-const short = (id: string): string => id.slice(0, 6)

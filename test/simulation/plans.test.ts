@@ -1,21 +1,12 @@
 /** What `harmonydb simulate` stands on: plans that can be stored, shortened and run again; the trace; runs that are not quiet. */
 import { describe, expect, it } from 'vitest'
+import { checkHistory } from '../../platform/histories/check.ts'
 import { Invariants, type ObservedPeer } from '../../platform/simulation/invariants.ts'
 import { states } from '../../platform/simulation/runs/observer.ts'
 import { decodePlan, drawPlan, faultKinds, type Plan } from '../../platform/simulation/runs/plan.ts'
 import { runCluster, runPlan } from '../../platform/simulation/runs/run.ts'
 import { kindOf, shrinkPlan } from '../../platform/simulation/runs/shrink.ts'
-
-interface Line {
-  readonly n: number
-  readonly ms: number
-  readonly event: string
-  readonly peer?: string
-  readonly cluster?: string
-  readonly term?: number
-  readonly commit?: number
-  readonly message?: { readonly type: string; readonly from: string; readonly to: string; readonly term: number }
-}
+import type { TraceLine } from '../../platform/simulation/trace.ts'
 
 const short: Plan = {
   seed: 5,
@@ -80,25 +71,29 @@ describe('plans', () => {
 })
 
 describe('the trace', () => {
-  const lines: Line[] = []
-  const history: object[] = []
-  const run = runPlan(short, { trace: line => lines.push(line as Line), history: line => history.push(line) })
+  const lines: TraceLine[] = []
+  const history: string[] = []
+  const run = runPlan(short, { trace: line => lines.push(line), history: line => history.push(line) })
 
   it('changes nothing of the run', () => {
     expect(run.violations).toEqual([])
     expect(run.hash).toBe(runPlan(short).hash)
-    expect(history).toHaveLength(run.operations)
+    expect(checkHistory(history.join('\n'))).toMatchObject({ ok: true, value: { verdict: 'holds' } })
+    expect(history.length).toBeGreaterThan(2 * run.operations)
   })
 
   it('is one total order, in which terms and commits of one life only grow', () => {
     expect(lines.map(({ n }) => n)).toEqual(lines.map((_, at) => at + 1))
     const known = new Map<string, { term: number; commit: number }>()
     let before = 0
-    for (const { ms, event, peer = '', cluster, term, commit } of lines) {
-      expect(ms).toBeGreaterThanOrEqual(before)
-      before = ms
-      if (event === 'start') for (const name of known.keys()) if (name.startsWith(peer)) known.delete(name)
-      if (term === undefined || commit === undefined) continue
+    for (const line of lines) {
+      expect(line.ms).toBeGreaterThanOrEqual(before)
+      before = line.ms
+      if (line.event === 'start') {
+        for (const name of known.keys()) if (name.startsWith(line.peer)) known.delete(name)
+      }
+      if (!('commit' in line)) continue
+      const { peer, cluster, term, commit } = line
       const was = known.get(`${peer} ${cluster}`) ?? { term: 0, commit: 0 }
       expect(term).toBeGreaterThanOrEqual(was.term)
       expect(commit).toBeGreaterThanOrEqual(was.commit)
@@ -109,10 +104,10 @@ describe('the trace', () => {
   it('has what was sent before what was received, and every kind of event of a crash, a full disk and a partition', () => {
     const sent = new Map<string, number>()
     let received = 0
-    for (const { event, message } of lines) {
-      if (message === undefined) continue
-      const name = JSON.stringify(message)
-      if (event === 'sent') sent.set(name, (sent.get(name) ?? 0) + 1)
+    for (const line of lines) {
+      if (line.event !== 'sent' && line.event !== 'received') continue
+      const name = JSON.stringify(line.message)
+      if (line.event === 'sent') sent.set(name, (sent.get(name) ?? 0) + 1)
       else {
         received++
         expect(sent.get(name), name).toBeGreaterThan(0)
@@ -120,7 +115,21 @@ describe('the trace', () => {
     }
     expect(received).toBeGreaterThan(100)
     const events = new Set(lines.map(({ event }) => event))
-    for (const event of ['start', 'crash', 'fault', 'term', 'role', 'vote', 'commit', 'append', 'configuration'])
+    for (const event of [
+      'start',
+      'crash',
+      'fault',
+      'mended',
+      'term',
+      'role',
+      'vote',
+      'commit',
+      'apply',
+      'append',
+      'configuration',
+      'invoke',
+      'ok',
+    ])
       expect(events, event).toContain(event)
   })
 })

@@ -61,6 +61,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
   simulate: [
     '$ harmonydb simulate --seeds 1000',
     '$ harmonydb simulate --seed 17 --trace trace.jsonl --history history.jsonl',
+    '$ harmonydb simulate --seed 17 --diagram run.html --diagram-from 12.5 --diagram-for 1',
     '$ harmonydb simulate --schedule plan.json --shrink',
     '$ harmonydb simulate --workload all --seeds 100',
     '$ harmonydb simulate --workload list-append --isolation snapshot --seed 17 --history txn.jsonl',

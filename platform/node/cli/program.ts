@@ -169,7 +169,17 @@ function addSimulate(program: Command, output: Output, script: string | undefine
     .option('--schedule <file>', 'run a plan that was printed: a seed, sizes and a list of timed faults, as JSON')
     .option('--shrink', 'of a run that breaks a promise, look for a shorter list of faults', false)
     .option('--trace <file>', 'write every protocol event as a JSON line')
-    .option('--history <file>', 'write every operation of the clients as a JSON line')
+    .option('--history <file>', 'write what the clients called and were answered, as `harmonydb check` reads it')
+    .option(
+      '--diagram <file>',
+      'write a space-time diagram: an HTML file with peers, messages, terms, faults and what broke',
+    )
+    .option(
+      '--diagram-from <seconds>',
+      'where it begins, in virtual time (default: before the first violation, or the first fault)',
+      moment,
+    )
+    .option('--diagram-for <seconds>', 'how much of it (default: about 2)', stretch)
     .addOption(
       new Option(
         '--workload <name>',
@@ -278,12 +288,26 @@ function clusterSize(text: string): number {
   return integer(text, 1, 7)
 }
 
+function moment(text: string): number {
+  return decimal(text, 0, 100_000)
+}
+
+function stretch(text: string): number {
+  return decimal(text, 0.001, 60)
+}
+
 function duration(text: string): number {
   return integer(text, 1, 3600)
 }
 
 function batchSize(text: string): number {
   return integer(text, 1, 5_000)
+}
+
+function decimal(text: string, least: number, most: number): number {
+  const value = /^[0-9]{1,6}(\.[0-9]{1,6})?$/.test(text) ? Number(text) : Number.NaN
+  if (value >= least && value <= most) return value
+  throw new InvalidArgumentError(`a number from ${least} to ${most} is needed.`)
 }
 
 function integer(text: string, least: number, most: number): number {

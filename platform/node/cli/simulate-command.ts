@@ -2,11 +2,14 @@
  * `harmonydb simulate`: clusters under faults, one run for each seed, in virtual time. What a run does is in `platform/simulation/runs`; here are the seeds, the
  * files and the report. Several jobs are processes of this same command, each with its own stretch of the seeds, that print JSON lines.
  */
-import { createWriteStream, readFileSync, type WriteStream } from 'node:fs'
+import { createWriteStream, readFileSync, type WriteStream, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { page } from '../../simulation/runs/diagram/diagram.ts'
+import { LineWindow, type Span } from '../../simulation/runs/diagram/window.ts'
 import { decodePlan, drawPlan, type Plan } from '../../simulation/runs/plan.ts'
 import { type ClusterRun, runPlan } from '../../simulation/runs/run.ts'
 import { kindOf, shrinkPlan } from '../../simulation/runs/shrink.ts'
+import { Story } from '../../simulation/runs/words.ts'
 import { CommandExit, exitStatus, systemFailure, usage } from './exit-status.ts'
 import type { Output } from './output.ts'
 import { inJobs } from './simulation-jobs.ts'
@@ -22,6 +25,10 @@ export interface SimulateOptions {
   readonly shrink: boolean
   readonly trace?: string
   readonly history?: string
+  readonly diagram?: string
+  /** In seconds of virtual time. */
+  readonly diagramFrom?: number
+  readonly diagramFor?: number
   readonly jobs?: number
   readonly json: boolean
 }
@@ -44,20 +51,22 @@ export const noteEveryMs = 5000
 
 /** @param script The file of this command, for further processes; undefined: everything in this one. */
 export async function simulate(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
-  if (isOneRun(options, '--trace, --history and --shrink')) return await one(options, output)
+  if (isOneRun(options, '--trace, --history, --diagram and --shrink')) return await one(options, output)
   await many(options, output, script)
 }
 
 /** @param ofOneRun Options that say more of one run. @throws CommandExit for options that do not go together. */
 export function isOneRun(
-  { seed, seeds, schedule, trace, history, shrink, peers, duration }: SimulateOptions,
+  { seed, seeds, schedule, trace, history, diagram, diagramFrom, diagramFor, shrink, peers, duration }: SimulateOptions,
   ofOneRun: string,
 ): boolean {
   const isOne = seed !== undefined || schedule !== undefined
   if (seed !== undefined && schedule !== undefined) throw usage('--schedule names its seed; leave --seed out')
   if (isOne && seeds !== undefined) throw usage('--seeds goes without --seed and --schedule')
-  if (!isOne && (trace !== undefined || history !== undefined || shrink))
+  if (!isOne && (trace !== undefined || history !== undefined || diagram !== undefined || shrink))
     throw usage(`${ofOneRun} go with --seed or --schedule`)
+  if (diagram === undefined && (diagramFrom !== undefined || diagramFor !== undefined))
+    throw usage('--diagram-from and --diagram-for go with --diagram')
   if (schedule !== undefined && (peers !== undefined || duration !== undefined))
     throw usage('--schedule says how many peers and how long; leave --peers and --duration out')
   return isOne
@@ -76,16 +85,17 @@ async function one(options: SimulateOptions, output: Output): Promise<void> {
     plan = shrinkPlan(plan, shorter => runPlan(shorter).violations.some(other => kindOf(other) === kind))
     run = runPlan(plan)
   }
-  const files = [options.trace, options.history].map(path => (path === undefined ? undefined : new LineFile(path)))
-  const [trace, history] = files
-  if (trace !== undefined || history !== undefined) {
-    runPlan(plan, { trace: trace && (line => trace.add(line)), history: history && (line => history.add(line)) })
-    for (const file of files) await file?.end()
-  }
+  const story = await writeFiles(options, plan, run)
   if (options.json) await output.line(JSON.stringify({ ...run, plan }))
   else {
-    await output.line(`seed ${run.seed}: ${run.violations.length === 0 ? 'clean' : 'BROKEN'}`)
+    await output.line(`seed ${run.seed}: ${verdictOf(run)}`)
     for (const violation of run.violations) await output.line(`  ${violation}`)
+    if (story !== undefined) {
+      await output.line(
+        'Before it was broken (virtual seconds; heartbeats are left out; --trace and --diagram have more):',
+      )
+      for (const line of story.lines) await output.line(`  ${line}`)
+    }
     await output.line(`${run.operations} operations, ${run.terms} leaders, ${seconds(run.virtualMs)}, hash ${run.hash}`)
     await printCounts('Faults', run.faults, output)
     await printCounts('States reached', run.coverage, output)
@@ -96,6 +106,48 @@ async function one(options: SimulateOptions, output: Output): Promise<void> {
   }
   if (run.violations.length > 0) throw new CommandExit(exitStatus.failed, `seed ${run.seed} broke a promise`)
 }
+
+const verdictOf = ({ violations }: ClusterRun): string => (violations.length === 0 ? 'clean' : 'BROKEN')
+
+/** Runs the plan once more, for what tells of it. @returns What led to the first violation, if there was one. */
+async function writeFiles(options: SimulateOptions, plan: Plan, run: ClusterRun): Promise<Story | undefined> {
+  const { brokenMs } = run
+  const story = brokenMs === undefined ? undefined : new Story(brokenMs)
+  const window = options.diagram === undefined ? undefined : new LineWindow(spanOf(options, plan, run))
+  const trace = options.trace === undefined ? undefined : new LineFile(options.trace)
+  const history = options.history === undefined ? undefined : new LineFile(options.history)
+  const readers = [story, window, trace].filter(reader => reader !== undefined)
+  if (readers.length === 0 && history === undefined) return undefined
+  runPlan(plan, {
+    trace: line => {
+      for (const reader of readers) reader.add(line)
+    },
+    history: history && (line => history.addText(line)),
+  })
+  await trace?.end()
+  await history?.end()
+  if (window !== undefined && options.diagram !== undefined) {
+    try {
+      writeFileSync(options.diagram, page(window, `harmonydb simulate: seed ${run.seed}, ${verdictOf(run)}`))
+    } catch (cause) {
+      throw systemFailure(`${options.diagram} cannot be written`, cause)
+    }
+  }
+  return story
+}
+
+/** What is asked for; else the stretch before the first violation, or the first seconds under faults. */
+function spanOf({ diagramFrom, diagramFor }: SimulateOptions, { schedule }: Plan, run: ClusterRun): Span {
+  const { brokenMs, faultsFromMs } = run
+  const faultMs = faultsFromMs + (schedule[0]?.atMs ?? 0)
+  const chosenMs = brokenMs === undefined ? faultMs - 200 : brokenMs - beforeBrokenMs
+  const fromMs = Math.max(0, diagramFrom === undefined ? chosenMs : diagramFrom * 1000)
+  const untilMs = brokenMs === undefined || diagramFrom !== undefined ? fromMs + cleanMs : brokenMs + afterBrokenMs
+  return { fromMs, toMs: diagramFor === undefined ? untilMs : fromMs + diagramFor * 1000 }
+}
+const beforeBrokenMs = 1500
+const afterBrokenMs = 300
+const cleanMs = 2500
 
 async function many(options: SimulateOptions, output: Output, script: string | undefined): Promise<void> {
   const { from, seeds = 100 } = options

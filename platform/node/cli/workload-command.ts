@@ -38,8 +38,8 @@ export async function simulateWorkloads(
   output: Output,
   script: string | undefined,
 ): Promise<void> {
-  const { seed, schedule, history, shrink, trace } = options
-  if (trace !== undefined) throw usage('--trace goes without --workload')
+  const { seed, schedule, history, shrink, trace, diagram } = options
+  if (trace !== undefined || diagram !== undefined) throw usage('--trace and --diagram go without --workload')
   const isSingle = isOneRun(options, '--history and --shrink')
   const cases = casesOf(options)
   if (history !== undefined && cases.length > 1) throw usage('--history takes one --workload and one --isolation')

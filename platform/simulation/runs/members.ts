@@ -9,9 +9,10 @@ import { openStore } from '../../../src/cluster/store.ts'
 import type { WriteRequest } from '../../../src/cluster/writes.ts'
 import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
 import type { View } from '../../../src/storage/engine.ts'
-import type { Operation, RegisterInput, RegisterOutput } from '../../histories/linearizability.ts'
+import { type Outcome, Recorder } from '../../histories/recorder.ts'
 import { Invariants } from '../invariants.ts'
 import type { SimulatedProcess } from '../process.ts'
+import type { TracedCall, TraceLine } from '../trace.ts'
 import { World } from '../world.ts'
 import type { Field, Struck } from './nemesis.ts'
 import { type Coverage, Observer } from './observer.ts'
@@ -21,10 +22,9 @@ const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
 /** Far less than the data take. */
 const cacheBytes = 16 * 1024
-export const keys = ['a', 'b', 'c'].map(encodeText)
+export const keys: readonly string[] = ['a', 'b', 'c']
+const keyBytes = new Map(keys.map(key => [key, encodeText(key)]))
 const operationsPerPeerMax = 60
-
-type History = Operation<RegisterInput, RegisterOutput>[]
 
 /** One process of the world with the peer that runs in it, through crashes and restarts. */
 export class Member implements Struck {
@@ -40,15 +40,14 @@ export class Member implements Struck {
   private readonly random: SeededRandom
   private life = 0
   private operations = 0
-  private readonly client: number
-  private inFlight: { key: number; called: number; input: RegisterInput } | undefined
+  /** Clients of this process that wait for an answer, and for what. */
+  private readonly calls = new Map<string, string | undefined>()
 
   constructor(run: Run, name: string, random: SeededRandom, newcomer = false) {
     this.run = run
     this.newcomer = newcomer
     this.name = name
     this.random = random
-    this.client = run.members.length
     this.process = run.world.process(name)
   }
 
@@ -68,8 +67,8 @@ export class Member implements Struck {
         store: store.value,
         ...this.run.sizes,
         trace: message => {
-          this.run.invariants.onMessage(peer.status().cluster, message)
           this.run.observer.message('sent', this.name, message, peer.status())
+          this.run.invariants.onMessage(peer.status().cluster, message)
         },
         ...(this.run.observer.traces
           ? { traceReceived: message => this.run.observer.message('received', this.name, message, peer.status()) }
@@ -116,7 +115,7 @@ export class Member implements Struck {
   crash(cache: 'lost' | 'kept' = 'lost'): void {
     this.life++
     this.run.observer.crashed(this.name, this.peer?.status())
-    this.giveUp()
+    for (const client of [...this.calls.keys()]) this.end(client, 'info')
     if (this.peer !== undefined) this.run.invariants.forget(this.peer.id)
     this.peer = undefined
     this.process.crash(cache)
@@ -149,8 +148,8 @@ export class Member implements Struck {
     const status = this.peer.status()
     const { id, cluster, raft, fingerprint } = status
     const { role, term, commit, applied, lastIndex } = raft
-    this.run.invariants.observe({ id, cluster, role, term, commit, applied, lastIndex, fingerprint })
     this.run.observer.changed(this.name, status)
+    this.run.invariants.observe({ id, cluster, role, term, commit, applied, lastIndex, fingerprint })
   }
 
   /** Starts the client: one operation after the other, with pauses. */
@@ -167,7 +166,7 @@ export class Member implements Struck {
     // Alone, it would write into a database of its own, which never merges with the room's.
     if (this.peer === undefined || !this.joined) return again()
     this.operations++
-    const key = this.random.below(keys.length)
+    const key = keys[this.random.below(keys.length)]!
     const value = `${this.name}.${this.operations}`
     const dice = this.random.below(10)
     if (dice < 4) this.read(key, again)
@@ -176,43 +175,46 @@ export class Member implements Struck {
     else this.compareAndSet(key, value, again)
   }
 
-  /** An operation is under way. */
+  /** A call is under way. */
   get busy(): boolean {
-    return this.inFlight !== undefined
+    return this.calls.size > 0
   }
 
-  /** A linearizable read; `then` gets the value and its timestamp. */
-  read(key: number, then: (value: string | undefined, at: number) => void): void {
+  /** A linearizable read; `then` gets the value and its timestamp. `client`: who reads; one call at a time. */
+  read(key: string, then: (value: string | undefined, at: number) => void, client = this.name): void {
     const peer = this.peer
     if (peer === undefined) return
-    const called = this.begin(key, { type: 'read' })
+    this.begin(client, { op: 'get', key })
     const operation = (view: View): { value: string | undefined; at: number } => {
-      const stored = view.get(keys[key]!)
+      const stored = view.get(keyBytes.get(key)!)
       if (stored === undefined) return { value: undefined, at: 0 }
       return { value: decodeText(payloadOf(stored)), at: timestampOf(stored) }
     }
     const life = this.life
     peer.clients.read({ consistency: 'linearizable' }, 5000, operation, result => {
       if (life !== this.life) return
-      if (result instanceof HarmonyError) this.refuse(result)
-      else this.end(called, { type: 'value', value: result.value })
+      if (result instanceof HarmonyError) this.refuse(client, result)
+      else this.end(client, 'ok', heldIn(result.value))
       if (result instanceof HarmonyError) then(undefined, -1)
       else then(result.value, result.at)
     })
   }
 
   private write(
-    key: number,
+    key: string,
     value: string | undefined,
     expected: { value: string | undefined; at: number } | undefined,
     then: () => void,
   ): void {
     const peer = this.peer
     if (peer === undefined) return
-    const input: RegisterInput =
-      expected === undefined ? { type: 'write', value } : { type: 'compareAndSet', expected: expected.value, value }
-    const called = this.begin(key, input)
-    const bytes = keys[key]!
+    const client = this.name
+    if (expected !== undefined) {
+      const before = expected.value === undefined ? {} : { expected: expected.value }
+      this.begin(client, { op: 'cas', key, ...before, ...heldIn(value) })
+    } else if (value === undefined) this.begin(client, { op: 'delete', key })
+    else this.begin(client, { op: 'put', key, value })
+    const bytes = keyBytes.get(key)!
     const op =
       value === undefined
         ? { type: 'delete' as const, key: bytes }
@@ -232,53 +234,40 @@ export class Member implements Struck {
     if (operations % 2 === 0) accompany()
     peer.clients.write({ ...writeOf([op]), checks }, 5000, result => {
       if (life !== this.life) return
-      if ('error' in result) this.refuse(result.error)
-      else if (result.outcome.type === 'committed') this.end(called, { type: 'done', applied: true })
-      else if (result.outcome.type === 'conflict') this.end(called, { type: 'done', applied: false })
+      if ('error' in result) this.refuse(client, result.error)
+      else if (result.outcome.type === 'committed') this.end(client, 'ok', expected && { applied: true })
+      else if (result.outcome.type === 'conflict' && expected !== undefined) this.end(client, 'ok', { applied: false })
       else this.run.violate(`${this.name}: a write ended as ${result.outcome.type}`)
       then()
     })
     if (operations % 3 === 0) accompany()
   }
 
-  private compareAndSet(key: number, value: string, then: () => void): void {
+  private compareAndSet(key: string, value: string, then: () => void): void {
     this.read(key, (found, at) => {
       if (at < 0) then()
       else this.write(key, value, { value: found, at }, then)
     })
   }
 
-  private begin(key: number, input: RegisterInput): number {
-    const called = this.run.world.nowMs
-    this.inFlight = { key, called, input }
-    return called
+  private begin(client: string, call: TracedCall): void {
+    this.calls.set(client, call.op)
+    this.run.began(this.name, client, call)
   }
 
-  private end(called: number, output: RegisterOutput): void {
-    const { inFlight } = this
-    if (inFlight === undefined || inFlight.called !== called) return
-    this.inFlight = undefined
-    const returned = this.run.world.nowMs
-    const client = this.client
-    this.run.histories[inFlight.key]!.push({ client, input: inFlight.input, output, called, returned })
+  private end(client: string, outcome: Outcome, answer: TracedCall = {}, error?: string): void {
+    if (outcome === 'info' && this.calls.get(client) !== 'get') this.run.unknown++
+    this.calls.delete(client)
+    this.run.ended(this.name, client, outcome, answer, error)
   }
 
-  private refuse(error: HarmonyError): void {
+  private refuse(client: string, error: HarmonyError): void {
     this.run.refused++
-    if (error.maybeCommitted) this.giveUp()
-    else this.inFlight = undefined
-  }
-
-  /** The answer will never come: it may have happened or not. */
-  private giveUp(): void {
-    const { inFlight } = this
-    this.inFlight = undefined
-    if (inFlight === undefined || inFlight.input.type === 'read') return
-    this.run.unknown++
-    const { input, called, key } = inFlight
-    this.run.histories[key]!.push({ client: this.client, input, output: undefined, called, returned: undefined })
+    this.end(client, error.maybeCommitted ? 'info' : 'fail', {}, error.code)
   }
 }
+
+const heldIn = (value: string | undefined): TracedCall => (value === undefined ? {} : { value })
 
 const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
   ops,
@@ -290,9 +279,13 @@ const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
 export class Run implements Field<Member> {
   readonly stopsWhenFull = true
   readonly world: World
-  readonly invariants = new Invariants()
+  readonly invariants: Invariants
   readonly members: Member[] = []
-  readonly histories: readonly History[] = keys.map(() => [])
+  readonly recorder: Recorder
+  /** When the lines of the history were written, the first at 0. */
+  readonly historyMs: number[] = []
+  /** When the first violation happened. */
+  brokenMs: number | undefined
   readonly random: SeededRandom
   clientsStopped = false
   unknown = 0
@@ -305,12 +298,21 @@ export class Run implements Field<Member> {
 
   readonly observer: Observer
 
-  /** @param trace Hears of every protocol event, see `observer.ts`. */
-  constructor(seed: number, sizes: Sizes, trace?: (line: object) => void) {
+  /**
+   * @param trace Hears of every protocol event, see `trace.ts`.
+   * @param history Hears of every line of the clients' history, as `harmonydb check` reads it.
+   */
+  constructor(seed: number, sizes: Sizes, trace?: (line: TraceLine) => void, history?: (line: string) => void) {
     this.random = seededRandom(seed)
     this.world = new World(seed)
     this.sizes = sizes
-    this.observer = new Observer(() => this.world.nowMs, trace)
+    const observer = new Observer(() => this.world.nowMs, trace)
+    this.observer = observer
+    this.recorder = new Recorder(history)
+    this.invariants = new Invariants({
+      nameOf: id => observer.nameOf(id),
+      onViolation: (text, id) => this.broken(text, this.world.nowMs, observer.nameOf(id)),
+    })
   }
 
   get coverage(): Coverage {
@@ -324,9 +326,34 @@ export class Run implements Field<Member> {
     made.work()
   }
 
-  violate(text: string): void {
-    if (this.extra.length < 20) this.extra.push(text)
+  /** @param at When, if that was before now. */
+  violate(text: string, at = this.world.nowMs, peer?: string): void {
+    if (this.extra.length >= 20) return
+    this.extra.push(text)
+    this.broken(text, at, peer)
   }
+
+  private broken(text: string, at: number, peer: string | undefined): void {
+    this.brokenMs = Math.min(at, this.brokenMs ?? at)
+    this.observer.violation(text, at, peer)
+  }
+
+  began(peer: string, client: string, call: TracedCall): void {
+    this.recorder.invoke(client, { ...call, ...this.stamp() })
+    this.observer.call('invoke', peer, client, call)
+  }
+
+  ended(peer: string, client: string, outcome: Outcome, answer: TracedCall, error: string | undefined): void {
+    this.recorder.end(client, outcome, { ...answer, ...this.stamp() })
+    this.observer.call(outcome, peer, client, error === undefined ? answer : { ...answer, error })
+  }
+
+  private stamp(): { readonly time: number } {
+    const { nowMs } = this.world
+    this.historyMs.push(nowMs)
+    return { time: Math.round(nowMs * 1000) / 1000 }
+  }
+
   get violations(): readonly string[] {
     return [...this.invariants.violations, ...this.extra]
   }

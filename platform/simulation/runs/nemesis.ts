@@ -23,7 +23,7 @@ export interface Field<M extends Struck> {
   readonly members: readonly M[]
   /** Who met the end of its disk has stopped, and a user starts it again when there is space. A database goes on by itself. */
   readonly stopsWhenFull: boolean
-  readonly observer?: Pick<Observer, 'fault' | 'partitioned'>
+  readonly observer?: Pick<Observer, 'fault' | 'mended' | 'partitioned'>
   /** One more member, with clients, which has not joined yet. */
   newcomer(): void
 }
@@ -71,10 +71,13 @@ export class Nemesis<M extends Struck> {
     const chosen = peers.flatMap(n => names[n] ?? [])
     const member = fault.peer === 'leader' ? this.leader() : members[fault.peer ?? 0]
     this.counts[kind] = (this.counts[kind] ?? 0) + 1
-    observer?.fault(kind, { ...fault, ...(fault.peer === undefined ? {} : { struck: member?.name }) })
+    const struck = fault.peer === undefined ? undefined : member?.name
+    const told = observer?.fault(kind, struck === undefined ? fault : { ...fault, struck })
     const later = (run: () => void): void => {
       world.after(forMs, 'nemesis ends', () => {
-        if (!this.stopped) run()
+        if (this.stopped) return
+        run()
+        if (told !== undefined) observer?.mended(kind, told, struck)
       })
     }
     const part = (side: readonly string[]): void => {

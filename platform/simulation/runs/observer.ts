@@ -1,20 +1,9 @@
-/**
- * What `harmonydb simulate --trace` writes, and which interesting states a run came to.
- *
- * The trace: objects in one total order, `n` from 1. Each has `n`, `ms` (virtual) and `event`; those of a peer have `peer` and its state after the event: `cluster` (its own until it joins),
- * `term`, `role`, `vote` (null: none), `leader` (null: unknown), `commit`, `applied`, `last` (index of the last entry), `lastTerm`, `voters`, `learners`.
- *
- *   sent, received             `message`: its `type`, `from`, `to`, `term` and what its type has; of entries `index`, `term`, `kind` and `bytes`
- *   term role vote commit      the state changed there (seen at the end of a turn; one event for each part that changed, in this order)
- *   append truncate            entries came to the log's end, or went from it
- *   configuration              voters or learners changed
- *   start crash snapshot       of the process; a whole state was received, up to `index`
- *   fault                      `fault`: its kind; the other fields as in the plan; `struck`: who "leader" was
- *
- * Peers are named p0, p1… where the trace knows them, else by id.
- */
+/** Writes the trace of a run (`trace.ts` says what is in it), and counts which interesting states the run came to. */
+
 import type { PeerStatus } from '../../../src/cluster/peer-types.ts'
-import type { Message } from '../../../src/raft/types.ts'
+import type { Entry, Message } from '../../../src/raft/types.ts'
+import type { Outcome } from '../../histories/recorder.ts'
+import type { StateEvent, TracedCall, TracedEntry, TracedFault, TracedState, TraceEvent, TraceLine } from '../trace.ts'
 
 export const states = [
   'leader changed',
@@ -38,12 +27,12 @@ export class Observer {
   partitioned = false
   underFaults = false
   private readonly now: () => number
-  private readonly sink: ((line: object) => void) | undefined
+  private readonly sink: ((line: TraceLine) => void) | undefined
   private readonly names = new Map<string, string>()
   private readonly last = new Map<string, PeerStatus>()
   private sequence = 0
 
-  constructor(now: () => number, sink: ((line: object) => void) | undefined) {
+  constructor(now: () => number, sink: ((line: TraceLine) => void) | undefined) {
     this.now = now
     this.sink = sink
     this.traces = sink !== undefined
@@ -52,7 +41,7 @@ export class Observer {
 
   started(peer: string, id: string): void {
     this.names.set(id, peer)
-    this.write('start', { peer, id })
+    this.write({ event: 'start', peer, id })
   }
 
   crashed(peer: string, status: PeerStatus | undefined): void {
@@ -62,32 +51,43 @@ export class Observer {
     }
     if (status?.receivedBytes !== undefined) this.coverage['crash while a snapshot was received']++
     this.last.delete(peer)
-    this.write('crash', { peer })
+    this.write({ event: 'crash', peer })
   }
 
   snapshotInstalled(peer: string, index: number): void {
     this.coverage['snapshot installed']++
-    this.write('snapshot', { peer, index })
+    this.write({ event: 'snapshot', peer, index })
   }
 
-  fault(kind: string, { kind: _, ...fields }: { readonly kind?: string }): void {
-    this.write('fault', { fault: kind, ...fields })
+  /** @returns What `mended` is to be told. */
+  fault(
+    kind: string,
+    { kind: _, ...fields }: TracedFault & { readonly kind?: string; readonly struck?: string },
+  ): number {
+    this.write({ event: 'fault', fault: kind, ...fields })
+    return this.sequence
+  }
+
+  mended(kind: string, of: number, struck: string | undefined): void {
+    this.write({ event: 'mended', fault: kind, of, ...(struck === undefined ? {} : { struck }) })
+  }
+
+  call(event: 'invoke' | Outcome, peer: string, client: string, fields: TracedCall): void {
+    this.write({ event, peer, client, ...fields })
+  }
+
+  violation(what: string, at: number, peer: string | undefined): void {
+    this.write({ event: 'violation', what, at: micro(at), ...(peer === undefined ? {} : { peer }) })
   }
 
   message(event: 'sent' | 'received', peer: string, message: Message, status: PeerStatus): void {
     if (!this.traces) return
-    const { from, to, ...rest } = message
-    const entries =
+    const names = { from: this.nameOf(message.from), to: this.nameOf(message.to) }
+    const told =
       message.type === 'append'
-        ? {
-            entries: message.entries.map(({ index, term, kind, data }) => ({ index, term, kind, bytes: data.length })),
-          }
-        : {}
-    this.write(event, {
-      peer,
-      message: { ...rest, from: this.nameOf(from), to: this.nameOf(to), ...entries },
-      ...this.stateOf(status),
-    })
+        ? { ...message, ...names, entries: message.entries.map(withoutData) }
+        : { ...message, ...names }
+    this.write({ event, message: told, ...this.stateOf(peer, status) })
   }
 
   changed(peer: string, status: PeerStatus): void {
@@ -95,18 +95,26 @@ export class Observer {
     this.last.set(peer, status)
     const { raft } = status
     const was = before?.cluster === status.cluster ? before.raft : undefined
-    const say = (event: string, when: boolean): void => {
-      if (when) this.write(event, { peer, ...this.stateOf(status) })
-    }
-    say('term', raft.term !== was?.term)
-    say('role', raft.role !== was?.role)
-    say('vote', raft.vote !== was?.vote)
-    say('commit', raft.commit !== was?.commit)
-    say('append', raft.lastIndex > (was?.lastIndex ?? 0))
-    say('truncate', raft.lastIndex < (was?.lastIndex ?? 0))
     const reconfigured = was !== undefined && members(was.configuration) !== members(raft.configuration)
-    say('configuration', was === undefined || reconfigured)
+    if (this.traces) {
+      const state = this.stateOf(peer, status)
+      const say = (event: StateEvent, when: boolean): void => {
+        if (when) this.write({ event, ...state })
+      }
+      say('term', raft.term !== was?.term)
+      say('role', raft.role !== was?.role)
+      say('vote', raft.vote !== was?.vote)
+      say('commit', raft.commit !== was?.commit)
+      say('apply', raft.applied !== was?.applied)
+      say('append', raft.lastIndex > (was?.lastIndex ?? 0))
+      say('truncate', raft.lastIndex < (was?.lastIndex ?? 0))
+      say('configuration', was === undefined || reconfigured)
+    }
     if (this.underFaults) this.cover(was, status, reconfigured)
+  }
+
+  nameOf(id: string): string {
+    return this.names.get(id) ?? id
   }
 
   private cover(was: PeerStatus['raft'] | undefined, { raft, cluster }: PeerStatus, reconfigured: boolean): void {
@@ -125,9 +133,11 @@ export class Observer {
     if (this.partitioned) coverage['configuration changed under a partition']++
   }
 
-  private stateOf({ raft, cluster }: PeerStatus): object {
+  private stateOf(peer: string, { raft, cluster, fingerprint }: PeerStatus): TracedState {
     const { term, role, vote, leader, commit, applied, lastIndex, lastTerm, configuration } = raft
+    const named = (ids: readonly string[]): string[] => ids.map(id => this.nameOf(id))
     return {
+      peer,
       cluster,
       term,
       role,
@@ -137,18 +147,20 @@ export class Observer {
       applied,
       last: lastIndex,
       lastTerm,
-      voters: configuration.voters.map(id => this.nameOf(id)),
-      learners: configuration.learners.map(id => this.nameOf(id)),
+      voters: named(configuration.voters),
+      outgoing: named(configuration.outgoing),
+      learners: named(configuration.learners),
+      learnersNext: named(configuration.learnersNext),
+      fingerprint,
     }
   }
 
-  private nameOf(id: string): string {
-    return this.names.get(id) ?? id
-  }
-
-  private write(event: string, fields: object): void {
-    this.sink?.({ n: ++this.sequence, ms: Math.round(this.now() * 1000) / 1000, event, ...fields })
+  private write(event: TraceEvent): void {
+    this.sequence++
+    this.sink?.({ n: this.sequence, ms: micro(this.now()), ...event })
   }
 }
 
 const members = (configuration: PeerStatus['raft']['configuration']): string => JSON.stringify(configuration)
+const withoutData = ({ index, term, kind, data }: Entry): TracedEntry => ({ index, term, kind, bytes: data.length })
+const micro = (ms: number): number => Math.round(ms * 1000) / 1000

@@ -3,7 +3,8 @@
  * end the question whether the whole history is linearizable and everybody came to the same state. No real time, no promises.
  */
 
-import { checkLinearizable, registerModel } from '../../histories/linearizability.ts'
+import { checkKeyValue } from '../../histories/key-value.ts'
+import type { TraceLine } from '../trace.ts'
 import { keys, Member, Run } from './members.ts'
 import { Nemesis } from './nemesis.ts'
 import type { Coverage } from './observer.ts'
@@ -12,6 +13,10 @@ import { drawPlan, type Plan, type Shape, sizesOf } from './plan.ts'
 export interface ClusterRun {
   readonly seed: number
   readonly violations: readonly string[]
+  /** When the first of them happened. */
+  readonly brokenMs: number | undefined
+  /** When everybody had joined, and clients and faults began. */
+  readonly faultsFromMs: number
   readonly operations: number
   readonly unknown: number
   readonly refused: number
@@ -29,22 +34,26 @@ export interface ClusterRun {
 }
 
 export interface Listeners {
-  /** Hears of every protocol event, see `observer.ts`. */
-  readonly trace?: ((line: object) => void) | undefined
-  /** Hears, at the end, of every operation of the clients: `key`, `client`, `input`, `output` (null: the answer is not known), `called` and `returned` in virtual ms. */
-  readonly history?: ((line: object) => void) | undefined
+  /** Hears of every protocol event, see `trace.ts`. */
+  readonly trace?: ((line: TraceLine) => void) | undefined
+  /** Hears of every line of the clients' history, as `harmonydb check` reads it. */
+  readonly history?: ((line: string) => void) | undefined
 }
+
+/** About 100 bytes each; runs under faults that were allowed to last need some thousands. */
+const statesMax = 2_000_000
 
 export const runCluster = (seed: number, shape: Shape = {}): ClusterRun => runPlan(drawPlan(seed, shape))
 
-export function runPlan(plan: Plan, { trace, history: tell }: Listeners = {}): ClusterRun {
+export function runPlan(plan: Plan, { trace, history }: Listeners = {}): ClusterRun {
   const { seed, peers } = plan
-  const run = new Run(seed, sizesOf(plan), trace)
+  const run = new Run(seed, sizesOf(plan), trace, history)
   const { random, world } = run
   for (let n = 0; n < peers; n++) run.members.push(new Member(run, `p${n}`, random.fork()))
   for (const member of run.members) world.after(random.below(1500), `start ${member.name}`, () => member.start())
   if (!run.until(60_000, () => run.members.every(member => member.joined)))
     run.violate('not everybody joined within a minute')
+  const faultsFromMs = world.nowMs
   const nemesis = new Nemesis(run)
   if (run.violations.length === 0) {
     for (const member of run.members) member.work()
@@ -56,23 +65,13 @@ export function runPlan(plan: Plan, { trace, history: tell }: Listeners = {}): C
     run.clientsStopped = true
     finish(run)
   }
-  let operations = 0
-  for (const [key, history] of run.histories.entries()) {
-    operations += history.length
-    for (const { client, input, output = null, called, returned = null } of history) {
-      tell?.({ key, client, input, output, called, returned })
-    }
-    const verdict = checkLinearizable(registerModel, history)
-    if (verdict.ok) continue
-    const { stuckAt } = verdict
-    run.violate(
-      `linearizability: key ${key}, ${JSON.stringify(stuckAt)} fits no order of the ${history.length} operations`,
-    )
-  }
+  judge(run)
   return {
     seed,
     violations: run.violations,
-    operations,
+    brokenMs: run.brokenMs,
+    faultsFromMs,
+    operations: run.recorder.counts.ok + run.unknown,
     unknown: run.unknown,
     refused: run.refused,
     terms: run.invariants.terms,
@@ -82,6 +81,21 @@ export function runPlan(plan: Plan, { trace, history: tell }: Listeners = {}): C
     events: world.events,
     virtualMs: world.nowMs,
     hash: world.hash,
+  }
+}
+
+function judge(run: Run): void {
+  const { calls } = run.recorder
+  const report = checkKeyValue(calls, statesMax)
+  if (!report.ok) return run.violate(`the history cannot be read: ${report.problem}`)
+  for (const { kind, explanation, lines } of report.value.findings) {
+    const what = kind === 'not-linearizable' ? 'linearizability' : kind
+    const call = calls.find(({ line }) => line === lines[0])
+    // Lines of the history count from 1.
+    const at = call === undefined ? undefined : run.historyMs[(call.endLine ?? call.line) - 1]
+    // Clients are called after their peer.
+    const peer = call === undefined ? undefined : /^"(\w+)/.exec(call.client)?.[1]
+    run.violate(`${what}: ${explanation.slice(0, 2).join('; ')}`, at, peer)
   }
 }
 
@@ -111,9 +125,10 @@ function finish(run: Run): void {
   }
   let waiting = 0
   for (const member of run.members) {
-    for (const key of keys.keys()) {
+    for (const key of keys) {
       waiting++
-      run.world.after(waiting * 20, 'last read', () => member.read(key, () => waiting--))
+      const read = (): void => member.read(key, () => waiting--, `${member.name} last ${key}`)
+      run.world.after(waiting * 20, 'last read', read)
     }
   }
   if (!run.until(30_000, () => waiting === 0)) run.violate('the last reads were not answered')

@@ -14,8 +14,9 @@
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Database, Isolation, Reader, Transaction } from '../../../src/index.ts'
 import type { CheckedLevel } from '../../histories/list-append.ts'
+import type { Fields } from '../../histories/recorder.ts'
 import type { WorkloadName } from './names.ts'
-import { type Fields, readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
+import { readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 type Element = number
 type Append = readonly ['append', list: string, element: Element]

@@ -1,11 +1,11 @@
 /** The peers of a run of transactions, through crashes and new lives; their clients; and what these saw. */
 import { isHarmonyError } from '../../../src/base/errors.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
-import { History } from '../../histories/events.ts'
+import type { Recorder } from '../../histories/recorder.ts'
 import type { SimulatedCluster, SimulatedPeer } from '../cluster.ts'
 import type { SimulatedProcess } from '../process.ts'
 import type { Struck } from '../runs/nemesis.ts'
-import { type Fields, GivenUp, type Step, type Workload } from './workload.ts'
+import { GivenUp, type Step, type Workload } from './workload.ts'
 
 const clientsOfPeer = 2
 /** What a call may come to under faults. Anything else is a mistake, of the database or of the workload. */
@@ -19,30 +19,6 @@ const expected: readonly string[] = [
   'QUOTA',
   'CLOSED',
 ]
-
-/** Lines as `harmonydb check` reads them, and their calls. */
-export class Recorder {
-  readonly history = new History()
-  readonly lines: string[] = []
-  /** By outcome. */
-  readonly counts = { ok: 0, fail: 0, info: 0 }
-
-  invoke(client: string, fields: Fields): void {
-    this.add({ client, type: 'invoke', ...fields })
-  }
-
-  end(client: string, type: 'ok' | 'fail' | 'info', fields: Fields = {}): void {
-    this.counts[type]++
-    this.add({ client, type, ...fields })
-  }
-
-  private add(event: object): void {
-    const text = JSON.stringify(event)
-    this.lines.push(text)
-    const problem = this.history.add(this.lines.length, text)
-    if (problem !== undefined) throw new Error(`line ${this.lines.length} of the history: ${problem}: ${text}`)
-  }
-}
 
 export interface RunOfWorkload {
   readonly cluster: SimulatedCluster

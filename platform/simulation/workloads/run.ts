@@ -5,11 +5,12 @@
 import { seededRandom } from '../../../src/base/random.ts'
 import type { Isolation } from '../../../src/index.ts'
 import { checkCalls } from '../../histories/check.ts'
+import { Recorder } from '../../histories/recorder.ts'
 import { type SimulatedCluster, simulate } from '../cluster.ts'
 import { Nemesis } from '../runs/nemesis.ts'
 import { drawPlan, type Plan, type Shape } from '../runs/plan.ts'
 import { listWorkload } from './lists.ts'
-import { Member, Recorder, type RunOfWorkload } from './members.ts'
+import { Member, type RunOfWorkload } from './members.ts'
 import type { WorkloadName } from './names.ts'
 import { Bank, Counter } from './sums.ts'
 import { deadlockPolicies, type Workload } from './workload.ts'
@@ -47,7 +48,7 @@ function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Wor
   return listWorkload(name, style)
 }
 
-/** @param tell Hears, at the end, of every line of the history, as `harmonydb check` reads it. */
+/** @param tell Hears of every line of the history, as `harmonydb check` reads it. */
 export async function runWorkload(
   plan: Plan,
   name: WorkloadName,
@@ -57,7 +58,7 @@ export async function runWorkload(
   const { seed, peers, faultMs, checkpointBytes, messageBytesMax, schedule } = plan
   const cluster = simulate(seed)
   const workload = workloadOf(name, seed, isolation)
-  const recorder = new Recorder()
+  const recorder = new Recorder(tell)
   const violations: string[] = []
   const sizes = { cacheBytes, checkpointBytes, ...(messageBytesMax > 0 ? { messageBytesMax } : {}) }
   const run: RunOfWorkload = {
@@ -91,7 +92,6 @@ export async function runWorkload(
   run.stopped = true
   await finish(cluster, members, run)
   const anomalies = judge(run)
-  for (const line of recorder.lines) tell?.(line)
   const { ok, fail, info } = recorder.counts
   return {
     seed,

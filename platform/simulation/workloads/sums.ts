@@ -8,7 +8,8 @@
  * Both lose updates at `read-committed`, which is what that level allows.
  */
 import type { Database, Range, Reader, Transaction } from '../../../src/index.ts'
-import { type Fields, readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
+import type { Fields } from '../../histories/recorder.ts'
+import { readState, type Step, type Style, transact, transactOnce, type Workload } from './workload.ts'
 
 const accounts = 5
 const opening = 20

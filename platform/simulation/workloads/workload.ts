@@ -5,9 +5,7 @@
 import type { SeededRandom } from '../../../src/base/random.ts'
 import type { Database, Isolation, Reader, Transaction, TransactionOptions } from '../../../src/index.ts'
 import type { CheckOptions } from '../../histories/check.ts'
-
-/** Fields of a history's line (platform/histories/events.ts). */
-export type Fields = Readonly<Record<string, unknown>>
+import type { Fields } from '../../histories/recorder.ts'
 
 /** One call of a client, drawn before it begins. */
 export interface Step {
