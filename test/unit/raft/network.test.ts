@@ -1,7 +1,5 @@
 import { expect, test } from 'vitest'
-import { isVoter } from '../../../src/raft/configuration.ts'
-import { data } from './model-node.ts'
-import { NetworkModel } from './network-model.ts'
+import { runNetwork } from './network-run.ts'
 
 // One seed: SEED=17 npx vitest run --project unit test/unit/raft/network.test.ts
 // More of them: SEEDS=5000
@@ -13,7 +11,6 @@ const count = Number(process.env.SEEDS ?? 400)
 const pinned = [1441, 7556]
 const drawn = Array.from({ length: count }, (_, i) => i + 1)
 const seeds = only === undefined ? [...new Set([...drawn, ...pinned])] : [Number(only)]
-const eventsPerSeed = 2500
 
 test(`a hostile network breaks no rule of consensus, and a healed one makes progress (${seeds.length} seeds)`, {
   timeout: 60_000 + 200 * count,
@@ -23,18 +20,7 @@ test(`a hostile network breaks no rule of consensus, and a healed one makes prog
   let installed = 0
   for (const seed of seeds) {
     try {
-      const model = new NetworkModel(seed)
-      model.run(eventsPerSeed)
-      const before = model.committed.length
-      let proposed = false
-      model.heal(200, () => {
-        const leader = model.leader()
-        if (leader !== undefined && !proposed) proposed = leader.raft.propose(data('last')).ok
-        if (leader === undefined || !proposed || model.committed.length <= before) return false
-        const { configuration, commit, lastIndex, changePending } = leader.raft.status()
-        if (commit < lastIndex || changePending) return false
-        return model.nodes.every(node => !isVoter(configuration, node.id) || node.applied.length === lastIndex)
-      })
+      const model = runNetwork(seed)
       committed += model.committed.length
       reads += model.readsAnswered
       installed += model.installed
