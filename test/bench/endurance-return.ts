@@ -1,0 +1,233 @@
+/**
+ * `return`: one of three is killed, so much is written without it that the log does not reach back to it, and it returns while callers write as fast as they can. Its links are cut
+ * three times meanwhile: closed under it (a network does that), and the process stopped until the others give it up (a laptop does that). What it had received must not come again,
+ * the callers must be served at half their rate at least, and nothing that was acknowledged may be missing in the end.
+ */
+import type { Asked } from './clusters/asked.ts'
+import { until } from './clusters/cluster.ts'
+import type { Members } from './clusters/harmonydb.ts'
+import type { Trial } from './endurance.ts'
+import type { Joining, PutLoad, PutsMade } from './endurance-asks.ts'
+import { inMiB } from './endurance-dead-follower.ts'
+import { valueBytes } from './records.ts'
+import type { SuiteOptions } from './suite-options.ts'
+
+const callers = 64
+/** A state that is sent in a moment cannot be cut three times. */
+const stateBytesMin = 32 * 1024 * 1024
+const awayValueBytesMin = 1000
+/** Callers change so many records while it returns, again and again. */
+const livePart = 4
+const ratioMin = 0.5
+/** Nobody waits longer than this for a state of that size. */
+const patienceMs = 600_000
+/** A cut lasts so long at least. */
+const cutMs = 1000
+const cuts = [
+  { at: 0.25, how: 'closed' },
+  { at: 0.5, how: 'frozen' },
+  { at: 0.75, how: 'closed' },
+] as const
+
+interface Cut {
+  readonly fromMs: number
+  readonly toMs: number
+  /** Until the first byte came after that. */
+  readonly resumedMs: number
+}
+
+const nowMs = (): number => performance.timeOrigin + performance.now()
+const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
+export async function runReturn(members: Members, { progress, records, seconds }: SuiteOptions): Promise<Trial> {
+  const leader = await members.leader()
+  const follower = await members.follower()
+  const folder = members.folderOf(follower)
+  const awayBytes = 2 * Math.ceil(Math.max(awayValueBytesMin, stateBytesMin / records) / 2)
+  const away: PutLoad = { records, valueBytes: awayBytes, from: 0, keys: records, callers }
+  const live: PutLoad = { records, valueBytes, from: records, keys: Math.ceil(records / livePart), callers }
+
+  await leader.ask('beginPuts', live)
+  await pause(1000 * seconds)
+  const withThree = rateOf(await leader.ask('endPuts', null))
+  progress(`  three there: ${Math.round(withThree)} puts/s`)
+
+  const { lastIndex: reached } = await leader.ask('condition', { collected: false })
+  members.forget(follower)
+  await follower.kill()
+  const made = [await writeAway(leader, away, reached, progress)]
+
+  await leader.ask('beginPuts', live)
+  await pause(500 + 1000 * seconds)
+  const { stateBytes } = await leader.ask('condition', { collected: false })
+  const backMs = nowMs()
+  const late = await members.start(folder)
+  progress(`  it is back: the state has ${inMiB(stateBytes)}`)
+  const { done, joining } = await returnUnderCuts(members, late, leader, stateBytes, progress)
+  await pause(1000 * seconds)
+  const written = await leader.ask('endPuts', null)
+  made.push(written)
+  if (joining.begunMs === undefined || joining.installedMs === undefined || joining.joinedMs === undefined) {
+    throw new Error(`it came back without a state: ${JSON.stringify(joining)}`)
+  }
+  const { begunMs, installedMs, joinedMs } = joining
+  const rate = (fromMs: number, toMs: number): number => rateBetween(written, fromMs, toMs)
+  const before = rate(backMs - 1000 * seconds, backMs)
+  const during = rate(begunMs, installedMs)
+  const linked = linkedTimes(begunMs, installedMs, done)
+  const linkedMs = linked.reduce((sum, [from, to]) => sum + to - from, 0)
+  const duringLinked = linked.reduce((sum, [from, to]) => sum + rate(from, to) * (to - from), 0) / linkedMs
+  const toJoined = rate(backMs, joinedMs)
+  const after = rate(joinedMs, Number.POSITIVE_INFINITY)
+  progress(
+    `  puts/s: ${[before, during, duringLinked, toJoined, after].map(Math.round).join(', ')} (before; during the transfer; of that, while it was linked; until it had joined; after)`,
+  )
+
+  progress('  reading everything back')
+  await settledAt(members)
+  for (const one of made) await late.ask('verifyPuts', one)
+  const digests = await Promise.all(members.all.map(member => member.ask('digest', null)))
+  const { frameBytes } = joining
+  const broken: string[] = [...joining.problems]
+  const expect = (holds: boolean, what: string): void => void (holds || broken.push(what))
+  expect(done.length === cuts.length, `the links were cut ${done.length} times only: the state came too fast`)
+  expect(joining.snapshots === 1, `it took over ${joining.snapshots} states`)
+  expect(joining.begunAnew === 0, `the state was begun anew ${joining.begunAnew} times`)
+  expect(new Set(digests.map(one => JSON.stringify(one))).size === 1, `states differ: ${JSON.stringify(digests)}`)
+  for (const [what, found] of Object.entries({ during, 'during it, while linked,': duringLinked, toJoined })) {
+    expect(found >= ratioMin * before, `${what} ${Math.round(found)} puts/s, before ${Math.round(before)}`)
+  }
+  const measured = {
+    ops: written.acknowledged,
+    opsPerSecond: during,
+    p50Ms: written.p50Ms,
+    p99Ms: written.p99Ms,
+    found: {
+      awayPuts: made[0]!.acknowledged,
+      putsPerSecondThree: withThree,
+      putsPerSecondBefore: before,
+      putsPerSecondLinked: duringLinked,
+      putsPerSecondUntilJoined: toJoined,
+      putsPerSecondAfter: after,
+      ratio: during / before,
+      ratioLinked: duringLinked / before,
+      ratioUntilJoined: toJoined / before,
+      refused: written.refused,
+      stateBytes,
+      receivedBytes: joining.receivedBytes,
+      frameBytes,
+      transferMs: installedMs - begunMs,
+      linkedMs,
+      joinMs: joinedMs - backMs,
+      cuts: done.length,
+      resumeMs: Math.max(0, ...done.map(({ toMs, resumedMs }) => resumedMs - toMs)),
+      begunAnew: joining.begunAnew,
+    },
+  }
+  return { measured, broken }
+}
+
+/** As many puts as there are records, and more until the log no longer reaches back to who left. */
+async function writeAway(
+  leader: Asked,
+  load: PutLoad,
+  reached: number,
+  progress: (text: string) => void,
+): Promise<PutsMade> {
+  await leader.ask('beginPuts', load)
+  let toldMs = nowMs()
+  await until(
+    async () => {
+      const { acknowledged } = await leader.ask('puts', null)
+      const { firstIndex, logBytes } = await leader.ask('condition', { collected: false })
+      if (nowMs() - toldMs > 5000) {
+        progress(`  away: ${acknowledged} puts, log ${inMiB(logBytes)}`)
+        toldMs = nowMs()
+      }
+      await pause(100)
+      return acknowledged >= load.records && firstIndex > reached + 1
+    },
+    'as many puts as it takes to cut the log',
+    patienceMs,
+  )
+  const made = await leader.ask('endPuts', null)
+  progress(`  away for ${made.acknowledged} puts of ${load.valueBytes} bytes: the log begins behind what it has`)
+  return made
+}
+
+/** Cuts the links of who returns as often as there is something to cut; resolves when it has joined. */
+async function returnUnderCuts(
+  members: Members,
+  late: Asked,
+  leader: Asked,
+  stateBytes: number,
+  progress: (text: string) => void,
+): Promise<{ readonly done: readonly Cut[]; readonly joining: Joining }> {
+  const done: Cut[] = []
+  const received = async (): Promise<number> => (await late.ask('joining', null)).receivedBytes
+  const lost = (): Promise<void> =>
+    until(async () => (await leader.ask('standing', null))!.connected < members.all.length, 'a cut link')
+  for (const { at, how } of cuts) {
+    let joining = await late.ask('joining', null)
+    await until(
+      async () => {
+        joining = await late.ask('joining', null)
+        return joining.receivedBytes >= at * stateBytes || joining.installedMs !== undefined
+      },
+      `${Math.round(100 * at)} % of the state`,
+      patienceMs,
+    )
+    if (joining.installedMs !== undefined) break
+    const fromMs = nowMs()
+    if (how === 'frozen') {
+      late.freeze()
+      await lost()
+      late.thaw()
+    } else {
+      if ((await late.ask('cutLinks', null)) === 0) throw new Error('there was no link to cut')
+      await lost()
+      await pause(cutMs)
+      await late.ask('mendLinks', null)
+    }
+    const toMs = nowMs()
+    const there = await received()
+    await until(async () => (await received()) > there, 'more of the state', patienceMs)
+    done.push({ fromMs, toMs, resumedMs: nowMs() })
+    progress(
+      `  ${how} at ${inMiB(there)} for ${Math.round(toMs - fromMs)} ms; more came ${Math.round(nowMs() - toMs)} ms later`,
+    )
+  }
+  let joining = await late.ask('joining', null)
+  await until(
+    async () => {
+      joining = await late.ask('joining', null)
+      return joining.joinedMs !== undefined || joining.problems.length > 0
+    },
+    'its joining',
+    patienceMs,
+  )
+  return { done, joining }
+}
+
+async function settledAt(members: Members): Promise<void> {
+  await members.settled()
+  await until(async () => {
+    const all = await Promise.all(members.all.map(member => member.ask('condition', { collected: false })))
+    return new Set(all.map(({ appliedIndex }) => appliedIndex)).size === 1
+  }, 'the same entry applied everywhere')
+}
+
+/** The transfer, without the times in which its links were cut. */
+function linkedTimes(fromMs: number, toMs: number, done: readonly Cut[]): [number, number][] {
+  const edges = [fromMs, ...done.flatMap(cut => [cut.fromMs, cut.resumedMs]), toMs]
+  return Array.from({ length: edges.length / 2 }, (_, i) => [edges[2 * i]!, edges[2 * i + 1]!])
+}
+
+function rateBetween({ samples }: PutsMade, fromMs: number, toMs: number): number {
+  const within = samples.filter(({ atMs }) => atMs >= fromMs && atMs <= toMs)
+  const [first, last] = [within[0], within.at(-1)]
+  if (first === undefined || last === undefined || first === last) throw new Error('too short to tell a rate')
+  return ((last.acknowledged - first.acknowledged) * 1000) / (last.atMs - first.atMs)
+}
+
+const rateOf = (made: PutsMade): number => rateBetween(made, 0, Number.POSITIVE_INFINITY)
