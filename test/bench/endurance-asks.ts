@@ -2,10 +2,11 @@
 import type { Database } from '../../src/database/types.ts'
 import type { OwnedLinks } from './clusters/owned-links.ts'
 
-/** Puts of records `from` … `from + keys - 1`, over and over, from so many callers, each of which waits for its answer. */
+/** Puts of records `from` … `from + keys - 1` (`records.ts`), over and over, from so many callers, each of which waits for its answer. */
 export interface PutLoad {
   readonly records: number
   readonly valueBytes: number
+  readonly prefix: string
   readonly from: number
   readonly keys: number
   readonly callers: number
@@ -21,12 +22,19 @@ export interface PutsTold {
   readonly done: boolean
 }
 
+/** So many were acknowledged by then, and so long had the process computed. */
+export interface PutsSample {
+  readonly atMs: number
+  readonly acknowledged: number
+  readonly cpuMs: number
+}
+
 export interface PutsMade extends PutsTold {
   readonly load: PutLoad
   /** Of each key, what was acknowledged last; 0: nothing was. */
   readonly versions: Uint32Array
-  /** Now and then: how many were acknowledged. */
-  readonly samples: readonly { readonly atMs: number; readonly acknowledged: number }[]
+  /** Every 100 ms. */
+  readonly samples: readonly PutsSample[]
   readonly p50Ms: number
   readonly p99Ms: number
 }

@@ -3,10 +3,10 @@
  * bounded was full, and its log within its bound: it must keep nothing for who does not come back.
  */
 
-import { until } from './clusters/cluster.ts'
+import { pause, until } from './clusters/cluster.ts'
 import type { Members } from './clusters/harmonydb.ts'
-import type { Trial } from './endurance.ts'
 import type { Condition } from './endurance-asks.ts'
+import { inMiB, MiB, type Trial } from './endurance-trial.ts'
 import { valueBytes } from './records.ts'
 import type { SuiteOptions } from './suite-options.ts'
 
@@ -16,8 +16,8 @@ const callers = 256
 const warmPart = 0.2
 const steps = 20
 const hourMs = 3_600_000
+const lookMs = 50
 
-const MiB = 1024 * 1024
 /** What objects take after a collection comes and goes by what is under way just then: entries in flight, pages being written. */
 const heapGrowthMax = 16 * MiB
 /** The host's allocators keep some of what was given back, and the collector lets garbage stand. */
@@ -34,13 +34,23 @@ export async function runDeadFollower(members: Members, { progress, records }: S
   const total = putsEachRecord * records
   progress(`  a follower is dead: ${total} puts from ${callers} callers`)
   const conditions: Condition[] = []
+  /** Of the log alone: garbage is in the rest. */
+  const looks: Condition[] = []
   let warm: { readonly rss: number; readonly heap: number } | undefined
   const most = (of: (condition: Condition) => number, some = conditions): number => Math.max(...some.map(of))
-  await leader.ask('beginPuts', { records, valueBytes, from: 0, keys: records, callers, total })
+  await leader.ask('beginPuts', { records, valueBytes, prefix: 'user', from: 0, keys: records, callers, total })
   const after: Condition[] = []
   for (let step = 1; step <= steps; step++) {
     const next = Math.floor((total * step) / steps)
-    await until(async () => (await leader.ask('puts', null)).acknowledged >= next, `${next} puts`, hourMs)
+    await until(
+      async () => {
+        looks.push(await leader.ask('condition', { collected: false }))
+        await pause(lookMs)
+        return (await leader.ask('puts', null)).acknowledged >= next
+      },
+      `${next} puts`,
+      hourMs,
+    )
     const condition = await leader.ask('condition', { collected: true })
     conditions.push(condition)
     if (step > warmPart * steps) after.push(condition)
@@ -52,9 +62,9 @@ export async function runDeadFollower(members: Members, { progress, records }: S
   const [first, last] = [made.samples[0]!, made.samples.at(-1)!]
   const heapGrowth = most(({ heapBytes }) => heapBytes, after) - warm!.heap
   const rssGrowth = most(({ rssBytes }) => rssBytes, after) - warm!.rss
-  const logBytes = most(one => one.logBytes)
-  const logFileBytes = most(one => one.logFileBytes)
-  const directoryBytes = most(one => one.directoryBytes)
+  const logBytes = most(one => one.logBytes, looks)
+  const logFileBytes = most(one => one.logFileBytes, looks)
+  const directoryBytes = most(one => one.directoryBytes, looks)
   progress('  reading everything back')
   await leader.ask('verifyPuts', made)
   const broken: string[] = []
@@ -90,5 +100,3 @@ export async function runDeadFollower(members: Members, { progress, records }: S
 
 const shown = ({ heapBytes, rssBytes, logBytes, logFileBytes, directoryBytes }: Condition): string =>
   `objects ${inMiB(heapBytes)}, process ${inMiB(rssBytes)}, log ${inMiB(logBytes)} (files ${inMiB(logFileBytes)}), directory ${inMiB(directoryBytes)}`
-
-export const inMiB = (bytes: number): string => `${(bytes / MiB).toFixed(1)} MiB`

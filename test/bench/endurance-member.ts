@@ -70,7 +70,7 @@ function conditionOf({ db, dir }: EnduringMember): Condition {
 }
 
 async function verify(db: Database, load: PutLoad, versions: Uint32Array): Promise<void> {
-  const records = new Records(load.records, buffers, load.valueBytes)
+  const records = new Records(load.records, buffers, load)
   for (let from = 0; from < load.keys; from += readTogether) {
     const some = Array.from({ length: Math.min(readTogether, load.keys - from) }, (_, i) => from + i)
     const keys = some.map(key => records.key(load.from + key))

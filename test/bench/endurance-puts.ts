@@ -1,5 +1,5 @@
 /** Callers that put, and remember what was acknowledged: in a member of the suite `endurance`. */
-import type { PutLoad, PutsMade, PutsTold } from './endurance-asks.ts'
+import type { PutLoad, PutsMade, PutsSample, PutsTold } from './endurance-asks.ts'
 import { summary } from './measure.ts'
 import { buffers, Records } from './records.ts'
 
@@ -15,7 +15,7 @@ export class Puts {
   private readonly put: (key: Buffer, value: Buffer) => unknown
   private readonly records: Records
   private readonly versions: Uint32Array
-  private readonly samples: { atMs: number; acknowledged: number }[] = []
+  private readonly samples: PutsSample[] = []
   private readonly durations = new Float32Array(durationsMax)
   private readonly finished: Promise<unknown>
   private readonly sampling: ReturnType<typeof setInterval>
@@ -27,7 +27,7 @@ export class Puts {
   constructor(load: PutLoad, put: (key: Buffer, value: Buffer) => unknown) {
     this.load = load
     this.put = put
-    this.records = new Records(load.records, buffers, load.valueBytes)
+    this.records = new Records(load.records, buffers, load)
     this.versions = new Uint32Array(load.keys)
     this.sampling = setInterval(() => this.sample(), sampleMs)
     this.sample()
@@ -53,7 +53,12 @@ export class Puts {
   }
 
   private sample(): void {
-    this.samples.push({ atMs: performance.timeOrigin + performance.now(), acknowledged: this.acknowledged })
+    const { user, system } = process.cpuUsage()
+    this.samples.push({
+      atMs: performance.timeOrigin + performance.now(),
+      acknowledged: this.acknowledged,
+      cpuMs: (user + system) / 1000,
+    })
   }
 
   /** Each caller has keys of its own: what it put last into one is what is there. */

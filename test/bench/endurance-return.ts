@@ -4,20 +4,25 @@
  * the callers must be served at half their rate at least, and nothing that was acknowledged may be missing in the end.
  */
 import type { Asked } from './clusters/asked.ts'
-import { until } from './clusters/cluster.ts'
+import { pause, until } from './clusters/cluster.ts'
 import type { Members } from './clusters/harmonydb.ts'
-import type { Trial } from './endurance.ts'
 import type { Joining, PutLoad, PutsMade } from './endurance-asks.ts'
-import { inMiB } from './endurance-dead-follower.ts'
+import { inMiB, MiB, type Trial } from './endurance-trial.ts'
 import { valueBytes } from './records.ts'
 import type { SuiteOptions } from './suite-options.ts'
 
 const callers = 64
 /** A state that is sent in a moment cannot be cut three times. */
-const stateBytesMin = 32 * 1024 * 1024
+const stateBytesMin = 32 * MiB
 const awayValueBytesMin = 1000
 /** Callers change so many records while it returns, again and again. */
 const livePart = 4
+export const liveRecords = {
+  /** All over the state, which is larger than the cache: nearly each put changes a page that is not in memory, and keeps the old one for who gets the state. */
+  'return-scattered': 'user',
+  /** Beside each other. */
+  return: 'live',
+} as const
 const ratioMin = 0.5
 /** Nobody waits longer than this for a state of that size. */
 const patienceMs = 600_000
@@ -37,19 +42,23 @@ interface Cut {
 }
 
 const nowMs = (): number => performance.timeOrigin + performance.now()
-const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-export async function runReturn(members: Members, { progress, records, seconds }: SuiteOptions): Promise<Trial> {
+export async function runReturn(
+  members: Members,
+  { progress, records, seconds }: SuiteOptions,
+  name: keyof typeof liveRecords,
+): Promise<Trial> {
   const leader = await members.leader()
   const follower = await members.follower()
   const folder = members.folderOf(follower)
   const awayBytes = 2 * Math.ceil(Math.max(awayValueBytesMin, stateBytesMin / records) / 2)
-  const away: PutLoad = { records, valueBytes: awayBytes, from: 0, keys: records, callers }
-  const live: PutLoad = { records, valueBytes, from: records, keys: Math.ceil(records / livePart), callers }
+  const away: PutLoad = { records, valueBytes: awayBytes, prefix: 'user', from: 0, keys: records, callers }
+  const keys = Math.ceil(records / livePart)
+  const live: PutLoad = { records, valueBytes, prefix: liveRecords[name], from: records, keys, callers }
 
   await leader.ask('beginPuts', live)
   await pause(1000 * seconds)
-  const withThree = rateOf(await leader.ask('endPuts', null))
+  const { perSecond: withThree } = paceOver(await leader.ask('endPuts', null), [[0, Number.POSITIVE_INFINITY]])
   progress(`  three there: ${Math.round(withThree)} puts/s`)
 
   const { lastIndex: reached } = await leader.ask('condition', { collected: false })
@@ -70,54 +79,61 @@ export async function runReturn(members: Members, { progress, records, seconds }
   if (joining.begunMs === undefined || joining.installedMs === undefined || joining.joinedMs === undefined) {
     throw new Error(`it came back without a state: ${JSON.stringify(joining)}`)
   }
-  const { begunMs, installedMs, joinedMs } = joining
-  const rate = (fromMs: number, toMs: number): number => rateBetween(written, fromMs, toMs)
-  const before = rate(backMs - 1000 * seconds, backMs)
-  const during = rate(begunMs, installedMs)
-  const linked = linkedTimes(begunMs, installedMs, done)
-  const linkedMs = linked.reduce((sum, [from, to]) => sum + to - from, 0)
-  const duringLinked = linked.reduce((sum, [from, to]) => sum + rate(from, to) * (to - from), 0) / linkedMs
-  const toJoined = rate(backMs, joinedMs)
-  const after = rate(joinedMs, Number.POSITIVE_INFINITY)
-  progress(
-    `  puts/s: ${[before, during, duringLinked, toJoined, after].map(Math.round).join(', ')} (before; during the transfer; of that, while it was linked; until it had joined; after)`,
-  )
+  const { begunMs, installedMs, joinedMs, frameBytes } = joining
+  const over = (fromMs: number, toMs: number): Pace => paceOver(written, [[fromMs, toMs]])
+  const before = over(backMs - 1000 * seconds, backMs)
+  const during = over(begunMs, installedMs)
+  const linkedTimes = timesWithout(begunMs, installedMs, done)
+  const linked = paceOver(written, linkedTimes)
+  const untilJoined = over(backMs, joinedMs)
+  const after = over(joinedMs, Number.POSITIVE_INFINITY)
+  const paces = { before, 'during the transfer': during, 'of that, linked': linked, 'until joined': untilJoined, after }
+  for (const [what, { perSecond, cpuMicros }] of Object.entries(paces)) {
+    progress(
+      `  ${what}: ${Math.round(perSecond)} puts/s, ${Math.round(cpuMicros)} µs of the leader's processor for each`,
+    )
+  }
 
   progress('  reading everything back')
   await settledAt(members)
   for (const one of made) await late.ask('verifyPuts', one)
   const digests = await Promise.all(members.all.map(member => member.ask('digest', null)))
-  const { frameBytes } = joining
   const broken: string[] = [...joining.problems]
   const expect = (holds: boolean, what: string): void => void (holds || broken.push(what))
   expect(done.length === cuts.length, `the links were cut ${done.length} times only: the state came too fast`)
   expect(joining.snapshots === 1, `it took over ${joining.snapshots} states`)
   expect(joining.begunAnew === 0, `the state was begun anew ${joining.begunAnew} times`)
   expect(new Set(digests.map(one => JSON.stringify(one))).size === 1, `states differ: ${JSON.stringify(digests)}`)
-  for (const [what, found] of Object.entries({ during, 'during it, while linked,': duringLinked, toJoined })) {
-    expect(found >= ratioMin * before, `${what} ${Math.round(found)} puts/s, before ${Math.round(before)}`)
+  for (const [what, { perSecond }] of Object.entries(paces)) {
+    expect(
+      perSecond >= ratioMin * before.perSecond,
+      `${what} ${Math.round(perSecond)} puts/s, before ${Math.round(before.perSecond)}`,
+    )
   }
   const measured = {
     ops: written.acknowledged,
-    opsPerSecond: during,
+    opsPerSecond: during.perSecond,
     p50Ms: written.p50Ms,
     p99Ms: written.p99Ms,
     found: {
       awayPuts: made[0]!.acknowledged,
       putsPerSecondThree: withThree,
-      putsPerSecondBefore: before,
-      putsPerSecondLinked: duringLinked,
-      putsPerSecondUntilJoined: toJoined,
-      putsPerSecondAfter: after,
-      ratio: during / before,
-      ratioLinked: duringLinked / before,
-      ratioUntilJoined: toJoined / before,
+      putsPerSecondBefore: before.perSecond,
+      putsPerSecondLinked: linked.perSecond,
+      putsPerSecondUntilJoined: untilJoined.perSecond,
+      putsPerSecondAfter: after.perSecond,
+      ratio: during.perSecond / before.perSecond,
+      ratioLinked: linked.perSecond / before.perSecond,
+      ratioUntilJoined: untilJoined.perSecond / before.perSecond,
+      ratioAfter: after.perSecond / before.perSecond,
+      cpuMicrosBefore: before.cpuMicros,
+      cpuMicrosLinked: linked.cpuMicros,
       refused: written.refused,
       stateBytes,
       receivedBytes: joining.receivedBytes,
       frameBytes,
       transferMs: installedMs - begunMs,
-      linkedMs,
+      linkedMs: linkedTimes.reduce((sum, [from, to]) => sum + to - from, 0),
       joinMs: joinedMs - backMs,
       cuts: done.length,
       resumeMs: Math.max(0, ...done.map(({ toMs, resumedMs }) => resumedMs - toMs)),
@@ -218,16 +234,27 @@ async function settledAt(members: Members): Promise<void> {
 }
 
 /** The transfer, without the times in which its links were cut. */
-function linkedTimes(fromMs: number, toMs: number, done: readonly Cut[]): [number, number][] {
+function timesWithout(fromMs: number, toMs: number, done: readonly Cut[]): [number, number][] {
   const edges = [fromMs, ...done.flatMap(cut => [cut.fromMs, cut.resumedMs]), toMs]
   return Array.from({ length: edges.length / 2 }, (_, i) => [edges[2 * i]!, edges[2 * i + 1]!])
 }
 
-function rateBetween({ samples }: PutsMade, fromMs: number, toMs: number): number {
-  const within = samples.filter(({ atMs }) => atMs >= fromMs && atMs <= toMs)
-  const [first, last] = [within[0], within.at(-1)]
-  if (first === undefined || last === undefined || first === last) throw new Error('too short to tell a rate')
-  return ((last.acknowledged - first.acknowledged) * 1000) / (last.atMs - first.atMs)
+interface Pace {
+  readonly perSecond: number
+  /** Of the leader's process, for each put. */
+  readonly cpuMicros: number
 }
 
-const rateOf = (made: PutsMade): number => rateBetween(made, 0, Number.POSITIVE_INFINITY)
+function paceOver({ samples }: PutsMade, times: readonly (readonly [fromMs: number, toMs: number])[]): Pace {
+  let [ms, puts, cpuMs] = [0, 0, 0]
+  for (const [fromMs, toMs] of times) {
+    const within = samples.filter(({ atMs }) => atMs >= fromMs && atMs <= toMs)
+    const [first, last] = [within[0], within.at(-1)]
+    if (first === undefined || last === undefined) continue
+    ms += last.atMs - first.atMs
+    puts += last.acknowledged - first.acknowledged
+    cpuMs += last.cpuMs - first.cpuMs
+  }
+  if (puts === 0) throw new Error('too short to tell a rate')
+  return { perSecond: (puts * 1000) / ms, cpuMicros: (cpuMs * 1000) / puts }
+}

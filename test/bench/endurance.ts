@@ -8,17 +8,13 @@ import { killAsked } from './clusters/asked.ts'
 import { type Members, size, startMembers } from './clusters/harmonydb.ts'
 import { runDeadFollower } from './endurance-dead-follower.ts'
 import { runReturn } from './endurance-return.ts'
+import type { Trial } from './endurance-trial.ts'
 import { linesOf, type Measurement } from './lines.ts'
 import type { Outcome, SuiteOptions } from './suite-options.ts'
 
-export interface Trial {
-  readonly measured: Measurement['measured']
-  /** What should not be. */
-  readonly broken: readonly string[]
-}
-
 const trials: Readonly<Record<string, (members: Members, options: SuiteOptions) => Promise<Trial>>> = {
-  return: runReturn,
+  return: (members, options) => runReturn(members, options, 'return'),
+  'return-scattered': (members, options) => runReturn(members, options, 'return-scattered'),
   'dead-follower': runDeadFollower,
 }
 export const enduranceCaseNames: readonly string[] = Object.keys(trials)

@@ -1,7 +1,7 @@
 /**
  * The data of the benchmarks, the same for every engine: 16-byte keys, 100-byte values, and who is asked for next.
  *
- * Keys are `user` and twelve digits: record i has the number i * step mod 10^12, so keys come in no order, are spread evenly, and never meet twice.
+ * Keys are `user` (or another four letters) and twelve digits: record i has the number i * step mod 10^12, so keys come in no order, are spread evenly, and never meet twice.
  * Values: record (4 bytes, little-endian), version (4), 46 printable bytes, the same 46 again: compressible to about half, as LevelDB's own
  * benchmark has it. The first 4 bytes let every read be checked. Larger ones are made in the same way.
  */
@@ -13,7 +13,6 @@ const numbers = 1e12
 const step = 618_033_988_749
 const templateCount = 1024
 const templateBytesMax = 4 * 1024 * 1024
-const prefix = Uint8Array.of(0x75, 0x73, 0x65, 0x72)
 const zero = 0x30
 
 /** How a realm makes bytes: Node's engines want Buffers, a browser has none. */
@@ -29,37 +28,44 @@ export const byteArrays: BytesOf<Uint8Array> = {
   copy: bytes => bytes.slice(),
 }
 
+export interface RecordsOptions {
+  /** An even number. */
+  readonly valueBytes?: number
+  /** Four letters. */
+  readonly prefix?: string
+}
+
 export class Records<B extends Uint8Array = Buffer> {
   /** Loaded before anything is measured: 0 … count - 1. */
   readonly count: number
   /** Put while measuring: count … count + spare - 1. The numbers behind them, as many as `absentCount`, never get a record. */
   readonly spare: number
   readonly absentCount: number
-  /** An even number, of each value. */
   private readonly valueBytes: number
   private readonly bytesOf: BytesOf<B>
   private readonly keys: B
   private readonly templates: readonly B[]
 
-  constructor(count: number, bytesOf: BytesOf<B>, bytesOfValue = valueBytes) {
+  constructor(count: number, bytesOf: BytesOf<B>, options: RecordsOptions = {}) {
+    const { valueBytes: bytesEach = valueBytes, prefix = 'user' } = options
     this.bytesOf = bytesOf
     this.count = count
-    this.valueBytes = bytesOfValue
+    this.valueBytes = bytesEach
     this.spare = Math.min(400_000, Math.max(2000, 4 * count))
     this.absentCount = Math.min(65_536, Math.max(1000, count))
     const all = count + this.spare + this.absentCount
     this.keys = bytesOf.allocate(all * keyBytes)
-    for (let i = 0, number = 0; i < all; i++, number = (number + step) % numbers) {
-      const at = i * keyBytes
-      this.keys.set(prefix, at)
+    for (let record = 0, number = 0; record < all; record++, number = (number + step) % numbers) {
+      const at = record * keyBytes
+      for (let i = 0; i < prefix.length; i++) this.keys[at + i] = prefix.charCodeAt(i)
       writeDigits(this.keys, at + 4, Math.floor(number / 1e6))
       writeDigits(this.keys, at + 10, number % 1e6)
     }
     const random = randomOf(1)
-    const length = Math.max(1, Math.min(templateCount, Math.floor(templateBytesMax / bytesOfValue)))
+    const length = Math.max(1, Math.min(templateCount, Math.floor(templateBytesMax / bytesEach)))
     this.templates = Array.from({ length }, () => {
-      const value = bytesOf.allocate(bytesOfValue)
-      const middle = 4 + bytesOfValue / 2
+      const value = bytesOf.allocate(bytesEach)
+      const middle = 4 + bytesEach / 2
       for (let at = 8; at < middle; at++) value[at] = 32 + (random() % 95)
       value.copyWithin(middle, 8, middle)
       return value
