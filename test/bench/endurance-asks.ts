@@ -68,7 +68,7 @@ export interface Joining {
   readonly snapshots: number
   /** Why it did not join; what went wrong. */
   readonly problems: readonly string[]
-  /** In all frames. */
+  /** Of everything that came until then. */
   readonly frameBytes: number
 }
 
@@ -92,5 +92,5 @@ export interface EnduringMember {
   readonly db: Database
   readonly dir: string
   readonly links: OwnedLinks
-  joining(): Omit<Joining, 'frameBytes'>
+  joining(): Joining
 }

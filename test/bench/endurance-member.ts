@@ -27,10 +27,7 @@ export function enduranceAsks(member: () => EnduringMember): EnduranceAsks {
       if (collected) collect()
       return conditionOf(member())
     },
-    async joining() {
-      const { db, joining } = member()
-      return { ...joining(), frameBytes: db.status().frames.bytesReceived }
-    },
+    joining: async () => member().joining(),
     cutLinks: async () => member().links.cut(),
     mendLinks: async () => member().links.mend(),
     verifyPuts: ({ load, versions }) => verify(member().db, load, versions),

@@ -20,6 +20,13 @@ const trials: Readonly<Record<string, (members: Members, options: SuiteOptions) 
 export const enduranceCaseNames: readonly string[] = Object.keys(trials)
 export const enduranceEngineNames: readonly string[] = ['harmonydb']
 
+/** Fewer puts than this do not fill a log of the usual size: it is made smaller, in proportion. */
+const recordsUsual = 50_000
+const checkpointBytesEach = 640
+const checkpointBytesMin = 512 * 1024
+const logOf = (records: number): { readonly checkpointBytes?: number } =>
+  records >= recordsUsual ? {} : { checkpointBytes: Math.max(checkpointBytesMin, records * checkpointBytesEach) }
+
 export const endEndurance = (): void => killAsked()
 
 export async function runEndurance(options: SuiteOptions): Promise<Outcome> {
@@ -36,7 +43,7 @@ export async function runEndurance(options: SuiteOptions): Promise<Outcome> {
       try {
         members = await startMembers(
           { dir, childScript, modulePath },
-          { execArgv: ['--expose-gc'], joins: 'meanwhile' },
+          { execArgv: ['--expose-gc'], joins: 'meanwhile', ...logOf(records) },
         )
         while (members.all.length < size) await members.start()
         await members.settled()

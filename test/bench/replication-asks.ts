@@ -29,6 +29,8 @@ export type Opening =
       readonly join: JoinOptions
       /** It is open before it has joined, which may take long. */
       readonly joins?: 'meanwhile'
+      /** Of log, before a checkpoint is made; default: HarmonyDB's. */
+      readonly checkpointBytes?: number
     }
   | { readonly engine: 'etcd' | 'etcd-gateway'; readonly host: string }
 

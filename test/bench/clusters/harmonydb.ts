@@ -31,12 +31,13 @@ export interface Members {
 export interface Starting {
   readonly execArgv?: readonly string[]
   readonly joins?: 'meanwhile'
+  readonly checkpointBytes?: number
 }
 
 /** @throws NotInstalled */
 export async function startMembers(
   { dir, childScript, modulePath }: ClusterOptions,
-  { execArgv, joins }: Starting = {},
+  { execArgv, ...more }: Starting = {},
 ): Promise<Members> {
   if (!existsSync(modulePath)) throw new NotInstalled(`${modulePath} is not there: npm run build`)
   const { startSignalingServer, generateSecret } = (await import(pathToFileURL(modulePath).href)) as typeof Package
@@ -51,7 +52,7 @@ export async function startMembers(
     modulePath,
     dir: folder,
     join: entry,
-    ...(joins !== undefined && { joins }),
+    ...more,
   })
   const folders = new Map<Asked, string>()
   const standings = (): Promise<Standing[]> => Promise.all(members.map(async one => (await one.ask('standing', null))!))
