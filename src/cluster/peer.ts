@@ -301,6 +301,7 @@ export class Peer {
   private onLinks(linked: PeerId | undefined): void {
     this.membership?.step()
     if (linked !== undefined) this.clients.writes.kick(linked === this.lastLeader.id)
+    if (linked !== undefined) this.replica?.linked(linked)
     this.changed()
   }
 

@@ -117,6 +117,7 @@ export class Replica {
         if (this.stopped || this.installing || !settled || applied === 0) return undefined
         return { base: this.raft.baseAt(applied), note: this.machine.note(this.cluster) }
       },
+      writing: () => this.raft.commit < this.raft.status().lastIndex,
       reaches: base => base.index + 1 >= this.raft.status().firstIndex,
       overdue: (base, times) =>
         this.log.bytesBehind(base.index) > times * heldLogBytesMax(checkpointBytes, engine.status().bytes),
@@ -130,10 +131,7 @@ export class Replica {
     return new SnapshotSink({
       clock,
       directory,
-      leader: () => {
-        const { role, leader } = this.raft.status()
-        return role === 'follower' ? leader : undefined
-      },
+      leader: () => (this.raft.status().role === 'follower' ? this.raft.leader : undefined),
       cluster: this.cluster,
       wants: base => base.index > this.raft.status().commit,
       send: (to, ask) => this.host.sendAsk(to, ask),
@@ -190,8 +188,7 @@ export class Replica {
     this.source.tick()
     this.checkpoints.tick()
     this.schedule()
-    this.ticks++
-    if (this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
+    if (++this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
     this.log.writeHardState()
     this.host.wal.flush(error => {
       if (error !== undefined) this.fail(error)
@@ -212,6 +209,11 @@ export class Replica {
 
   snapshotArrived(piece: SnapshotPiece): void {
     if (!this.stopped && !this.installing) this.sink.arrived(piece)
+  }
+
+  /** A link to this peer came up: what was on its way over an older one is lost. */
+  linked(peer: PeerId): void {
+    this.sink.linked(peer)
   }
 
   private leadersNeedNoState(): void {
@@ -264,8 +266,7 @@ export class Replica {
   }
 
   campaign(): void {
-    if (this.stopped) return
-    this.raft.campaign()
+    if (!this.stopped) this.raft.campaign()
     this.schedule()
   }
 
@@ -320,8 +321,7 @@ export class Replica {
     try {
       while (!this.stopped && !this.frozen && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
-      this.fail(error)
-      return
+      return this.fail(error)
     } finally {
       this.pumping = false
     }
