@@ -61,8 +61,9 @@ export interface Joining {
   readonly receivedBytes: number
   /** How often there was less of it than before: it was begun anew. */
   readonly begunAnew: number
-  /** When the first of it was there, when it had taken the place of the old state (the event `snapshot`), and when the member had joined. */
+  /** When the first of it was there, when all of it was, when it had taken the place of the old state (the event `snapshot`), and when the member had joined. */
   readonly begunMs: number | undefined
+  readonly receivedMs: number | undefined
   readonly installedMs: number | undefined
   readonly joinedMs: number | undefined
   readonly snapshots: number

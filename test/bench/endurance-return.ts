@@ -82,26 +82,25 @@ export async function runReturn(
   await pause(1000 * seconds)
   const written = await leader.ask('endPuts', null)
   made.push(written)
-  if (joining.begunMs === undefined || joining.installedMs === undefined || joining.joinedMs === undefined) {
+  const { begunMs, receivedMs, installedMs, joinedMs, frameBytes } = joining
+  if (begunMs === undefined || receivedMs === undefined || installedMs === undefined || joinedMs === undefined) {
     throw new Error(`it came back without a state: ${JSON.stringify(joining)}`)
   }
-  const { begunMs, installedMs, joinedMs, frameBytes } = joining
-  const over = (fromMs: number, toMs: number): Pace => paceOver(written, [[fromMs, toMs]])
-  const before = over(backMs - 1000 * seconds, backMs)
-  const during = over(begunMs, installedMs)
-  const linkedTimes = timesWithout(begunMs, installedMs, done)
-  const linked = paceOver(written, linkedTimes)
-  const cut = paceOver(
-    written,
-    done.map(({ fromMs, resumedMs }) => [fromMs, resumedMs] as const),
-  )
-  const untilJoined = over(backMs, joinedMs)
-  const after = over(joinedMs, Number.POSITIVE_INFINITY)
+  const over = (...times: (readonly [fromMs: number, toMs: number])[]): Pace => paceOver(written, times)
+  const before = over([backMs - 1000 * seconds, backMs])
+  const during = over([begunMs, installedMs])
+  const linkedTimes = timesWithout(begunMs, receivedMs, done)
+  const linked = over(...linkedTimes)
+  const cut = over(...done.map(({ fromMs, resumedMs }) => [fromMs, resumedMs] as const))
+  const takenOver = over([receivedMs, installedMs])
+  const untilJoined = over([backMs, joinedMs])
+  const after = over([joinedMs, Number.POSITIVE_INFINITY])
   const paces = {
     before,
-    'during the transfer': during,
-    'of that, linked': linked,
-    'of that, cut': cut,
+    'during the return': during,
+    'of that, while pieces came': linked,
+    'of that, while links were cut': cut,
+    'of that, while the state was taken over': takenOver,
     'until joined': untilJoined,
     after,
   }
@@ -140,6 +139,7 @@ export async function runReturn(
       putsPerSecondBefore: before.perSecond,
       putsPerSecondLinked: linked.perSecond,
       putsPerSecondCut: cut.perSecond,
+      putsPerSecondTakenOver: takenOver.perSecond,
       putsPerSecondUntilJoined: untilJoined.perSecond,
       putsPerSecondAfter: after.perSecond,
       ratio: during.perSecond / before.perSecond,
@@ -154,8 +154,9 @@ export async function runReturn(
       stateBytes,
       receivedBytes: joining.receivedBytes,
       frameBytes,
-      transferMs: installedMs - begunMs,
+      transferMs: receivedMs - begunMs,
       linkedMs: linkedTimes.reduce((sum, [from, to]) => sum + to - from, 0),
+      takeOverMs: installedMs - receivedMs,
       joinMs: joinedMs - backMs,
       cuts: done.length,
       resumeMs: Math.max(0, ...done.map(({ toMs, resumedMs }) => resumedMs - toMs)),
@@ -277,6 +278,5 @@ function paceOver({ samples }: PutsMade, times: readonly (readonly [fromMs: numb
     puts += last.acknowledged - first.acknowledged
     cpuMs += last.cpuMs - first.cpuMs
   }
-  if (puts === 0) throw new Error('too short to tell a rate')
-  return { perSecond: (puts * 1000) / ms, cpuMicros: (cpuMs * 1000) / puts }
+  return { perSecond: (puts * 1000) / Math.max(1, ms), cpuMicros: (cpuMs * 1000) / Math.max(1, puts) }
 }

@@ -26,6 +26,7 @@ export async function harmonyMember({
     receivedBytes: 0,
     begunAnew: 0,
     begunMs: undefined,
+    receivedMs: undefined,
     installedMs: undefined,
     joinedMs: undefined,
     snapshots: 0,
@@ -57,6 +58,7 @@ export async function harmonyMember({
       if (receivedBytes > 0) told.begunMs ??= nowMs()
       if (receivedBytes < before) told.begunAnew++
       before = receivedBytes
+      if (receivedBytes > told.receivedBytes) told.receivedMs = nowMs()
       told.receivedBytes = Math.max(told.receivedBytes, receivedBytes)
     }, lookMs)
     db.cluster.join(join).then(
