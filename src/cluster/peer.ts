@@ -302,6 +302,7 @@ export class Peer {
     this.membership?.step()
     this.replica?.stir()
     if (linked !== undefined) this.clients.writes.kick(linked === this.lastLeader.id)
+    if (linked !== undefined) this.replica?.linked(linked)
     this.changed()
   }
 

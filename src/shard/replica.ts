@@ -121,6 +121,7 @@ export class Replica {
         if (this.stopped || this.installing || !settled || applied === 0) return undefined
         return { base: this.raft.baseAt(applied), note: this.machine.note(this.cluster) }
       },
+      writing: () => this.raft.commit < this.raft.status().lastIndex,
       reaches: base => base.index + 1 >= this.raft.status().firstIndex,
       overdue: (base, times) =>
         this.log.bytesBehind(base.index) > times * heldLogBytesMax(checkpointBytes, engine.status().bytes),
@@ -134,10 +135,7 @@ export class Replica {
     return new SnapshotSink({
       clock,
       directory,
-      leader: () => {
-        const { role, leader } = this.raft.status()
-        return role === 'follower' ? leader : undefined
-      },
+      leader: () => (this.raft.status().role === 'follower' ? this.raft.leader : undefined),
       cluster: this.cluster,
       wants: base => base.index > this.raft.status().commit,
       send: (to, ask) => this.host.sendAsk(to, ask),
@@ -202,8 +200,7 @@ export class Replica {
     this.source.tick()
     this.checkpoints.tick()
     this.schedule()
-    this.ticks++
-    if (this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
+    if (++this.ticks % commitMarkEveryTicks !== 0 || !this.log.hasUnwritten) return
     this.log.writeHardState()
     this.host.wal.flush(error => {
       if (error !== undefined) this.fail(error)
@@ -224,6 +221,11 @@ export class Replica {
 
   snapshotArrived(piece: SnapshotPiece): void {
     if (!this.stopped && !this.installing) this.sink.arrived(piece)
+  }
+
+  /** A link to this peer came up: what was on its way over an older one is lost. */
+  linked(peer: PeerId): void {
+    this.sink.linked(peer)
   }
 
   private leadersNeedNoState(): void {
@@ -276,8 +278,7 @@ export class Replica {
   }
 
   campaign(): void {
-    if (this.stopped) return
-    this.raft.campaign()
+    if (!this.stopped) this.raft.campaign()
     this.schedule()
   }
 
@@ -340,8 +341,7 @@ export class Replica {
       if (this.lease.holds(this.raft.leaseRound)) this.raft.confirmReads()
       while (!this.stopped && !this.frozen && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
-      this.fail(error)
-      return
+      return this.fail(error)
     } finally {
       this.pumping = false
     }

@@ -3,7 +3,8 @@
  * (`Replica.install`). So whatever happens to the link, the leader or this peer in between costs nothing but time.
  *
  * One ask is out at a time, and the next follows when the piece is written: neither side holds more than one. An ask that is not answered within
- * `patienceMs` is put again, to whoever leads then, and later each time: over a slow link the same piece would be sent again and again. Another leader has another state, and the file begins anew.
+ * `patienceMs` is put again, to whoever leads then, and later each time: over a slow link the same piece would be sent again and again. It is put again at once over a new link, and when
+ * there is somebody to ask who was not there before. Another leader has another state, and the file begins anew.
  *
  * What the leader sends is checked before it counts: a state whose note or rows make no sense is refused, and asked for again after `refusalMs`, or of another leader. While
  * the state is taken over, or a piece is being written for long, the leader hears every `keepMs` that it is still needed.
@@ -105,11 +106,20 @@ export class SnapshotSink {
     this.ask()
   }
 
+  /** A link to this peer came up: what was on its way over an older one is lost. */
+  linked(peer: PeerId): void {
+    if (!this.active || this.busy || peer !== this.host.leader()) return
+    this.patience = patienceMs
+    this.ask()
+  }
+
   tick(): void {
     const { host, asked } = this
     if (!this.active) return
     if (this.busy) return this.keep()
-    if (asked !== host.leader()) this.patience = patienceMs
+    const leader = host.leader()
+    if (asked !== leader) this.patience = patienceMs
+    if (asked === undefined && leader !== undefined) return this.ask()
     if (host.clock.now() - this.askedMs <= this.patience) return
     // Kept for the next pieces: they come over the same link.
     if (asked !== undefined) this.patience = Math.min(patienceMsMax, this.patience * 2)

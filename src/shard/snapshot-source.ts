@@ -1,10 +1,13 @@
 /**
  * Gives the state to peers that have fallen behind the log: one state at a time, held while anybody asks for it, while writes go on. What was
  * sent is not remembered: every ask names the key to go on behind. A state behind which too much log has come is let go: who still asks for it begins anew.
+ *
+ * While clients write, a state takes half of the time at most: after each piece its way to the other side and back is waited for once more. Writes then go on at more than half of
+ * their rate also where the processors are busy without it. Over a slow link, where a piece is long on its way, the wait is next to nothing beside that.
  */
 import { crc32c } from '../base/checksum.ts'
 import type { PeerId } from '../base/ids.ts'
-import type { Clock } from '../platform.ts'
+import type { Cancel, Clock } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
 import type { Engine, EngineSnapshot } from '../storage/engine.ts'
 import { isStillNeeded, noteBytesBefore, packRows, type SnapshotAsk, type SnapshotPiece } from './snapshot-wire.ts'
@@ -20,6 +23,8 @@ export interface SnapshotSourceHost {
   describe(): { readonly base: LogBase; readonly note: Uint8Array } | undefined
   /** More log has come behind this entry than so many times what is kept for those who get the state. */
   overdue(base: LogBase, times: number): boolean
+  /** Clients wait for their writes. */
+  writing(): boolean
   /** The log goes on behind this entry. */
   reaches(base: LogBase): boolean
   send(to: PeerId, piece: SnapshotPiece): void
@@ -37,11 +42,16 @@ interface Held {
 /** Without a question, or a sign that it is needed; its pages cost space. */
 const heldMs = 15_000
 const timesMax = 16
+const breatherMsMax = 100
 
 export class SnapshotSource {
   private readonly host: SnapshotSourceHost
   private held: Held | undefined
   private taking = false
+  /** When the last piece left. */
+  private gaveMs = 0
+  /** Pieces that are waited with, one for each asker. */
+  private readonly later = new Map<PeerId, Cancel>()
   /** Doubled with each state that was let go while it was asked for: who was not quick enough for the last one may be for the next. */
   private times = 1
   /** They wait for a state to be taken. */
@@ -63,7 +73,8 @@ export class SnapshotSource {
       return
     }
     if (held !== undefined && (ask.snapshot === held.number || host.reaches(held.base))) {
-      return this.give(held, from, ask.snapshot === held.number ? ask.after : undefined)
+      if (ask.snapshot !== held.number) return this.give(held, from, undefined)
+      return this.goOn(held, from, ask.after)
     }
     this.asking.add(from)
     this.take()
@@ -89,6 +100,8 @@ export class SnapshotSource {
   }
 
   private release(): void {
+    for (const cancel of this.later.values()) cancel()
+    this.later.clear()
     this.held?.snapshot.release()
     this.held = undefined
   }
@@ -118,10 +131,23 @@ export class SnapshotSource {
     })
   }
 
+  private goOn(held: Held, to: PeerId, after: Uint8Array | undefined): void {
+    const { clock } = this.host
+    held.usedMs = clock.now()
+    if (!this.host.writing()) return this.give(held, to, after)
+    this.later.get(to)?.()
+    const cancel = clock.after(Math.min(breatherMsMax, clock.now() - this.gaveMs), () => {
+      this.later.delete(to)
+      this.give(held, to, after)
+    })
+    this.later.set(to, cancel)
+  }
+
   private give(held: Held, to: PeerId, after: Uint8Array | undefined): void {
     const { number, base, snapshot } = held
     const { pieceBytesMax } = this.host
     held.usedMs = this.host.clock.now()
+    this.gaveMs = held.usedMs
     const noteFrom = noteBytesBefore(after)
     const note = noteFrom === undefined ? undefined : held.note.subarray(noteFrom, noteFrom + pieceBytesMax)
     if (noteFrom !== undefined && noteFrom + pieceBytesMax < held.note.length) {
@@ -134,6 +160,7 @@ export class SnapshotSource {
       if (this.held !== held) return
       // The state of a history that was given up is gone; what is damaged, the reads of this peer's own clients find as well.
       if (!packed.ok) return this.release()
+      this.gaveMs = this.host.clock.now()
       this.host.send(to, { snapshot: number, base, after, note, ...packed.value })
     })
   }

@@ -8,6 +8,8 @@ export interface More {
   /** Of transactions: how often one was tried again, for each that was committed, and how often one waited for a lock. */
   readonly retriesPerOp?: number
   readonly waitsPerOp?: number
+  /** Of the suite `endurance`: what each case has found, by name. */
+  readonly found?: Readonly<Record<string, number>>
 }
 
 export interface Measurement {
@@ -16,8 +18,8 @@ export interface Measurement {
   readonly measured: Measured & More
 }
 
-/** One line of `--json`. */
-export interface Line extends More {
+/** One line of `--json`, in which what was `found` stands beside the rest. */
+export interface Line extends Omit<More, 'found'> {
   readonly suite: string
   readonly case: string
   readonly engine: string
@@ -69,10 +71,18 @@ export function linesOf({ suite, records, caseNames }: Suite, results: readonly 
         ...(bytes.length > 0 && { bytes: median(bytes), fileBytes: median(fileBytes) }),
         ...(retries.length > 0 && { retriesPerOp: rounded(median(retries)) }),
         ...(waits.length > 0 && { waitsPerOp: rounded(median(waits)) }),
+        ...foundOf(rounds),
       })
     }
   }
   return lines
+}
+
+function foundOf(rounds: readonly More[]): Record<string, number> {
+  const names = Object.keys(rounds[0]?.found ?? {})
+  return Object.fromEntries(
+    names.map(name => [name, rounded(median(rounds.flatMap(({ found }) => found?.[name] ?? [])))]),
+  )
 }
 
 /** Four digits are more than a benchmark knows. */

@@ -2,6 +2,7 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { endEndurance, enduranceCaseNames, enduranceEngineNames, runEndurance } from './endurance.ts'
 import type { Line } from './lines.ts'
 import { endReplication, replicationEngineNames, runReplication } from './replication.ts'
 import { replicationCaseNames } from './replication-cases.ts'
@@ -19,6 +20,8 @@ interface Suite {
   readonly engineNames: readonly string[]
   readonly records: number
   readonly seconds: number
+  /** Default: 3. */
+  readonly rounds?: number
   /** Of HarmonyDB, in the checkout; empty: it is in the suite. */
   readonly modulePath: string
   /** What the others are compared with. */
@@ -78,6 +81,17 @@ const suites: Readonly<Record<string, Suite>> = {
     run: runReplication,
     end: endReplication,
   },
+  endurance: {
+    caseNames: enduranceCaseNames,
+    engineNames: enduranceEngineNames,
+    records: 100_000,
+    seconds: 10,
+    rounds: 1,
+    modulePath: 'dist/node/index.js',
+    compared: 'HarmonyDB',
+    run: runEndurance,
+    end: endEndurance,
+  },
 }
 
 const help = `npm run bench -- SUITE [options]
@@ -88,13 +102,14 @@ const help = `npm run bench -- SUITE [options]
 Each through its public interface, all with durable writes.
   threads           HarmonyDB's tree in memory (of these sources, no build): its owner alone, and several threads that write at once
   replication       three nodes of HarmonyDB over WebRTC, and three of etcd, durable: reads, writes, and how long there are none when the leader goes
+  endurance         three nodes of HarmonyDB: a follower that was away for long returns while writes go on; one that is dead for good. Fails where a promise is broken
 
   --json            one JSON line for each case and engine: suite, case, engine, opsPerSecond, p50Ms, p99Ms, and more
   --records N       records in the store (default ${suites.storage!.records}, in Chromium of transactions and of three nodes ${suites['storage-browser']!.records}; may be given again)
   --all             100000 and 1000000 records
   --case NAME       only this case (may be given again; --cases NAME,NAME too)
   --engine NAME     only this engine (may be given again; --engines NAME,NAME too)
-  --rounds N        rounds; figures are medians over them (default 3)
+  --rounds N        rounds; figures are medians over them (default 3, of endurance 1)
   --seconds N       how long each case is measured in a round (default 1, in Chromium ${suites['storage-browser']!.seconds}, of transactions and of three nodes ${suites.replication!.seconds}), after a quarter of that to warm up
   --dir DIR         where the data goes (default: a folder in node_modules/.cache; not a RAM disk, or durable writes cost nothing)
   --module FILE     the HarmonyDB to measure (default: dist/node/index.js, dist/browser/index.js)
@@ -135,6 +150,12 @@ replication
     put-N, get-N: N callers; gets are linearizable, or of what the node has that is asked (get-local-N).
     failover-kill: kill -9 of the leader, from the last acknowledged write before to the first after it, of one caller at another node.
     failover-close: as well, the leader closing (etcd: SIGTERM). failover-leave: as well, the leader leaving for good.
+
+endurance
+  Cases: ${enduranceCaseNames.join(', ')}
+    return: a follower is away for as many puts as there are records, of 1,000 bytes (and for as many more as it takes to cut the log), and gets the state while 64 callers write;
+      its links are cut three times. Rates are measured for --seconds before and after.
+    dead-follower: ten times as many puts as there are records, from 256 callers, while one of three is dead: memory and log of the leader.
 
 Cases
   put-1, put-64     durable puts of new records, from 1 caller and from 64
@@ -249,7 +270,7 @@ function parse(args: readonly string[]) {
         return `there is no engine ${name}; there are: ${suite.engineNames.join(', ')}`
     }
     const records = values.all === true ? [100_000, 1_000_000] : (values.records?.map(Number) ?? [suite.records])
-    const rounds = Number(values.rounds ?? 3)
+    const rounds = Number(values.rounds ?? suite.rounds ?? 3)
     const seconds = Number(values.seconds ?? suite.seconds)
     if (!records.every(n => Number.isInteger(n) && n >= 100 && n <= recordsMax)) {
       return `--records takes whole numbers from 100 to ${recordsMax}`

@@ -1,9 +1,9 @@
 /**
  * The data of the benchmarks, the same for every engine: 16-byte keys, 100-byte values, and who is asked for next.
  *
- * Keys are `user` and twelve digits: record i has the number i * step mod 10^12, so keys come in no order, are spread evenly, and never meet twice.
+ * Keys are `user` (or another four letters) and twelve digits: record i has the number i * step mod 10^12, so keys come in no order, are spread evenly, and never meet twice.
  * Values: record (4 bytes, little-endian), version (4), 46 printable bytes, the same 46 again: compressible to about half, as LevelDB's own
- * benchmark has it. The first 4 bytes let every read be checked.
+ * benchmark has it. The first 4 bytes let every read be checked. Larger ones are made in the same way.
  */
 export const keyBytes = 16
 export const valueBytes = 100
@@ -12,7 +12,7 @@ const numbers = 1e12
 /** The golden section of `numbers`, without a divisor in common. */
 const step = 618_033_988_749
 const templateCount = 1024
-const prefix = Uint8Array.of(0x75, 0x73, 0x65, 0x72)
+const templateBytesMax = 4 * 1024 * 1024
 const zero = 0x30
 
 /** How a realm makes bytes: Node's engines want Buffers, a browser has none. */
@@ -28,34 +28,46 @@ export const byteArrays: BytesOf<Uint8Array> = {
   copy: bytes => bytes.slice(),
 }
 
+export interface RecordsOptions {
+  /** An even number. */
+  readonly valueBytes?: number
+  /** Four letters. */
+  readonly prefix?: string
+}
+
 export class Records<B extends Uint8Array = Buffer> {
   /** Loaded before anything is measured: 0 … count - 1. */
   readonly count: number
   /** Put while measuring: count … count + spare - 1. The numbers behind them, as many as `absentCount`, never get a record. */
   readonly spare: number
   readonly absentCount: number
+  private readonly valueBytes: number
   private readonly bytesOf: BytesOf<B>
   private readonly keys: B
   private readonly templates: readonly B[]
 
-  constructor(count: number, bytesOf: BytesOf<B>) {
+  constructor(count: number, bytesOf: BytesOf<B>, options: RecordsOptions = {}) {
+    const { valueBytes: bytesEach = valueBytes, prefix = 'user' } = options
     this.bytesOf = bytesOf
     this.count = count
+    this.valueBytes = bytesEach
     this.spare = Math.min(400_000, Math.max(2000, 4 * count))
     this.absentCount = Math.min(65_536, Math.max(1000, count))
     const all = count + this.spare + this.absentCount
     this.keys = bytesOf.allocate(all * keyBytes)
-    for (let i = 0, number = 0; i < all; i++, number = (number + step) % numbers) {
-      const at = i * keyBytes
-      this.keys.set(prefix, at)
+    for (let record = 0, number = 0; record < all; record++, number = (number + step) % numbers) {
+      const at = record * keyBytes
+      for (let i = 0; i < prefix.length; i++) this.keys[at + i] = prefix.charCodeAt(i)
       writeDigits(this.keys, at + 4, Math.floor(number / 1e6))
       writeDigits(this.keys, at + 10, number % 1e6)
     }
     const random = randomOf(1)
-    this.templates = Array.from({ length: templateCount }, () => {
-      const value = bytesOf.allocate(valueBytes)
-      for (let at = 8; at < 54; at++) value[at] = 32 + (random() % 95)
-      value.copyWithin(54, 8, 54)
+    const length = Math.max(1, Math.min(templateCount, Math.floor(templateBytesMax / bytesEach)))
+    this.templates = Array.from({ length }, () => {
+      const value = bytesOf.allocate(bytesEach)
+      const middle = 4 + bytesEach / 2
+      for (let at = 8; at < middle; at++) value[at] = 32 + (random() % 95)
+      value.copyWithin(middle, 8, middle)
       return value
     })
   }
@@ -70,7 +82,7 @@ export class Records<B extends Uint8Array = Buffer> {
   }
 
   value(record: number, version: number): B {
-    const value = this.bytesOf.copy(this.templates[record % templateCount]!)
+    const value = this.bytesOf.copy(this.template(record))
     write32(value, 0, record)
     write32(value, 4, version)
     return value
@@ -79,14 +91,18 @@ export class Records<B extends Uint8Array = Buffer> {
   /** @param whole Compare every byte, not only the length and the record's number. @throws Error if `value` is not the record's. */
   check(record: number, value: Uint8Array | undefined, whole: boolean): void {
     if (value === undefined) throw new Error(`record ${record} is missing`)
-    if (value.length !== valueBytes || recordOf(value) !== record) {
+    if (value.length !== this.valueBytes || recordOf(value) !== record) {
       throw new Error(`record ${record} was asked for, another value came: ${value.length} bytes of ${recordOf(value)}`)
     }
     if (!whole) return
-    const template = this.templates[record % templateCount]!
-    for (let at = 8; at < valueBytes; at++) {
+    const template = this.template(record)
+    for (let at = 8; at < template.length; at++) {
       if (value[at] !== template[at]) throw new Error(`record ${record} came with byte ${at} changed`)
     }
+  }
+
+  private template(record: number): B {
+    return this.templates[record % this.templates.length]!
   }
 
   /** What a scan from this record's key must find, where that can be told: behind it lie evenly spread keys. */

@@ -1,5 +1,6 @@
-/** What the suite `replication` asks of its processes, by messages, and what they answer. */
+/** What the suites of three nodes ask of their processes, by messages, and what they answer. */
 import type { JoinOptions } from '../../src/database/types.ts'
+import type { EnduranceAsks, EnduringMember } from './endurance-asks.ts'
 import type { Measured } from './measure.ts'
 import type { LoadName, ReplicatedStore } from './replication-cases.ts'
 import type { TransactionCase, TransactionsMeasured } from './transaction-cases.ts'
@@ -16,10 +17,21 @@ export interface Standing {
 export interface Replica extends ReplicatedStore {
   standing(): Standing | undefined
   leave(): Promise<void>
+  /** Of HarmonyDB. */
+  readonly enduring?: EnduringMember
 }
 
 export type Opening =
-  | { readonly engine: 'harmonydb'; readonly modulePath: string; readonly dir: string; readonly join: JoinOptions }
+  | {
+      readonly engine: 'harmonydb'
+      readonly modulePath: string
+      readonly dir: string
+      readonly join: JoinOptions
+      /** It is open before it has joined, which may take long. */
+      readonly joins?: 'meanwhile'
+      /** Of log, before a checkpoint is made; default: HarmonyDB's. */
+      readonly checkpointBytes?: number
+    }
   | { readonly engine: 'etcd' | 'etcd-gateway'; readonly host: string }
 
 export interface Loading {
@@ -27,7 +39,7 @@ export interface Loading {
 }
 
 /** What can be asked, and what the answer is. */
-export interface Asks {
+export interface Asks extends EnduranceAsks {
   open(opening: Opening): Promise<void>
   standing(nothing: null): Promise<Standing | undefined>
   load(loading: Loading): Promise<void>

@@ -1,10 +1,11 @@
 /**
- * A process of the suite `replication`, told by messages what to do: a member of a HarmonyDB cluster with the callers in it, or the client of an
+ * A process of the suites of three nodes, told by messages what to do: a member of a HarmonyDB cluster with the callers in it, or the client of an
  * etcd cluster.
  */
 import { mkdirSync } from 'node:fs'
 import { etcdClient, etcdGateway } from './clusters/etcd-client.ts'
 import { harmonyMember } from './clusters/harmonydb-member.ts'
+import { enduranceAsks } from './endurance-member.ts'
 import { measure } from './measure.ts'
 import { buffers, Records } from './records.ts'
 import type { Answer, Asks, Question, Replica } from './replication-asks.ts'
@@ -77,6 +78,10 @@ const asks: Asks = {
     ends = true
     await writing
   },
+  ...enduranceAsks(() => {
+    if (replica.enduring === undefined) throw new Error('this is no member of HarmonyDB')
+    return replica.enduring
+  }),
   leave: () => replica.leave(),
   close: async () => void (await replica.close()),
 }

@@ -79,6 +79,26 @@ test('transactions: optimistic and with locks, and how often they were tried aga
   expect(alone!.retriesPerOp).toBe(0)
 })
 
+/** Links are given up after four seconds, and come again in some more. */
+const enduranceMsMax = 180_000
+
+test(
+  'endurance: a follower gets the state over links that are cut; a dead one costs nothing',
+  async () => {
+    const few = ['--records', '200', '--rounds', '1', '--seconds', '0.5', '--cases', 'return,dead-follower']
+    const { status, out, err } = await bench('endurance', '--json', ...few, '--module', built.index)
+    expect(status, err).toBe(0)
+    const [back, dead] = parsed(out)
+    expect(back).toMatchObject({ suite: 'endurance', case: 'return', records: 200, cuts: 3, begunAnew: 0 })
+    for (const field of ['ratio', 'putsPerSecondBefore', 'transferMs']) expect(back![field], field).toBeGreaterThan(0)
+    expect(back!.awayPuts).toBeGreaterThanOrEqual(200)
+    expect(back!.receivedBytes).toBeGreaterThanOrEqual(12 * 1024 * 1024)
+    expect(dead).toMatchObject({ case: 'dead-follower', puts: 2000 })
+    expect(dead!.logBytesMost).toBeGreaterThan(2000 * 116)
+  },
+  enduranceMsMax,
+)
+
 test('a process that is killed while it writes is opened again, and has its records', async () => {
   const only = ['--engine', 'harmonydb', '--case', 'crash-start', '--module', built.index]
   const { status, out, err } = await bench('storage', ...tiny, ...only)

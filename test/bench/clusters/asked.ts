@@ -54,6 +54,14 @@ export class Asked {
     return answered as ReturnType<Asks[A]>
   }
 
+  /** It does nothing until `thaw`, and does not know that it did nothing. */
+  freeze(): void {
+    this.child.kill('SIGSTOP')
+  }
+  thaw(): void {
+    this.child.kill('SIGCONT')
+  }
+
   /** `kill -9`; resolves when it is gone. */
   kill(): Promise<void> {
     if (this.gone !== undefined) return Promise.resolve()

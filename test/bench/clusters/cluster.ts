@@ -20,10 +20,12 @@ export interface ClusterOptions {
   readonly modulePath: string
 }
 
+export const pause = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
+
 export async function until(condition: () => Promise<boolean>, what: string, msMax = 30_000): Promise<void> {
   const endMs = performance.now() + msMax
   while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`not within ${msMax} ms: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 20))
+    await pause(20)
   }
 }

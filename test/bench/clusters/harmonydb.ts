@@ -9,9 +9,36 @@ import { transactionPolicies } from '../stores/transaction-policies.ts'
 import { Asked } from './asked.ts'
 import { type Cluster, type ClusterOptions, until } from './cluster.ts'
 
-const size = 3
+export const size = 3
 
-export async function startHarmony({ dir, childScript, modulePath }: ClusterOptions): Promise<Cluster> {
+export interface Members {
+  /** Those that are there. */
+  readonly all: readonly Asked[]
+  /** One more, on this folder or a new one. */
+  start(folder?: string): Promise<Asked>
+  freshFolder(): string
+  folderOf(member: Asked): string
+  leader(): Promise<Asked>
+  follower(): Promise<Asked>
+  /** It is going, or gone: it is not asked any more. */
+  forget(member: Asked): void
+  /** All of them vote, are linked and have a leader. */
+  settled(): Promise<void>
+  end(): Promise<void>
+}
+
+/** How members are started. */
+export interface Starting {
+  readonly execArgv?: readonly string[]
+  readonly joins?: 'meanwhile'
+  readonly checkpointBytes?: number
+}
+
+/** @throws NotInstalled */
+export async function startMembers(
+  { dir, childScript, modulePath }: ClusterOptions,
+  { execArgv, ...more }: Starting = {},
+): Promise<Members> {
   if (!existsSync(modulePath)) throw new NotInstalled(`${modulePath} is not there: npm run build`)
   const { startSignalingServer, generateSecret } = (await import(pathToFileURL(modulePath).href)) as typeof Package
   const server = await startSignalingServer({ port: 0 })
@@ -20,45 +47,66 @@ export async function startHarmony({ dir, childScript, modulePath }: ClusterOpti
   let made = 0
 
   const entry = { room: 'bench', secret, signaling: server.url }
-  const openingOf = (folder: string): Opening => ({ engine: 'harmonydb', modulePath, dir: folder, join: entry })
+  const openingOf = (folder: string): Opening => ({
+    engine: 'harmonydb',
+    modulePath,
+    dir: folder,
+    join: entry,
+    ...more,
+  })
   const folders = new Map<Asked, string>()
-  const start = async (folder: string): Promise<void> => {
-    const member = new Asked(childScript)
-    members.push(member)
-    folders.set(member, folder)
-    await member.ask('open', openingOf(folder))
-  }
-  const freshFolder = (): string => join(dir, `member-${made++}`)
   const standings = (): Promise<Standing[]> => Promise.all(members.map(async one => (await one.ask('standing', null))!))
-  const settled = (): Promise<void> =>
-    until(async () => {
-      const all = await standings()
-      const whole = all.every(({ voters, connected, lag }) => voters === size && connected === size && lag === 0)
-      return whole && all.filter(({ leads }) => leads).length === 1
-    }, 'three voters that are linked and have a leader')
-  const leader = async (): Promise<Asked> => members[(await standings()).findIndex(({ leads }) => leads)]!
-  const follower = async (): Promise<Asked> => members[(await standings()).findIndex(({ leads }) => !leads)]!
+  const freshFolder = (): string => join(dir, `member-${made++}`)
+  return {
+    all: members,
+    freshFolder,
+    async start(folder = freshFolder()) {
+      const member = new Asked(childScript, execArgv)
+      members.push(member)
+      folders.set(member, folder)
+      await member.ask('open', openingOf(folder))
+      return member
+    },
+    folderOf: member => folders.get(member)!,
+    leader: async () => members[(await standings()).findIndex(({ leads }) => leads)]!,
+    follower: async () => members[(await standings()).findIndex(({ leads }) => !leads)]!,
+    forget: member => void members.splice(members.indexOf(member), 1),
+    settled: () =>
+      until(async () => {
+        const all = await standings()
+        const whole = all.every(({ voters, connected, lag }) => voters === size && connected === size && lag === 0)
+        return whole && all.filter(({ leads }) => leads).length === 1
+      }, 'three voters that are linked and have a leader'),
+    async end() {
+      await Promise.all(members.map(member => member.kill()))
+      await server.close()
+    },
+  }
+}
+
+export async function startHarmony(options: ClusterOptions): Promise<Cluster> {
+  const members = await startMembers(options)
   /** It will be missing, and what is to come back is in this folder. */
   let missing: string | undefined
   const lose = async (keepsFolder: boolean): Promise<Asked> => {
-    const lost = await leader()
-    members.splice(members.indexOf(lost), 1)
-    missing = keepsFolder ? folders.get(lost)! : freshFolder()
+    const lost = await members.leader()
+    members.forget(lost)
+    missing = keepsFolder ? members.folderOf(lost) : members.freshFolder()
     return lost
   }
 
-  while (members.length < size) await start(freshFolder())
-  await settled()
+  while (members.all.length < size) await members.start()
+  await members.settled()
   return {
     async callers() {
-      const atLeader = await leader()
+      const atLeader = await members.leader()
       const policies = Object.fromEntries(Object.keys(transactionPolicies).map(name => [name, atLeader]))
-      return { ...policies, 'harmonydb-follower': await follower() }
+      return { ...policies, 'harmonydb-follower': await members.follower() }
     },
-    writer: follower,
+    writer: () => members.follower(),
     loseLeader: {
       'failover-kill': async () => (await lose(true)).kill(),
-      'failover-close': async () => (await lose(true)).ask('close', null),
+      'failover-close': async () => void (await (await lose(true)).ask('close', null)),
       'failover-leave': async () => {
         const lost = await lose(false)
         await lost.ask('leave', null)
@@ -66,13 +114,10 @@ export async function startHarmony({ dir, childScript, modulePath }: ClusterOpti
       },
     },
     async restore() {
-      if (missing !== undefined) await start(missing)
+      if (missing !== undefined) await members.start(missing)
       missing = undefined
-      await settled()
+      await members.settled()
     },
-    async end() {
-      await Promise.all(members.map(member => member.kill()))
-      await server.close()
-    },
+    end: () => members.end(),
   }
 }

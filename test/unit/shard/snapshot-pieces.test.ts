@@ -82,6 +82,7 @@ function travel(noteBytes: number, rows: number): Sent {
     pieceBytesMax,
     random: () => 9,
     describe: () => ({ base: { index: index(7), term: term(1), configuration: configurationOf([1]) }, note }),
+    writing: () => false,
     reaches: () => true,
     overdue: () => false,
     send: (_, piece) => {
@@ -170,6 +171,27 @@ describe('a state on its way', () => {
     world.run(2100)
     expect(asked.at(-1)).toBe(there)
   })
+
+  it('is asked for at once over a new link, and when there is a leader again', () => {
+    const world = new World(2)
+    const { sink, asks, state } = sinkOf(world)
+    sink.needed()
+    expect(asks).toHaveLength(1)
+    sink.linked(there)
+    expect(asks).toHaveLength(1)
+    sink.linked(here)
+    expect(asks).toHaveLength(2)
+    state.leader = undefined
+    world.run(5000)
+    expect(asks).toHaveLength(2)
+    state.leader = there
+    world.run(60)
+    expect(asks).toHaveLength(3)
+    // Who does not need a state asks for none.
+    sink.end()
+    sink.linked(there)
+    expect(asks).toHaveLength(3)
+  })
 })
 
 const at = { index: index(7), term: term(1), configuration: configurationOf([1]) }
@@ -184,13 +206,14 @@ function sourceOf(world: World) {
     index(7),
     () => {},
   )
-  const state = { logs: 0, number: 8 }
+  const state = { logs: 0, number: 8, writing: false }
   const source: SnapshotSource = new SnapshotSource({
     engine,
     clock,
     pieceBytesMax,
     random: () => ++state.number,
     describe: () => ({ base: at, note: noteOf(100) }),
+    writing: () => state.writing,
     reaches: () => true,
     overdue: (_, times) => state.logs > times,
     send: (_, piece) => sent.push(piece),
@@ -212,7 +235,7 @@ function sinkOf(world: World) {
   const asks: SnapshotAsk[] = []
   const received: ReceivedSnapshot[] = []
   const refused: string[] = []
-  const state = { leader: here }
+  const state: { leader: PeerId | undefined } = { leader: here }
   const sink = new SnapshotSink({
     clock,
     directory,
@@ -265,6 +288,32 @@ describe('a state that is held', () => {
     world.run(100)
     expect(source.holds).toBeUndefined()
     expect(sent).toEqual([])
+  })
+
+  it('comes half of the time at most while clients write, and without a pause while they do not', () => {
+    for (const writing of [true, false]) {
+      const world = new World(5)
+      const { source, sent, state } = sourceOf(world)
+      state.writing = writing
+      source.asked(there, { snapshot: 0, after: undefined })
+      expect(sent).toHaveLength(1)
+      /** The piece that was asked for is there after so long. */
+      const waitedMs = (wayMs: number): number => {
+        world.run(wayMs)
+        const before = sent.length
+        source.asked(there, { snapshot: sent[0]!.snapshot, after: Uint8Array.of(1, sent.length) })
+        const askedMs = world.nowMs
+        expect(world.runUntil(() => sent.length > before, 1000)).toBe(true)
+        return world.nowMs - askedMs
+      }
+      for (const wayMs of [10, 40, 100, 2000]) {
+        const waited = waitedMs(wayMs)
+        const least = writing ? Math.min(100, wayMs) : 0
+        expect(waited, `${wayMs} ms`).toBeGreaterThanOrEqual(least)
+        // Timers of the simulation are late, as all are.
+        expect(waited, `${wayMs} ms`).toBeLessThan(least + 3)
+      }
+    }
   })
 
   it('is let go when too much log has come behind it; who asks for it gets another one, from its beginning', () => {
