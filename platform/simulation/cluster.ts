@@ -8,11 +8,13 @@
  * Caveats: a call to a peer that crashes is never answered, as from a process that died (`run` then gives up after its limit); what a test draws by itself (Math.random, Date.now, real
  * timers) is not repeated by the seed.
  */
+
 import {
   createDatabase,
   type Database,
   HarmonyError,
   type JoinOptions,
+  type LocalCore,
   type OpenOptions,
   openLocalCore,
 } from '../../src/index.ts'
@@ -38,6 +40,11 @@ export interface PeerOptions extends Pick<OpenOptions, 'cacheBytes' | 'onEvent'>
   /** The most that a peer packs into one message to another. Default: as everywhere. */
   readonly messageBytesMax?: number
 }
+
+const cores = new WeakMap<SimulatedPeer, LocalCore>()
+
+/** What runs below the database of a peer that is, or was, open: for the laboratory. */
+export const insideOf = (peer: SimulatedPeer): LocalCore['peer'] | undefined => cores.get(peer)?.peer
 
 const room = 'simulation'
 const secret = 'hs1_simulationsimulationsimulation'
@@ -80,7 +87,7 @@ export class SimulatedPeer {
     const life = ++this.lives
     const { platform, directory, rendezvous } = this.process
     const { cacheBytes, onEvent, checkpointBytes, messageBytesMax } = this.options
-    const core = await openLocalCore({
+    const core = await this.openCore({
       platform,
       directory,
       storageKind: 'simulation',
@@ -91,9 +98,21 @@ export class SimulatedPeer {
       rendezvous: () => [rendezvous],
     })
     if (life !== this.lives) throw new HarmonyError('CLOSED', `${this.name} crashed while it was opened`)
+    cores.set(this, core)
     if (onEvent !== undefined) core.events(onEvent)
     this.current = createDatabase(core)
     return this.current
+  }
+
+  /** Where it fails the process is at its end, and the next `open` is one of another process. */
+  private async openCore(options: Parameters<typeof openLocalCore>[0]): Promise<LocalCore> {
+    const life = this.lives
+    try {
+      return await openLocalCore(options)
+    } catch (error) {
+      if (life === this.lives && this.process.running) this.process.crash('kept')
+      throw error
+    }
   }
 
   /** Joins the room that all peers of a simulation meet in, unless it is told another one. */

@@ -26,6 +26,10 @@ export const states = [
   'log of a follower truncated',
   'two leaders at once, of different terms',
   'crash of the leader',
+  'damaged frame closed a link',
+  'failed sync or read stopped a peer',
+  'damaged member began anew',
+  'member lost its disk',
 ] as const
 export type Coverage = Readonly<Record<(typeof states)[number], number>>
 
@@ -58,6 +62,11 @@ export class Observer {
     if (status?.receivedBytes !== undefined) this.coverage['crash while a snapshot was received']++
     this.last.delete(peer)
     this.write('crash', { peer })
+  }
+
+  /** What the run itself sees of `states`. */
+  reached(state: (typeof states)[number]): void {
+    this.coverage[state]++
   }
 
   snapshotInstalled(peer: string, index: number): void {
