@@ -12,8 +12,8 @@ export interface ObservedPeer {
   readonly commit: number
   readonly applied: number
   readonly lastIndex: number
-  /** Hash over all that was applied. */
-  readonly fingerprint: number
+  /** Hash over all that was applied; undefined: not known at this moment. */
+  readonly fingerprint: number | undefined
 }
 
 /** The part of a consensus message that the invariants read. */
@@ -104,7 +104,7 @@ export class Invariants {
 
   /** Whoever has applied an index has applied the same (paper, figure 3: State Machine Safety, and with it Log Matching below it). */
   private stateMachineSafety({ cluster, applied, fingerprint, id }: ObservedPeer): void {
-    if (applied === 0) return
+    if (applied === 0 || fingerprint === undefined) return
     const name = `${cluster} ${applied}`
     const earlier = this.states.get(name)
     if (earlier === undefined) this.states.set(name, { fingerprint, id })

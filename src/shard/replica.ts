@@ -168,8 +168,9 @@ export class Replica {
   get hasData(): boolean {
     return this.machine.hasData
   }
-  get fingerprint(): number {
-    return this.installing ? 0 : this.machine.fingerprint
+  /** After `status().applied`; undefined while more than that is being applied, or a state taken over. */
+  get fingerprint(): number | undefined {
+    return this.installing || this.applying ? undefined : this.machine.fingerprint
   }
 
   /** Undefined in the middle of an entry. */
