@@ -24,6 +24,8 @@ const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
 /** Far less than the data take. */
 const cacheBytes = 16 * 1024
+/** Rows of a piece of the state lie on pages that are in memory together. */
+const pieceBytesMax = 2048
 export const keys = ['a', 'b', 'c'].map(encodeText)
 const operationsPerPeerMax = 60
 
@@ -85,6 +87,7 @@ export class Member implements Struck {
         platform,
         storeOptions,
         ...this.run.sizes,
+        limits: { messageBytesMax: pieceBytesMax, ...this.run.sizes.limits },
         trace: message => {
           const status = this.peer?.status()
           if (status === undefined) return
@@ -130,7 +133,10 @@ export class Member implements Struck {
   private begun(): void {
     const { peer } = this
     if (peer === undefined) return
-    if (this.known !== undefined && this.known.id !== peer.id) this.run.observer.reached('damaged member began anew')
+    if (this.known !== undefined && this.known.id !== peer.id) {
+      this.newcomer = true
+      this.run.observer.reached('damaged member began anew')
+    }
     this.known = seatOf(peer.status())
     // It may know less than the one before knew in memory.
     this.run.invariants.forget(peer.id)
@@ -151,7 +157,7 @@ export class Member implements Struck {
   }
 
   private isTransient({ code }: HarmonyError): boolean {
-    if (code === 'TIMEOUT') return this.newcomer
+    if (code === 'TIMEOUT' || code === 'NO_QUORUM') return this.newcomer
     // Another peer goes on in its place, which nobody told to join.
     return code === 'QUOTA' || (code === 'CORRUPT' && this.failure === undefined)
   }

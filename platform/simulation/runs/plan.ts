@@ -54,7 +54,7 @@ export interface Plan {
   /** How long clients and faults go on, in virtual ms. */
   readonly faultMs: number
   readonly checkpointBytes: number
-  /** 0: the default. */
+  /** 0: some kilobytes, for bare peers, or the default. */
   readonly messageBytesMax: number
   readonly schedule: readonly Fault[]
 }
