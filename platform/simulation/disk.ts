@@ -208,11 +208,10 @@ export class SimulatedDisk implements FileHost {
   placeOfWrite(offset: number, length: number, fileBytes: number, sectorBytes: number): number {
     const places = Math.floor((fileBytes - length) / sectorBytes) + 1
     if (this.misdirections === 0 || places < 2) return offset
-    const at = this.random.below(places) * sectorBytes
-    if (at === offset) return offset
+    const drawn = this.random.below(places - 1) * sectorBytes
     this.misdirections--
     this.harm.misdirectedWrites++
-    return at
+    return drawn < offset ? drawn : drawn + sectorBytes
   }
 
   syncLatencyMs(): number {

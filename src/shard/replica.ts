@@ -168,7 +168,6 @@ export class Replica {
   get hasData(): boolean {
     return this.machine.hasData
   }
-  /** After `status().applied`; undefined while more than that is being applied, or a state taken over. */
   get fingerprint(): number | undefined {
     return this.installing || this.applying ? undefined : this.machine.fingerprint
   }

@@ -1,9 +1,10 @@
 /**
- * How much may be damaged at a time. What a majority of the voters has on disk is promised to last; so damage to what a voter has stored (rot, a misdirected write, a lost disk) is only
- * struck while it leaves a majority undamaged in each half of every configuration that anybody knows of. This is the one place that says so.
+ * How much may be damaged at a time. What a majority of the voters has on disk is promised to last; so what a peer has stored is only damaged (rot, a misdirected write, a lost disk) while a
+ * majority of every configuration that anybody knows of, of each half of a joint one, is left undamaged, even if all who are damaged and run should become voters of it. This is the one place
+ * that says so.
  *
- * A damaged store counts for good, by the id of its peer, and whether anybody has noticed or not: its peer begins anew under another id, and the budget is whole again once the old id has given
- * its seat to somebody. (What is not a voter counts as well: it may be promoted.) Crashes, failed syncs and failed reads are none of this: what was synced is there afterwards.
+ * A damaged store counts by the id of its peer, for good, and whether anybody has noticed or not. Its peer begins anew under another id; the budget is whole again once the old id has given its
+ * seat to somebody. Crashes, failed syncs and failed reads are none of this: what was synced is there afterwards.
  */
 
 import { type HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
@@ -28,11 +29,14 @@ export class DamageBudget {
 
   /** May what this peer has stored be damaged now? If so, it is taken for damaged from here on. */
   take(id: string, seats: readonly Seat[]): boolean {
-    for (const { halves } of seats) {
-      for (const half of halves) {
-        if (!half.includes(id)) continue
-        const damaged = half.filter(voter => voter === id || this.damaged.has(voter))
-        if (damaged.length * 2 >= half.length) return false
+    if (this.damaged.has(id)) return true
+    const present = seats.map(seat => seat.id)
+    for (const seat of seats) {
+      for (const half of seat.halves) {
+        // Nobody's, or of one that is alone with itself.
+        if (half.length === 0 || (half.length === 1 && half[0] === seat.id && id !== seat.id)) continue
+        const damaged = new Set([...half, ...present].filter(one => this.damaged.has(one)))
+        if ((damaged.size + 1) * 2 >= half.length) return false
       }
     }
     this.damaged.add(id)
