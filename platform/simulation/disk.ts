@@ -141,6 +141,13 @@ export class SimulatedDisk implements FileHost {
     this.harm.wipes++
   }
 
+  /** Everything that the other one holds at this moment, as of a directory that was copied or a machine that was cloned while it ran. Only while nobody holds this one. */
+  copyFrom(other: SimulatedDisk): void {
+    assert(this.holder === undefined, 'a disk in use cannot become a copy')
+    this.files.clear()
+    for (const [name, file] of other.files) this.files.set(name, file.copy())
+  }
+
   /** Flips one bit of what is stored, durably. */
   rot(file: string, at: number, bit: number): void {
     const stored = this.files.get(file)

@@ -106,6 +106,16 @@ export class StoredFile {
     if (at < this.durable.end) this.durable.flipBit(at, bit)
   }
 
+  /** As a reader of the file finds it now, on another disk. */
+  copy(): StoredFile {
+    const made = new StoredFile(this.kind)
+    made.current = this.current.clone()
+    made.durable = this.current.clone()
+    made.created = true
+    made.newestSynced = this.newestSynced
+    return made
+  }
+
   private forget(): void {
     this.settled += this.changes.length
     this.changes.length = 0

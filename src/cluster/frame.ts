@@ -8,7 +8,7 @@
  *    1 hello         u16 version | u16 oldest version understood | u8 kind (0 tab, 1 node) | id128 peer | 32 public key | 32 nonce
  *                    | 32 room hash | 8 instance | what later versions add (the whole at most 1 KiB)
  *    2 proof         32 HMAC | 64 signature                                   see `handshake.ts`
- *    3 reject        u8 code (1 unauthorized, 2 version) | text reason, at most 200 bytes
+ *    3 reject        u8 code (1 unauthorized, 2 version, 3 copy: see `mesh.ts`) | text reason, at most 200 bytes
  *    4 advert        u8 kind | id128 cluster | u8 standing (0 newcomer, 1 member) | bool has data
  *    5 ping          u32 number, echoed by
  *    6 pong          u32 number
@@ -66,7 +66,7 @@ export const frameTypes = {
 } as const
 export type FrameType = keyof typeof frameTypes
 
-const rejectCodes = ['unauthorized', 'version'] as const
+const rejectCodes = ['unauthorized', 'version', 'copy'] as const
 export type RejectCode = (typeof rejectCodes)[number]
 
 export interface Hello {

@@ -305,6 +305,8 @@ export class Peer {
   }
 
   private onRefused(error: HarmonyError): void {
+    // This peer is the copy, and must say nothing more.
+    if (error.code === 'LOCKED') return this.onFatal(error, false)
     this.options.onEvent({ type: 'error', error })
     // A peer that others have let in is not at fault if a stranger knocks; one that nobody lets in has the wrong secret itself.
     const stranger = this.membership?.standing === 'newcomer' && this.links.adverts.size === 0
