@@ -198,6 +198,7 @@ describe('runs with one kind of fault', () => {
     ['wipe', [], 'member lost its disk'],
     ['fail-sync', [], 'failed sync or read stopped a peer'],
     ['fail-read', [], 'failed sync or read stopped a peer'],
+    ['clone', ['transfer'], 'copy of a member was refused'],
     ['slow-sync', ['crash'], undefined],
     ['throttle', ['transfer'], 'leader changed'],
   ]

@@ -6,7 +6,7 @@ import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import { decodeText, encodeText } from '../../../src/base/text.ts'
 import { Lives } from '../../../src/cluster/lives.ts'
 import type { Peer } from '../../../src/cluster/peer.ts'
-import type { PeerEvent } from '../../../src/cluster/peer-types.ts'
+import type { PeerEvent, PeerJoin } from '../../../src/cluster/peer-types.ts'
 import { openStore, type Store, type StoreOptions } from '../../../src/cluster/store.ts'
 import type { WriteRequest } from '../../../src/cluster/writes.ts'
 import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
@@ -79,6 +79,38 @@ export class Member implements Struck {
     })
   }
 
+  runCopy(copy: SimulatedProcess, stopped: (why: HarmonyError) => void): void {
+    const { platform, directory, rendezvous } = copy
+    const storeOptions = { directory, platform, cacheBytes }
+    openStore(storeOptions, store => {
+      if (!store.ok) return stopped(store.error)
+      const lives: Lives = new Lives(
+        {
+          platform,
+          storeOptions,
+          ...this.run.sizes,
+          // A vote of the copy's is one of the member's.
+          trace: message => this.run.invariants.onMessage(lives.peer.cluster, message),
+          onChange: () => {},
+          onEvent: event => {
+            if (event.type !== 'error') return
+            if (event.error.code === 'LOCKED') this.run.observer.reached('copy of a member was refused')
+            stopped(event.error)
+          },
+          onPaused: () => {},
+          onReplaced: () => {},
+          onRepaired: () => {},
+        },
+        store.value,
+      )
+      lives.join({ ...this.ofRoom(), rendezvous: [rendezvous] }, () => {})
+    })
+  }
+
+  private ofRoom(): Omit<PeerJoin, 'rendezvous'> {
+    return { room, secret, wish: 'auto', bootstrap: this.newcomer ? false : 'auto', onConflict: 'fail' }
+  }
+
   private live(life: number, storeOptions: StoreOptions, store: Store): void {
     const { platform, rendezvous } = this.process
     const { invariants, observer } = this.run
@@ -111,14 +143,7 @@ export class Member implements Struck {
       store,
     )
     this.begun()
-    const join = {
-      room,
-      secret,
-      rendezvous: [rendezvous],
-      wish: 'auto',
-      bootstrap: this.newcomer ? false : 'auto',
-      onConflict: 'fail',
-    } as const
+    const join = { ...this.ofRoom(), rendezvous: [rendezvous] }
     const attempt = (): void =>
       this.lives?.join(join, error => {
         if (life !== this.life) return

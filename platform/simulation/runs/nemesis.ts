@@ -29,6 +29,8 @@ export interface Struck {
   /** What it had stored is gone: it will come back as a new one, that joins and founds nothing. */
   wiped(): void
   handOver(): void
+  /** Runs with this process, whose disk is a copy of the member's, as the member does. `stopped` hears why it stopped. */
+  runCopy(process: SimulatedProcess, stopped: (why: HarmonyError) => void): void
 }
 
 export interface Field<M extends Struck> {
@@ -37,6 +39,7 @@ export interface Field<M extends Struck> {
   readonly observer?: Pick<Observer, 'fault' | 'partitioned'>
   /** One more member, with clients, which has not joined yet. */
   newcomer(): void
+  violate(text: string): void
 }
 
 export class Nemesis<M extends Struck> {
@@ -49,6 +52,7 @@ export class Nemesis<M extends Struck> {
   private readonly budget = new DamageBudget()
   /** Their disks will write a page to the wrong place. */
   private readonly misdirected = new Set<M>()
+  private copies = 0
 
   constructor(field: Field<M>) {
     this.field = field
@@ -173,6 +177,8 @@ export class Nemesis<M extends Struck> {
       case 'throttle':
         member?.process.time.throttle(amount)
         return later(() => member?.process.time.throttle(0))
+      case 'clone':
+        return this.clone(member, forMs)
       case 'newcomer':
         return this.field.newcomer()
       case 'flapping':
@@ -195,6 +201,27 @@ export class Nemesis<M extends Struck> {
     if (member === undefined || this.frozen.has(member) || !this.mayDamage(member)) return
     if (forMs > 0) this.crash(member, forMs)
     member.process.disk.decay(bits, random)
+  }
+
+  /** A copy must find somebody who reaches the original; so nobody is down, and `drawPlan` cuts nobody off meanwhile. */
+  private clone(member: M | undefined, forMs: number): void {
+    const { world, members } = this.field
+    if (member?.seat === undefined || members.some(({ process }) => !process.running || process.frozen)) return
+    const copy = world.process(`copy ${++this.copies} of ${member.name}`)
+    copy.disk.copyFrom(member.process.disk)
+    let why: HarmonyError | undefined
+    member.runCopy(copy, error => {
+      why ??= error
+      if (error.code === 'LOCKED') this.count('copies that were refused')
+    })
+    world.after(forMs, `${copy.name} ends`, () => {
+      if (why?.code !== 'LOCKED') {
+        this.field.violate(
+          `copies: ${copy.name} ran beside it for ${forMs} ms: ${why === undefined ? '' : why.message}`,
+        )
+      }
+      copy.crash('lost')
+    })
   }
 
   private mayDamage({ seat }: M): boolean {

@@ -30,6 +30,7 @@ export const states = [
   'failed sync or read stopped a peer',
   'damaged member began anew',
   'member lost its disk',
+  'copy of a member was refused',
 ] as const
 export type Coverage = Readonly<Record<(typeof states)[number], number>>
 

@@ -32,6 +32,8 @@ export const faultKinds = {
   'clock-jump': 'the wall clock of `peer` jumps by `amount` ms',
   throttle: 'timers of `peer` fire each `amount` ms only, as in a background tab, for `forMs`',
   newcomer: 'one more peer comes and joins',
+  clone:
+    'what `peer` has stored is copied while it runs, and another process runs with the copy for `forMs`: it has to stop by itself',
 } as const
 export type FaultKind = keyof typeof faultKinds
 
@@ -66,6 +68,8 @@ export interface Shape {
   readonly kinds?: readonly FaultKind[] | undefined
 }
 
+/** A copy is found out by who reaches the original, and is not promised to be where nobody does: plans with copies cut off, hold up and end nobody. */
+const besideClones: readonly FaultKind[] = ['clone', 'transfer', 'newcomer', 'clock-jump', 'slow-sync']
 const peersMax = 9
 const newcomersMax = 2
 
@@ -82,7 +86,9 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
   const kinds = Object.keys(faultKinds) as FaultKind[]
   const drawnKinds = kinds.filter(() => random.chance(0.35))
   const chosen = shape.kinds ?? drawnKinds
-  const mix = chosen.length > 0 ? chosen : (['crash'] as const)
+  const isCloned = chosen.includes('clone') && (shape.kinds !== undefined || random.chance(0.3))
+  const apart = chosen.filter(kind => (isCloned ? besideClones.includes(kind) : kind !== 'clone'))
+  const mix = apart.length > 0 ? apart : (['crash'] as const)
   const checkpointBytes = random.pick([512, 1024, 4096, 64 * 1024])
   const messageBytesMax = random.chance(0.5) ? 40 : 0
   const schedule: Fault[] = []
@@ -175,6 +181,10 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
       case 'crash-receiver':
         schedule.push({ kind, atMs, forMs })
         break
+      case 'clone':
+        // The time that it may take to find the others.
+        schedule.push({ kind, atMs, forMs: random.between(10_000, 15_000), peer: target() })
+        break
       case 'transfer':
         schedule.push({ kind, atMs })
         break
@@ -231,6 +241,7 @@ const needs: Readonly<Record<FaultKind, readonly ('forMs' | 'peer' | 'peers' | '
   'clock-jump': ['peer', 'amount'],
   throttle: ['forMs', 'peer', 'amount'],
   newcomer: [],
+  clone: ['forMs', 'peer'],
 }
 const amounts: Readonly<Partial<Record<FaultKind, readonly [number, number]>>> = {
   slow: [6, 60_000],

@@ -133,6 +133,21 @@ export class Member implements Struck {
     void this.begin()
   }
 
+  runCopy(copy: SimulatedProcess, stopped: (why: HarmonyError) => void): void {
+    const onEvent = (event: DatabaseEvent): void => {
+      if (event.type === 'error') stopped(event.error)
+    }
+    const peer = this.run.cluster.peer(copy.name, { onEvent })
+    const begin = async (): Promise<void> => {
+      await peer.start()
+      await peer.enter()
+    }
+    begin().catch(error => {
+      if (isHarmonyError(error)) stopped(error)
+      else this.run.violate(`${copy.name}: ${said(error)}`)
+    })
+  }
+
   wiped(): void {
     this.joined = false
   }

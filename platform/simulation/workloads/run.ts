@@ -82,6 +82,7 @@ export async function runWorkload(
     members.push(new Member(run, peer, false))
   }
   const nemesis = new Nemesis<Member>({
+    violate: text => run.violate(text),
     world: cluster.world,
     members,
     newcomer() {
