@@ -1,6 +1,6 @@
 /**
  * A process's idea of time. `now` runs at a rate of its own from an origin of its own; `wall` is set by its user, to any time. Timers
- * fire late as the seed says, and on a grid while the process is a hidden, throttled tab (pitfalls 20 and 21).
+ * fire late as the seed says, and on a grid while the process is a hidden, throttled tab (pitfalls 20 and 21). Shown again, it fires at once what is overdue.
  */
 import { assert } from '../../src/base/assert.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
@@ -23,6 +23,8 @@ export class SimulatedTime {
   /** `now` was `baseNowMs` when the world's time was `baseMs`. */
   private baseMs: number
   private baseNowMs: number
+  /** Arms a timer that waits anew. */
+  private readonly waiting = new Set<() => void>()
 
   constructor(scheduler: Scheduler, random: SeededRandom) {
     this.scheduler = scheduler
@@ -55,11 +57,15 @@ export class SimulatedTime {
   /** Timers fire on multiples of this only; 0 ends it. */
   throttle(gridMs: number): void {
     assert(gridMs >= 0, 'a grid has a width from 0 up')
+    if (gridMs === this.throttleMs) return
     this.throttleMs = gridMs
+    for (const rearm of [...this.waiting]) rearm()
   }
 
   /** The clock that a life of the process sees. */
   clockOf(incarnation: Incarnation): Clock {
+    // Those of the life before are over.
+    this.waiting.clear()
     return {
       now: () => this.now(),
       wall: () => this.wall(),
@@ -74,12 +80,23 @@ export class SimulatedTime {
     const arm = (): void => {
       cancel = incarnation.after(this.worldDelayMs(dueMs), 'timer', () => {
         // The rate may have changed meanwhile.
-        if (this.now() < dueMs) arm()
-        else run()
+        if (this.now() < dueMs) return arm()
+        this.waiting.delete(rearm)
+        run()
       })
     }
+    const rearm = (): void => {
+      cancel()
+      // Of a process that died it is never called off.
+      if (incarnation.alive) arm()
+      else this.waiting.delete(rearm)
+    }
     arm()
-    return () => cancel()
+    this.waiting.add(rearm)
+    return () => {
+      this.waiting.delete(rearm)
+      cancel()
+    }
   }
 
   private worldDelayMs(dueMs: number): number {

@@ -1,6 +1,6 @@
 /**
  * A cluster of whole databases in a simulated world, for an application's own tests: `harmonydb/simulation`. Each peer is a `Database` as `open` gives it, on a virtual clock, a
- * network that can be cut and a disk that forgets what was not synced. From one seed comes one run, faults included, in a small part of the time that it simulates.
+ * network that can be cut and a disk that forgets what was not synced, rots and fails. From one seed comes one run, faults included, in a small part of the time that it simulates.
  *
  * Promises and virtual time meet in `run`: it lets the world go on, an event at a time, until what it was given has settled; between events what can go on without the world
  * does. Outside of `run` and `advance` time stands still.
@@ -8,11 +8,13 @@
  * Caveats: a call to a peer that crashes is never answered, as from a process that died (`run` then gives up after its limit); what a test draws by itself (Math.random, Date.now, real
  * timers) is not repeated by the seed.
  */
+
 import {
   createDatabase,
   type Database,
   HarmonyError,
   type JoinOptions,
+  type LocalCore,
   type OpenOptions,
   openLocalCore,
 } from '../../src/index.ts'
@@ -38,6 +40,11 @@ export interface PeerOptions extends Pick<OpenOptions, 'cacheBytes' | 'onEvent'>
   /** The most that a peer packs into one message to another. Default: as everywhere. */
   readonly messageBytesMax?: number
 }
+
+const cores = new WeakMap<SimulatedPeer, LocalCore>()
+
+/** What runs below the database of a peer that is, or was, open: for the laboratory. */
+export const insideOf = (peer: SimulatedPeer): LocalCore['peer'] | undefined => cores.get(peer)?.peer
 
 const room = 'simulation'
 const secret = 'hs1_simulationsimulationsimulation'
@@ -80,7 +87,7 @@ export class SimulatedPeer {
     const life = ++this.lives
     const { platform, directory, rendezvous } = this.process
     const { cacheBytes, onEvent, checkpointBytes, messageBytesMax } = this.options
-    const core = await openLocalCore({
+    const core = await this.openCore({
       platform,
       directory,
       storageKind: 'simulation',
@@ -91,9 +98,21 @@ export class SimulatedPeer {
       rendezvous: () => [rendezvous],
     })
     if (life !== this.lives) throw new HarmonyError('CLOSED', `${this.name} crashed while it was opened`)
+    cores.set(this, core)
     if (onEvent !== undefined) core.events(onEvent)
     this.current = createDatabase(core)
     return this.current
+  }
+
+  /** Where it fails the process is at its end, and the next `open` is one of another process. */
+  private async openCore(options: Parameters<typeof openLocalCore>[0]): Promise<LocalCore> {
+    const life = this.lives
+    try {
+      return await openLocalCore(options)
+    } catch (error) {
+      if (life === this.lives && this.process.running) this.process.crash('kept')
+      throw error
+    }
   }
 
   /** Joins the room that all peers of a simulation meet in, unless it is told another one. */
@@ -128,6 +147,42 @@ export class SimulatedPeer {
 
   thaw(): void {
     this.process.thaw()
+  }
+
+  /**
+   * What it has stored is gone, as with a new disk or data that a browser evicted: it opens as another peer. Between `crash` and `open` only.
+   * @throws HarmonyError VALIDATION while it runs.
+   */
+  wipe(): void {
+    if (this.process.running)
+      throw new HarmonyError('VALIDATION', `${this.name} is running: crash it before its disk is wiped`)
+    this.process.disk.wipe()
+  }
+
+  /** So many bits of what it has stored flip, anywhere in it, whether it runs or not; the same for each run with the seed. Gives how many did: fewer where little is stored. */
+  rot(bits = 1): number {
+    const { world } = this.cluster
+    return this.process.disk.decay(bits, world.random(`rot of ${this.name} at event ${world.events}`))
+  }
+
+  /** The next sync of its disk fails: the database stops (event `error`, STORAGE_LOST), and is to be crashed and opened again. */
+  failSync(): void {
+    this.process.disk.failNextSync()
+  }
+
+  /** The next read of its disk fails with STORAGE_LOST. */
+  failRead(): void {
+    this.process.disk.failNextRead()
+  }
+
+  /** The next page that it writes lands elsewhere in its file. */
+  misdirectWrite(): void {
+    this.process.disk.misdirectNextWrite()
+  }
+
+  /** Each sync takes up to so much longer; 0: no longer. */
+  set slowSyncMs(ms: number) {
+    this.process.disk.slowSyncMs = ms
   }
 
   /** The device has no space left, or has some again. */
@@ -237,7 +292,7 @@ export class SimulatedCluster {
     this.world.network.heal()
   }
 
-  /** How the network does from now on: delays, losses, resets. */
+  /** How the network does from now on: delays, losses, resets, messages with bits that flip. */
   configure(options: Partial<NetworkOptions>): void {
     this.world.network.configure(options)
   }

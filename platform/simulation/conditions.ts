@@ -21,6 +21,8 @@ export interface NetworkOptions {
   /** Chance per message that its link is reset. */
   readonly resetChance: number
   readonly lossy: LossyOptions | undefined
+  /** Chance per message that one to three of its bits flip on the way. */
+  readonly corruptChance: number
   /** The second end hears of a reset up to this much later than the first. */
   readonly resetNoticeMsMax: number
   /** Ends of a cut link, or of one whose other end crashed, give up after a time between these. */
@@ -42,6 +44,7 @@ export const defaultNetworkOptions: NetworkOptions = {
   bytesPerMs: 40_000,
   resetChance: 0,
   lossy: undefined,
+  corruptChance: 0,
   resetNoticeMsMax: 3_000,
   lossNoticeMsMin: 5_000,
   lossNoticeMsMax: 30_000,
@@ -52,6 +55,8 @@ export const defaultNetworkOptions: NetworkOptions = {
 
 export class NetworkConditions {
   options: NetworkOptions
+  /** So many messages were. */
+  corrupted = 0
   readonly scheduler: Scheduler
   readonly random: SeededRandom
   private readonly cuts = new Set<string>()
@@ -93,6 +98,17 @@ export class NetworkConditions {
     const { delayMsMin, delayMsMax, spikeChance, spikeMsMax } = this.options
     const usual = this.between(delayMsMin, delayMsMax)
     return spikeChance > 0 && this.random.chance(spikeChance) ? usual + this.random.unit() * spikeMsMax : usual
+  }
+
+  /** What becomes of a message on its way: the same bytes, as a rule. Changes them in place. */
+  carried(message: Uint8Array): Uint8Array {
+    const { random, options } = this
+    if (options.corruptChance === 0 || !random.chance(options.corruptChance)) return message
+    this.corrupted++
+    // Different ones: two flips of one bit would be none.
+    const bits = new Set(Array.from({ length: random.between(1, 3) }, () => random.below(message.length * 8)))
+    for (const bit of bits) message[bit >> 3]! ^= 1 << (bit & 7)
+    return message
   }
 
   between(low: number, high: number): number {

@@ -18,6 +18,9 @@ export interface FileHost {
   /** One more operation (`SimulatedDisk.operations`). False: the power is gone. */
   step(): boolean
   takeSyncFailure(): boolean
+  takeReadFailure(): boolean
+  /** Elsewhere than `offset` if the write is misdirected. */
+  placeOfWrite(offset: number, length: number, fileBytes: number, sectorBytes: number): number
   syncLatencyMs(): number
   readLatencyMs(): number
   droppedFrontGrainBytes(): number
@@ -62,6 +65,10 @@ class OpenFile {
     return this.death === undefined
   }
 
+  placeOfWrite(offset: number, length: number, sectorBytes: number): number {
+    return this.host.placeOfWrite(offset, length, this.stored.current.end, sectorBytes)
+  }
+
   grain(): number {
     return this.host.droppedFrontGrainBytes()
   }
@@ -87,12 +94,12 @@ class OpenFile {
 
   read(offset: number, length: number, within: () => boolean, done: Completion<Uint8Array>): void {
     const answer = (): void => {
-      const error = this.refusal() ?? (within() ? undefined : this.outside(offset, length))
+      const error = this.refusal() ?? (within() ? this.failure() : this.outside(offset, length))
       if (error !== undefined) done({ ok: false, error })
       else done({ ok: true, value: this.stored.current.read(offset, length) })
     }
     if (this.host.synchronousReads) return answer()
-    const refusal = this.refusal() ?? (within() ? undefined : this.outside(offset, length))
+    const refusal = this.refusal() ?? (within() ? this.failure() : this.outside(offset, length))
     if (refusal !== undefined) {
       return this.later(this.reads, 'refused read', 0, () => done({ ok: false, error: refusal }))
     }
@@ -114,6 +121,12 @@ class OpenFile {
 
   private refusal(): HarmonyError | undefined {
     return this.closed ? this.closedError() : this.death
+  }
+
+  /** The device cannot read this time. */
+  private failure(): HarmonyError | undefined {
+    if (!this.host.takeReadFailure()) return undefined
+    return new HarmonyError('STORAGE_LOST', `a read of ${this.name} failed: open the database again`)
   }
 
   private closedError(): HarmonyError {
@@ -212,7 +225,9 @@ export class SimulatedPageFile implements PageFile {
 
   write(offset: number, bytes: Uint8Array): void {
     this.assertExtent(offset, bytes.length)
-    if (this.file.writable(offset + bytes.length > this.bytes)) this.file.stored.write(offset, bytes)
+    if (this.file.writable(offset + bytes.length > this.bytes)) {
+      this.file.stored.write(this.file.placeOfWrite(offset, bytes.length, this.sectorBytes), bytes)
+    }
     this.file.noteBytes(bytes)
   }
 

@@ -1,6 +1,6 @@
 /**
- * A disk that outlives the lives of its process: files whose syncs take time, and which a crash, a failed sync, a full disk or rot
- * can hit. What a crash leaves of unsynced bytes is drawn from the seed; see `stored-file.ts`.
+ * A disk that outlives the lives of its process: files whose syncs take time, and which a crash, a failed sync or read, a full disk, rot or a
+ * misdirected write can hit. What a crash leaves of unsynced bytes is drawn from the seed; see `stored-file.ts`.
  *
  * One life of a process at a time holds it (rule D4); a crash sets it free.
  */
@@ -27,6 +27,16 @@ export const defaultDiskOptions: DiskOptions = { syncMsMin: 0.1, syncMsMax: 2, s
 
 export type DiskFault = 'powerLoss' | 'full'
 
+/** What was done to a disk on purpose, so far. */
+export interface DiskHarm {
+  /** Bits that were flipped. */
+  rotten: number
+  misdirectedWrites: number
+  failedSyncs: number
+  failedReads: number
+  wipes: number
+}
+
 const nameForm = /^[a-z0-9-]{1,32}$/
 
 export class SimulatedDisk implements FileHost {
@@ -35,6 +45,9 @@ export class SimulatedDisk implements FileHost {
   readonly synchronousReads: boolean
   /** While true, nothing can be written any more. */
   full = false
+  /** A sync takes up to so long more; 0: no longer than usual. */
+  slowSyncMs = 0
+  readonly harm: DiskHarm = { rotten: 0, misdirectedWrites: 0, failedSyncs: 0, failedReads: 0, wipes: 0 }
   /** Writes and cuts so far, and twice each sync that came to its end: before it counts, and before the process hears of it. */
   operations = 0
   private readonly scheduler: Scheduler
@@ -42,6 +55,8 @@ export class SimulatedDisk implements FileHost {
   private readonly files = new Map<string, StoredFile>()
   private holder: SimulatedDirectory | undefined
   private syncFailures = 0
+  private readFailures = 0
+  private misdirections = 0
   private fault: { readonly at: number; readonly kind: DiskFault } | undefined
   private withoutPower = false
 
@@ -68,6 +83,30 @@ export class SimulatedDisk implements FileHost {
   /** The next so many syncs fail: each is the end of its file object (L6). */
   failNextSync(count = 1): void {
     this.syncFailures += count
+  }
+
+  /** The next so many reads fail. The file stays what it is. */
+  failNextRead(count = 1): void {
+    this.readFailures += count
+  }
+
+  /** The next so many writes of pages land at other sectors of their files, and not where they should. */
+  misdirectNextWrite(count = 1): void {
+    this.misdirections += count
+  }
+
+  /** What was asked for by the verbs above and has not come about will not. */
+  disarm(): void {
+    this.syncFailures = 0
+    this.readFailures = 0
+    this.misdirections = 0
+  }
+
+  /** Nothing goes wrong from now on. What was damaged stays damaged. */
+  mend(): void {
+    this.disarm()
+    this.slowSyncMs = 0
+    this.full = false
   }
 
   /**
@@ -99,6 +138,14 @@ export class SimulatedDisk implements FileHost {
   wipe(): void {
     assert(this.holder === undefined, 'a disk in use cannot be wiped')
     this.files.clear()
+    this.harm.wipes++
+  }
+
+  /** Everything that the other one holds at this moment, as of a directory that was copied or a machine that was cloned while it ran. Only while nobody holds this one. */
+  copyFrom(other: SimulatedDisk): void {
+    assert(this.holder === undefined, 'a disk in use cannot become a copy')
+    this.files.clear()
+    for (const [name, file] of other.files) this.files.set(name, file.copy())
   }
 
   /** Flips one bit of what is stored, durably. */
@@ -106,6 +153,29 @@ export class SimulatedDisk implements FileHost {
     const stored = this.files.get(file)
     assert(stored !== undefined, `no file ${file} on disk ${this.name}`)
     stored.rot(at, bit)
+    this.harm.rotten++
+  }
+
+  /**
+   * Flips so many bits anywhere in what is stored, where rot can be told from the torn end of a log (`StoredFile.tellingEnd`).
+   * @returns How many: fewer, or none, where there is nothing to flip.
+   */
+  decay(bits: number, random: SeededRandom): number {
+    const files = [...this.files].filter(([, file]) => file.tellingEnd > file.current.start)
+    const bytes = files.reduce((sum, [, file]) => sum + file.tellingEnd - file.current.start, 0)
+    if (bytes === 0) return 0
+    for (let n = 0; n < bits; n++) {
+      let place = random.below(bytes)
+      for (const [name, { current, tellingEnd }] of files) {
+        const length = tellingEnd - current.start
+        if (place < length) {
+          this.rot(name, current.start + place, random.below(8))
+          break
+        }
+        place -= length
+      }
+    }
+    return bits
   }
 
   /** Names and lengths, for tests that want to damage something. */
@@ -130,13 +200,32 @@ export class SimulatedDisk implements FileHost {
   takeSyncFailure(): boolean {
     if (this.syncFailures === 0) return false
     this.syncFailures--
+    this.harm.failedSyncs++
     return true
+  }
+
+  takeReadFailure(): boolean {
+    if (this.readFailures === 0) return false
+    this.readFailures--
+    this.harm.failedReads++
+    return true
+  }
+
+  /** Where a write of `length` bytes that belongs to `offset` lands, in a file of `fileBytes`. */
+  placeOfWrite(offset: number, length: number, fileBytes: number, sectorBytes: number): number {
+    const places = Math.floor((fileBytes - length) / sectorBytes) + 1
+    if (this.misdirections === 0 || places < 2) return offset
+    const drawn = this.random.below(places - 1) * sectorBytes
+    this.misdirections--
+    this.harm.misdirectedWrites++
+    return drawn < offset ? drawn : drawn + sectorBytes
   }
 
   syncLatencyMs(): number {
     const { syncMsMin, syncMsMax, slowSyncEvery } = this.options
     const usual = syncMsMin + this.random.unit() * (syncMsMax - syncMsMin)
-    return slowSyncEvery > 0 && this.random.below(slowSyncEvery) === 0 ? usual * 10 : usual
+    const held = this.slowSyncMs > 0 ? this.random.unit() * this.slowSyncMs : 0
+    return held + (slowSyncEvery > 0 && this.random.below(slowSyncEvery) === 0 ? usual * 10 : usual)
   }
 
   readLatencyMs(): number {

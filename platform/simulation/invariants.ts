@@ -12,8 +12,8 @@ export interface ObservedPeer {
   readonly commit: number
   readonly applied: number
   readonly lastIndex: number
-  /** Hash over all that was applied. */
-  readonly fingerprint: number
+  /** Hash over all that was applied; undefined: not known at this moment. */
+  readonly fingerprint: number | undefined
 }
 
 /** The part of a consensus message that the invariants read. */
@@ -67,16 +67,17 @@ export class Invariants {
     this.monotonicity(peer)
   }
 
-  /** One vote a term (paper, 5.2; persistence: 5.1 and pitfall 10): over all lives of the voter. */
+  /** One vote a term (paper, 5.2; persistence: 5.1 and pitfall 10): over all lives of the voter. Who asks for votes has given itself its own. */
   onMessage(cluster: string, message: ObservedMessage): void {
-    if (message.type !== 'voteReply' || message.granted !== true) return
+    const candidate = candidateOf(message)
+    if (candidate === undefined) return
     const name = `${cluster} ${message.from} ${message.term}`
     const earlier = this.votes.get(name)
-    if (earlier === undefined) this.votes.set(name, message.to)
-    else if (earlier !== message.to) {
+    if (earlier === undefined) this.votes.set(name, candidate)
+    else if (earlier !== candidate) {
       this.violate(
         message.from,
-        `one vote a term: ${this.nameOf(message.from)} voted for ${this.nameOf(earlier)} and ${this.nameOf(message.to)} in term ${message.term}`,
+        `one vote a term: ${this.nameOf(message.from)} voted for ${this.nameOf(earlier)} and ${this.nameOf(candidate)} in term ${message.term}`,
       )
     }
   }
@@ -123,7 +124,7 @@ export class Invariants {
 
   /** Whoever has applied an index has applied the same (paper, figure 3: State Machine Safety, and with it Log Matching below it). */
   private stateMachineSafety({ cluster, applied, fingerprint, id }: ObservedPeer): void {
-    if (applied === 0) return
+    if (applied === 0 || fingerprint === undefined) return
     const name = `${cluster} ${applied}`
     const earlier = this.states.get(name)
     if (earlier === undefined) this.states.set(name, { fingerprint, id })
@@ -154,4 +155,10 @@ export class Invariants {
     this.violations.push(text)
     this.onViolation?.(text, id)
   }
+}
+
+/** For whom the sender of this message has voted. */
+function candidateOf({ type, from, to, granted }: ObservedMessage): string | undefined {
+  if (type === 'vote') return from
+  return type === 'voteReply' && granted === true ? to : undefined
 }

@@ -9,6 +9,7 @@
  *  - A reset loses what was on the way; the ends hear of it at different moments.
  *  - When a process crashes, its end falls silent: the other one hears of it like that of a cut link.
  *  - In lossy mode single messages are dropped, doubled, or overtake others, against E1.
+ *  - With `corruptChance` bits of a message flip on the way.
  */
 import { assert } from '../../src/base/assert.ts'
 import { copyBytes } from '../../src/base/bytes.ts'
@@ -188,7 +189,7 @@ export class LinkEnd implements Endpoint {
       return this.close('overflow')
     if (this.abandoned) return
     const { scheduler, options, random } = this.conditions
-    const message = copyBytes(bytes)
+    const message = this.conditions.carried(copyBytes(bytes))
     queue.departureMs = Math.max(scheduler.nowMs, queue.departureMs) + bytes.length / options.bytesPerMs
     const arrivalMs = queue.departureMs + this.conditions.delayMs()
     if (options.lossy !== undefined) return this.sendLossy(lane, message, arrivalMs)

@@ -1,5 +1,5 @@
 /**
- * The simulated network as a test drives it: partitions (one-way too), resets, slow and lossy spells, a signaling server that
+ * The simulated network as a test drives it: partitions (one-way too), resets, slow, lossy and corrupting spells, a signaling server that
  * fails. Names are those of processes. `link.ts` states what each fault does to an open link.
  */
 import type { Transport } from '../../src/platform.ts'
@@ -27,6 +27,11 @@ export class SimulatedNetwork {
   /** Open connections; a link whose ends have not both noticed its death counts. */
   get linkCount(): number {
     return this.board.links.size
+  }
+
+  /** So many messages had bits flipped on their way. */
+  get corrupted(): number {
+    return this.conditions.corrupted
   }
 
   /** Changes some options from now on. */

@@ -32,6 +32,8 @@ export class StoredFile {
   private readonly changes: Change[] = []
   /** Changes that were already made durable: positions are counted over the whole life. */
   private settled = 0
+  /** Where the newest write begins that a sync covered. */
+  private newestSynced = 0
 
   constructor(kind: FileKind) {
     this.kind = kind
@@ -62,7 +64,18 @@ export class StoredFile {
     this.created = true
     const covered = this.changes.splice(0, position - this.settled)
     this.settled += covered.length
-    for (const change of covered) apply(this.durable, change)
+    for (const change of covered) {
+      if (change.type === 'write') this.newestSynced = change.at
+      apply(this.durable, change)
+    }
+  }
+
+  /**
+   * Rot before this place can be told from what a crash leaves. Of a log, what was written last stands unproven until something is written behind it (W2 of `src/README.md`,
+   * `storage/wal-replay.ts`): damage there looks like a torn end, and is taken for one.
+   */
+  get tellingEnd(): number {
+    return this.kind === 'log' ? Math.min(this.newestSynced, this.current.end) : this.current.end
   }
 
   /** The power goes. False: not even the file's name survives. */
@@ -91,6 +104,16 @@ export class StoredFile {
   rot(at: number, bit: number): void {
     this.current.flipBit(at, bit)
     if (at < this.durable.end) this.durable.flipBit(at, bit)
+  }
+
+  /** As a reader of the file finds it now, on another disk. */
+  copy(): StoredFile {
+    const made = new StoredFile(this.kind)
+    made.current = this.current.clone()
+    made.durable = this.current.clone()
+    made.created = true
+    made.newestSynced = this.newestSynced
+    return made
   }
 
   private forget(): void {

@@ -58,8 +58,8 @@ export interface TracedState {
   readonly learners: readonly string[]
   /** Those of `outgoing` who become learners when the joint configuration is left. */
   readonly learnersNext: readonly string[]
-  /** Over all that was applied: equal for equal `cluster` and `applied`. */
-  readonly fingerprint: number
+  /** Over all that was applied: equal for equal `cluster` and `applied`; null: in the middle of applying. */
+  readonly fingerprint: number | null
 }
 
 /** `append` and `truncate`: the end of the log went forth or back. */

@@ -8,6 +8,7 @@ import type { Clock, Done } from '../platform.ts'
 import type { RaftStatus } from '../raft/types.ts'
 import type { Replica } from '../shard/replica.ts'
 import { nobody } from './group-replay.ts'
+import type { Own } from './membership.ts'
 import type { PeerMessage } from './wire.ts'
 
 /** `hand-over`: stay a voter, only do not leave as leader. `demote`: stay as learner. `remove`: for good. */
@@ -77,8 +78,7 @@ export class Departures {
 /** A tab gives its vote up; a Node peer will be back, so it only does so where the others could not go on without it. */
 export function goodbye(
   kind: 'tab' | 'node',
-  self: PeerId,
-  voters: readonly PeerId[],
+  { id: self, voters }: Pick<Own, 'id' | 'voters'>,
   linked: { has(id: PeerId): boolean },
 ): 'demote' | 'hand-over' {
   const stay = voters.filter(id => id !== self && linked.has(id)).length

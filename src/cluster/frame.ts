@@ -2,13 +2,13 @@
  * What travels on a link, to the byte. (Integers little-endian; `varint`, `text` and `id128` as in `base/bytes.ts`.)
  *
  *   channel message = header | frame…            1 to 4096 frames, at most 64 KiB in all
- *   header          = u8 0x48 'H' | u8 1 (format) | u32 CRC-32C of all that follows the header
+ *   header          = u8 0x48 'H' | u8 2 (format) | u32 CRC-32C of all the rest, the two bytes before it included
  *   frame           = u8 type | varint length | payload
  *
  *    1 hello         u16 version | u16 oldest version understood | u8 kind (0 tab, 1 node) | id128 peer | 32 public key | 32 nonce
  *                    | 32 room hash | 8 instance | what later versions add (the whole at most 1 KiB)
  *    2 proof         32 HMAC | 64 signature                                   see `handshake.ts`
- *    3 reject        u8 code (1 unauthorized, 2 version) | text reason, at most 200 bytes
+ *    3 reject        u8 code (1 unauthorized, 2 version, 3 copy: see `mesh.ts`) | text reason, at most 200 bytes
  *    4 advert        u8 kind | id128 cluster | u8 standing (0 newcomer, 1 member) | bool has data
  *    5 ping          u32 number, echoed by
  *    6 pong          u32 number
@@ -20,9 +20,10 @@
  *   12 bye           text reason, at most 200 bytes
  *
  * `whole`, `first` and `more` make up the messages of their lane, in order; a new message abandons an unfinished one. All other
- * frames belong to the consensus lane. The two bytes before the CRC never change; everything behind them may, with the format.
+ * frames belong to the consensus lane. The header never changes; everything behind it may, with the format. So a format byte that was damaged on the way is
+ * told from another version, which would keep two peers apart for a minute. (Format 1, before the first release, had no header in its CRC.)
  *
- * The decoder is total. The CRC finds what a bridge or a bug damaged; against intent DTLS and the handshake stand.
+ * The decoder is total. The CRC finds what a bridge or a bug damaged, up to three bits for certain; against intent DTLS and the handshake stand.
  */
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { crc32c } from '../base/checksum.ts'
@@ -33,7 +34,7 @@ import { publicKeyBytes, signatureBytes } from './identity.ts'
 import type { Advert } from './mesh-types.ts'
 
 const magic = 0x48
-export const frameFormat = 1
+export const frameFormat = 2
 export const headerBytes = 6
 /** Type, length, and total or offset of a fragment. */
 export const fragmentOverheadBytes = 1 + 4 + 4
@@ -65,7 +66,7 @@ export const frameTypes = {
 } as const
 export type FrameType = keyof typeof frameTypes
 
-const rejectCodes = ['unauthorized', 'version'] as const
+const rejectCodes = ['unauthorized', 'version', 'copy'] as const
 export type RejectCode = (typeof rejectCodes)[number]
 
 export interface Hello {
@@ -101,11 +102,11 @@ export type Decoded =
 /** All frames of one channel message, or why it is none. Byte strings are views into `bytes`. */
 export function decodeFrames(bytes: Uint8Array): Decoded {
   if (bytes.length < headerBytes || bytes[0] !== magic) return malformed('no frame header')
+  const reader = new ByteReader(bytes, 2)
+  if (reader.u32() !== frameCrc(bytes)) return malformed('wrong checksum')
   if (bytes[1] !== frameFormat) {
     return { ok: false, reason: 'version', detail: `frame format ${bytes[1]}, this peer has ${frameFormat}` }
   }
-  const reader = new ByteReader(bytes, 2)
-  if (reader.u32() !== crc32c(bytes, 0, headerBytes)) return malformed('wrong checksum')
   const frames: Frame[] = []
   while (reader.remaining > 0) {
     if (frames.length === framesPerMessageMax) return malformed('too many frames')
@@ -293,7 +294,7 @@ export class FrameWriter {
   }
 
   finish(): Uint8Array {
-    const bytes = this.writer.setU32(2, crc32c(this.writer.peek(), 0, headerBytes)).finish()
+    const bytes = this.writer.setU32(2, frameCrc(this.writer.peek())).finish()
     this.begin()
     return bytes
   }
@@ -303,6 +304,9 @@ export class FrameWriter {
     this.writer.u8(magic).u8(frameFormat).u32(0)
   }
 }
+
+/** Of a channel message, but for the CRC itself. */
+export const frameCrc = (message: Uint8Array): number => crc32c(message, crc32c(message, 0, 0, 2), headerBytes)
 
 /** What `payloadBytes` of payload take on the wire. */
 export const frameBytes = (payloadBytes: number): number => 1 + varintBytes(payloadBytes) + payloadBytes

@@ -56,6 +56,8 @@ export interface LinkHost {
   onDrain(link: Link): void
   onIntroduction(link: Link, from: PeerId, to: PeerId, json: Uint8Array): void
   onNeighbours(link: Link, peers: readonly PeerId[]): void
+  /** It answered a challenge. */
+  onAnswered(link: Link): void
   /** Comes before `onClosed`. */
   onRefused(link: Link, error: HarmonyError): void
   /** `left`: the other side said good-bye. */
@@ -91,6 +93,8 @@ export class Link {
   private pingedMs = Number.NEGATIVE_INFINITY
   private pingNumber = 0
   private unansweredPings = 0
+  /** The ping whose answer says that the other side is there; undefined: none is waited for. */
+  private challenged: number | undefined
   /** Which running mesh of the other peer this leads to; empty until proven. */
   instance = ''
   /** For introductions that it wants passed on. */
@@ -193,7 +197,11 @@ export class Link {
       return this.end(`silent for ${Math.round(now - this.heardMs)} ms`, false)
     }
     if (now - this.pingedMs < pingEveryMs) return
-    this.pingedMs = now
+    this.ping()
+  }
+
+  private ping(): void {
+    this.pingedMs = this.host.clock.now()
     this.pingNumber = (this.pingNumber + 1) % 0x1_0000_0000
     this.unansweredPings++
     // The flush that follows also feeds the bulk lane, should a drain have gone unreported.
@@ -206,6 +214,19 @@ export class Link {
     this.inbox.skip()
     this.heardMs = this.host.clock.now()
     this.unansweredPings = 0
+  }
+
+  /** Whether the other side is there: its answer to what is asked now, and to nothing before. */
+  challenge(): void {
+    if (!this.isLinked) return
+    this.ping()
+    this.challenged = this.pingNumber
+  }
+
+  /** The other side is a copy of one that is linked and answers: it is told so, and the link closes. */
+  refuseCopy(): void {
+    const message = 'a copy of a peer that is linked already, and answers: the same peer twice'
+    this.refuse({ kind: 'refused', error: new HarmonyError('UNAUTHORIZED', message), tell: 'copy' })
   }
 
   /** Closes at once. No event but `onClosed`. @param farewell Tell the other side that this peer leaves the room. */
@@ -262,6 +283,7 @@ export class Link {
       case 'hello':
       case 'reject':
       case 'proof':
+        if (frame.type === 'reject' && frame.code === 'copy') return this.onCopy()
         if (this.state === 'linked' && frame.type === 'reject') return this.end('malformed: late rejection', false)
         return this.step(this.handshake.onFrame(frame))
       case 'advert':
@@ -320,6 +342,14 @@ export class Link {
     if (this.state === 'proven') this.sayAdvert()
   }
 
+  /** Said by one that has proved itself: what it is linked to already, and what answers, has the id and the key of this peer. From anybody else it is noise. */
+  private onCopy(): void {
+    if (this.state === 'proving') return this.end('malformed: rejection of a copy before the handshake was done', false)
+    const message =
+      'another process runs with a copy of this store: the same peer twice. This one has stopped. Give each peer a directory of its own, and let it join as a new one'
+    this.refuse({ kind: 'refused', error: new HarmonyError('LOCKED', message), tell: undefined })
+  }
+
   private onOwnProofAccepted(advert: Advert): void {
     this.state = 'linked'
     // The other side must have it before any message.
@@ -343,6 +373,11 @@ export class Link {
   }
 
   private onPong(number: number): void {
+    if (this.challenged !== undefined && number >= this.challenged) {
+      this.challenged = undefined
+      this.host.onAnswered(this)
+      if (this.isClosed) return
+    }
     if (number !== this.pingNumber) return
     const rttMs = this.host.clock.now() - this.pingedMs
     this.rttMs = this.rttMs === undefined ? rttMs : this.rttMs + (rttMs - this.rttMs) / 8

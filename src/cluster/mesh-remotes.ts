@@ -6,7 +6,7 @@ import type { PeerId } from '../base/ids.ts'
 import type { Attempt, Way } from './mesh-attempt.ts'
 import { Budget } from './mesh-budget.ts'
 import type { Link } from './mesh-link.ts'
-import type { MeshTiming } from './mesh-types.ts'
+import type { Advert, MeshTiming } from './mesh-types.ts'
 
 const remotesMax = 128
 const signalsBurstMax = 1024
@@ -23,6 +23,8 @@ export class Remote {
   /** Linked peers that say they are linked to it. */
   readonly via = new Set<PeerId>()
   link: Link | undefined
+  /** Proven, of another run of the same peer, while `link` has not shown yet whether it is dead. */
+  challenger: { readonly link: Link; readonly advert: Advert; readonly untilMs: number } | undefined
   attempt: Attempt | undefined
   /** Over a connection that the application made. */
   adopted: Attempt | undefined

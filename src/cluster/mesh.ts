@@ -9,6 +9,9 @@
  *    way. So signalling may die once the first link is up.
  *  - A reloaded tab has the same id and another instance: the dialler tries at once. Its old link is replaced when the new one has
  *    proved itself, never on hearsay.
+ *  - A copied store has the same id, too. So an old link that looks alive is asked first: if it answers, two processes run at once, and the
+ *    one that came later is refused as a copy, before anything that it says is taken; it stops (LOCKED). If nothing comes within
+ *    half a second, the old one is dead, and replaced. Whom the original cannot reach does not find out: see `src/README.md`.
  *
  * Bounds: 128 peers known, 32 attempts at a time, budgets for signals by rendezvous, by peer and by neighbour; see also `mesh-link.ts`.
  */
@@ -49,6 +52,8 @@ export const defaultTiming: MeshTiming = {
 }
 
 const tickEveryMs = 200
+/** What is there answers sooner. */
+const challengeMs = 500
 
 export function startMesh(options: MeshOptions, events: MeshEvents): Mesh {
   return new RunningMesh(options, events)
@@ -212,6 +217,17 @@ class RunningMesh implements Mesh, LinkHost {
     const remote = this.remotes.obtain(link.peer, this.clock.now())
     if (remote === undefined || this.closed) return link.close('no room for it')
     const former = remote.link
+    if (
+      former !== undefined &&
+      former.isLinked &&
+      former.instance !== link.instance &&
+      remote.challenger?.link !== link
+    ) {
+      remote.challenger?.link.close('another came')
+      remote.challenger = { link, advert, untilMs: this.clock.now() + challengeMs }
+      return former.challenge()
+    }
+    remote.challenger = undefined
     remote.link = undefined
     if (former !== undefined) {
       // It did its work.
@@ -260,9 +276,25 @@ class RunningMesh implements Mesh, LinkHost {
     if (remote.adopted?.link === link) remote.adopted = undefined
     remote.retryAtMs = now + this.timing.retryMs * this.unit()
     if (left) remote.forgetWays()
+    if (remote.challenger !== undefined) return this.succeed(remote)
     for (const other of this.remotes.all()) other.via.delete(link.peer)
     this.neighboursChanged = true
     this.events.onUnlinked(link.peer, reason)
+  }
+
+  onAnswered(link: Link): void {
+    const remote = this.remotes.get(link.peer)
+    const challenger = remote?.challenger
+    if (remote === undefined || remote.link !== link || challenger === undefined) return
+    remote.challenger = undefined
+    challenger.link.refuseCopy()
+  }
+
+  /** The link before it is dead: it said nothing, or is closed. */
+  private succeed(remote: Remote): void {
+    const { challenger } = remote
+    if (challenger === undefined || challenger.link.isClosed) remote.challenger = undefined
+    else this.onLinked(challenger.link, challenger.advert)
   }
 
   onNeighbours(link: Link, peers: readonly PeerId[]): void {
@@ -306,6 +338,8 @@ class RunningMesh implements Mesh, LinkHost {
     const { link, attempt, adopted } = remote
     link?.tick()
     for (const one of [attempt, adopted]) if (one?.link !== link) one?.link?.tick()
+    const { challenger } = remote
+    if (challenger !== undefined && this.clock.now() >= challenger.untilMs) this.succeed(remote)
     if (!this.closed) this.dialer.tick(remote)
   }
 

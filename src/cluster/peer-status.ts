@@ -9,7 +9,7 @@ export const counts = (
   { writes, reads, locks }: Clients,
   links: Links,
 ): Omit<PeerStatus, 'id' | 'cluster' | 'room' | 'health' | 'raft' | 'hasData' | 'paused'> => ({
-  fingerprint: replica?.fingerprint ?? 0,
+  fingerprint: replica?.fingerprint,
   receivedBytes: replica?.receivedBytes,
   links: links.list(),
   frames: links.counters(),

@@ -75,7 +75,8 @@ export interface PeerStatus {
   readonly hasData: boolean
   /** Why storage takes no writes for now. */
   readonly paused: HarmonyError | undefined
-  readonly fingerprint: number
+  /** Over all that was applied, up to `raft.applied`; undefined where the state is between two of those that have an index. */
+  readonly fingerprint: number | undefined
   /** Of a snapshot that is being received; undefined: none is. */
   readonly receivedBytes: number | undefined
   readonly links: readonly LinkInfo[]

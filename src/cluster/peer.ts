@@ -253,8 +253,8 @@ export class Peer {
   /** Any peer takes it. Errors: VALIDATION, TIMEOUT, and what the peer refuses writes with. */
   order(order: Order, id: PeerId, done: Done): void {
     const refusal = this.refusal()
-    if (refusal !== undefined) done(refusal)
-    else this.administration.orders.begin(order, id, done)
+    if (refusal !== undefined) return done(refusal)
+    this.administration.orders.begin(order, id, done)
   }
 
   /** For demonstrations and tests. */
@@ -279,8 +279,7 @@ export class Peer {
       else close()
     }
     if (!this.links.open || this.fatal !== undefined) return finish()
-    const voters = this.replica?.status().configuration.voters ?? []
-    this.administration.depart(goodbye(this.platform.kind, this.id, voters, this.links.adverts), finish)
+    this.administration.depart(goodbye(this.platform.kind, this.own(), this.links.adverts), finish)
   }
 
   private disconnect(): void {
@@ -300,13 +299,14 @@ export class Peer {
 
   private onLinks(linked: PeerId | undefined): void {
     this.membership?.step()
-    this.replica?.stir()
+    this.replica?.linksChanged(linked)
     if (linked !== undefined) this.clients.writes.kick(linked === this.lastLeader.id)
-    if (linked !== undefined) this.replica?.linked(linked)
     this.changed()
   }
 
   private onRefused(error: HarmonyError): void {
+    // This peer is the copy, and must say nothing more.
+    if (error.code === 'LOCKED') return this.onFatal(error, false)
     this.options.onEvent({ type: 'error', error })
     // A peer that others have let in is not at fault if a stranger knocks; one that nobody lets in has the wrong secret itself.
     const stranger = this.membership?.standing === 'newcomer' && this.links.adverts.size === 0

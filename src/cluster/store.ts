@@ -76,7 +76,7 @@ export interface StoreOptions {
 
 /**
  * Opens or creates. A damaged store of a peer that is a member of a cluster with others is put aside, and the peer begins anew, as another one, and waits to be
- * admitted: the others have everything (`repairs` says so). Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST.
+ * admitted: the others have everything (`repairs` says so). Where it fails, no file stays open. Errors: CORRUPT, VERSION_MISMATCH, QUOTA, STORAGE_LOST.
  */
 export function openStore(options: StoreOptions, done: Completion<Store>): void {
   options.directory.list(names => {
@@ -96,8 +96,10 @@ function openNewest(
   const { directory, platform } = options
   directory.openPages(pair.pages, pages => {
     if (!pages.ok) return done(pages)
+    const files: Closable[] = [pages.value]
+    const finish = closingFailed(files, done)
     openSuperblock(pages.value, opened => {
-      if (!opened.ok) return done(opened)
+      if (!opened.ok) return finish(opened)
       const { current, store: superblock } = opened.value
       const isNew = current === undefined || (current.durableLsn === 0 && current.root === undefined)
       // A crash in the middle of beginning anew: the pair before it is the store.
@@ -106,16 +108,18 @@ function openNewest(
       const company = current?.company
       const end: Completion<Store> = result => {
         if (result.ok || result.error.code !== 'CORRUPT' || company === undefined || options.refuseDamaged === true)
-          done(result)
-        else beginAnew(options, pair.generation, company, result.error, done)
+          finish(result)
+        else closeAll(files, () => beginAnew(options, pair.generation, company, result.error, done))
       }
       directory.openLog(pair.log, log => {
         if (!log.ok) return end(log)
+        files.push(log.value)
         const proceed = (self: Self): void =>
           removeAll(directory, [...leftovers], error => {
-            if (error !== undefined) return done({ ok: false, error })
-            const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
-            openEngine(options, files, self, end)
+            // A peer that ran here before has not closed it yet, and removes it then.
+            if (error !== undefined && error.code !== 'LOCKED') return finish({ ok: false, error })
+            const store = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
+            openEngine(options, store, self, end)
           })
         if (current !== undefined) {
           const { identitySeed, durableLsn } = current
@@ -123,7 +127,7 @@ function openNewest(
         }
         beSomebody(superblock, log.value, platform.random, identity => {
           if (identity.ok) proceed({ identity: identity.value, durableLsn: lsn(0), isNew: true })
-          else done(identity)
+          else finish(identity)
         })
       })
     })
@@ -132,7 +136,7 @@ function openNewest(
 
 /**
  * A new store in the next pair of files, of a new peer that has nothing and waits to be admitted to `cluster`. The damaged pair stays; one that was put aside before
- * it goes. The files of the damaged one may be open still.
+ * it goes.
  */
 export function beginAnew(
   options: StoreOptions,
@@ -149,19 +153,22 @@ export function beginAnew(
       if (removed !== undefined) return done({ ok: false, error: removed })
       directory.openPages(pair.pages, pages => {
         if (!pages.ok) return done(pages)
+        const opening: Closable[] = [pages.value]
+        const finish = closingFailed(opening, done)
         openSuperblock(pages.value, opened => {
-          if (!opened.ok) return done(opened)
+          if (!opened.ok) return finish(opened)
           const { store: superblock } = opened.value
           directory.openLog(pair.log, log => {
-            if (!log.ok) return done(log)
+            if (!log.ok) return finish(log)
+            opening.push(log.value)
             beSomebody(superblock, log.value, platform.random, identity => {
-              if (!identity.ok) return done(identity)
+              if (!identity.ok) return finish(identity)
               const self: Self = { identity: identity.value, durableLsn: lsn(0), isNew: true, waitsFor: cluster }
               const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
               const old = pairOf(damaged)
               const message = `${why.message} This peer begins anew as ${identity.value.id} and gets everything from the other members of its cluster; what was damaged is kept in the files "${old.pages}" and "${old.log}"`
               openEngine(options, files, self, store => {
-                done(store.ok ? { ok: true, value: { ...store.value, repairs: [message] } } : store)
+                finish(store.ok ? { ok: true, value: { ...store.value, repairs: [message] } } : store)
               })
             })
           })
@@ -169,6 +176,19 @@ export function beginAnew(
       })
     })
   })
+}
+
+type Closable = Pick<PageFile, 'close'>
+
+/** Also those that are added until then. */
+const closingFailed =
+  (files: readonly Closable[], done: Completion<Store>): Completion<Store> =>
+  result =>
+    result.ok ? done(result) : closeAll(files, () => done(result))
+
+function closeAll([file, ...others]: readonly Closable[], done: () => void): void {
+  if (file === undefined) done()
+  else file.close(() => closeAll(others, done))
 }
 
 function removeAll(directory: Directory, names: string[], done: Done): void {

@@ -178,8 +178,8 @@ export class Replica {
   get hasData(): boolean {
     return this.machine.hasData
   }
-  get fingerprint(): number {
-    return this.installing ? 0 : this.machine.fingerprint
+  get fingerprint(): number | undefined {
+    return this.installing || this.applying ? undefined : this.machine.fingerprint
   }
 
   /** Undefined in the middle of an entry. */
@@ -223,9 +223,10 @@ export class Replica {
     if (!this.stopped && !this.installing) this.sink.arrived(piece)
   }
 
-  /** A link to this peer came up: what was on its way over an older one is lost. */
-  linked(peer: PeerId): void {
-    this.sink.linked(peer)
+  /** `linked`: to this peer there is a new one, and what was on its way over an older one is lost. */
+  linksChanged(linked: PeerId | undefined): void {
+    this.stir()
+    if (linked !== undefined) this.sink.linked(linked)
   }
 
   private leadersNeedNoState(): void {

@@ -1,7 +1,6 @@
 /** Whatever comes over the wire: decoders do not throw, links close with a reason or go on, and memory stays bounded. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { crc32c } from '../../src/base/checksum.ts'
 import { clusterId, peerId } from '../../src/base/ids.ts'
 import {
   decodeFrames,
@@ -12,6 +11,8 @@ import {
   encodeNumber,
   encodeReject,
   FrameWriter,
+  frameCrc,
+  frameFormat,
   headerBytes,
 } from '../../src/cluster/frame.ts'
 import { signalFromBytes } from '../../src/cluster/introduction.ts'
@@ -67,8 +68,8 @@ function mutate(bytes: Uint8Array, mutations: readonly Mutation[], repairChecksu
   const changed = Uint8Array.from(list)
   if (repairChecksum && changed.length > headerBytes) {
     changed[0] = 0x48
-    changed[1] = 1
-    new DataView(changed.buffer).setUint32(2, crc32c(changed, 0, headerBytes), true)
+    changed[1] = frameFormat
+    new DataView(changed.buffer).setUint32(2, frameCrc(changed), true)
   }
   return changed
 }

@@ -1,7 +1,7 @@
 /** Pitfall 17: a disk without space stops no database for good: it can be read, the others go on, and it comes back by itself. */
 import { describe, expect, it } from 'vitest'
 import { World } from '../../platform/simulation/world.ts'
-import { agree } from './left-behind.ts'
+import { agree, leftBehind } from './left-behind.ts'
 import { type Host, hosts } from './simulated-host.ts'
 
 const leaderOf = (all: readonly Host[]): Host | undefined => all.find(host => host.status.raft.role === 'leader')
@@ -90,6 +90,27 @@ describe('pitfall 17: a full disk', () => {
       host.crash('lost')
       host.restart()
       expect(host.get('one more')).toBe('x')
+    }
+  })
+
+  it('of a peer that has received a state, or is about to: what it received is not in the way of its next life', () => {
+    for (let seed = 51; seed <= 58; seed++) {
+      const { world, all } = leftBehind(seed)
+      const full = all[2]!
+      world.network.heal()
+      const met = seed % 2 === 0 ? () => full.status.receivedBytes !== undefined : () => full.snapshots > 0
+      expect(world.runUntil(met, 90_000)).toBe(true)
+      full.process.disk.full = true
+      all[0]!.put('key 0', 'x')
+      expect(
+        world.runUntil(() => full.told.includes('paused QUOTA'), 30_000),
+        `seed ${seed}`,
+      ).toBe(true)
+      full.process.disk.full = false
+      expect(
+        world.runUntil(() => full.status.paused === undefined && agree(all), 60_000),
+        `seed ${seed}`,
+      ).toBe(true)
     }
   })
 

@@ -42,7 +42,12 @@ interface State {
   readonly lastTerm: number
   readonly voters: readonly string[]
   readonly outgoing: readonly string[]
-  readonly fingerprint: number
+  readonly fingerprint: number | null
+}
+
+interface Start {
+  readonly peer: string
+  readonly id: string
 }
 
 interface Life {
@@ -61,6 +66,9 @@ class Validator {
   private readonly spoken = new Map<string, number>()
   /** By cluster and term: the index of the last configuration entry that its leader sent. */
   private readonly changes = new Map<string, number>()
+  private readonly ids = new Map<string, string>()
+  /** How many peers a process has been, one after the other. */
+  private readonly births = new Map<string, number>()
   private lines = 0
   private ms = 0
 
@@ -68,11 +76,22 @@ class Validator {
     if (line.n !== ++this.lines) this.find('order', `line ${this.lines} has the number ${line.n}`)
     if (line.ms < this.ms) this.find('order', `line ${line.n} is earlier than the one before`)
     this.ms = line.ms
-    if (line.event === 'start') this.lives.set((line as unknown as State).peer, { states: new Map() })
+    if (line.event === 'start') this.started(line as unknown as Start)
     if (!('commit' in line)) return
     const state = line as unknown as State
     if ('message' in line) this.message(state, line.message as Message)
     this.state(state)
+  }
+
+  /** Under another id it is another peer, which owes nothing to the one before. */
+  private started({ peer, id }: Start): void {
+    this.lives.set(peer, { states: new Map() })
+    if (this.ids.get(peer) !== id) this.births.set(peer, (this.births.get(peer) ?? 0) + 1)
+    this.ids.set(peer, id)
+  }
+
+  private one(peer: string): string {
+    return `${peer}, ${this.births.get(peer) ?? 0}`
   }
 
   private message(state: State, message: Message): void {
@@ -84,10 +103,10 @@ class Validator {
       return
     }
     this.sent.set(text, (this.sent.get(text) ?? 0) + 1)
-    if (type === 'voteReply' && granted) this.fact('one vote', `${cluster} ${from} ${term}`, to)
-    if (type === 'vote') this.fact('one vote', `${cluster} ${from} ${term}`, from)
+    if (type === 'voteReply' && granted) this.fact('one vote', `${cluster} ${this.one(from)} ${term}`, to)
+    if (type === 'vote') this.fact('one vote', `${cluster} ${this.one(from)} ${term}`, from)
     if (!type.startsWith('preVote')) {
-      const name = `${cluster} ${from}`
+      const name = `${cluster} ${this.one(from)}`
       this.spoken.set(name, Math.max(term, this.spoken.get(name) ?? 0))
     }
     if (type === 'append') this.entries(state, message)
@@ -117,11 +136,11 @@ class Validator {
     if (role === 'leader') this.fact('election safety', `${cluster} ${term}`, peer)
     const before = life.states.get(cluster)
     life.states.set(cluster, state)
-    const least = before?.term ?? this.spoken.get(`${cluster} ${peer}`) ?? 0
+    const least = before?.term ?? this.spoken.get(`${cluster} ${this.one(peer)}`) ?? 0
     if (term < least) this.find('monotone', `${peer} has term ${term} after ${least}`)
     if (commit < (before?.commit ?? 0)) this.find('monotone', `${peer} has commit ${commit} after ${before?.commit}`)
     if (applied > commit) this.find('monotone', `${peer} has applied ${applied} of ${commit}`)
-    if (applied > 0) this.fact('state machine', `${cluster} ${applied}`, `${fingerprint}`)
+    if (applied > 0 && fingerprint !== null) this.fact('state machine', `${cluster} ${applied}`, `${fingerprint}`)
     if (commit === last && commit > 0) this.fact('committed', `${cluster} ${commit}`, `${lastTerm}`)
     this.configuration(life, state)
   }

@@ -4,8 +4,10 @@ import { HarmonyError } from '../../../src/base/errors.ts'
 import { timestamp } from '../../../src/base/ids.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import { decodeText, encodeText } from '../../../src/base/text.ts'
-import { Peer } from '../../../src/cluster/peer.ts'
-import { openStore } from '../../../src/cluster/store.ts'
+import { Lives } from '../../../src/cluster/lives.ts'
+import type { Peer } from '../../../src/cluster/peer.ts'
+import type { PeerEvent, PeerJoin } from '../../../src/cluster/peer-types.ts'
+import { openStore, type Store, type StoreOptions } from '../../../src/cluster/store.ts'
 import type { WriteRequest } from '../../../src/cluster/writes.ts'
 import { payloadOf, timestampOf } from '../../../src/mvcc/versioned.ts'
 import type { View } from '../../../src/storage/engine.ts'
@@ -14,6 +16,7 @@ import { Invariants } from '../invariants.ts'
 import type { SimulatedProcess } from '../process.ts'
 import type { TracedCall, TraceLine } from '../trace.ts'
 import { World } from '../world.ts'
+import { isDisksFault, type Seat, seatOf } from './damage.ts'
 import type { Field, Struck } from './nemesis.ts'
 import { type Coverage, Observer } from './observer.ts'
 import type { Sizes } from './plan.ts'
@@ -22,22 +25,26 @@ const secret = 'hs1_simulationsimulationsimulation'
 const room = 'simulation'
 /** Far less than the data take. */
 const cacheBytes = 16 * 1024
+/** Rows of a piece of the state lie on pages that are in memory together. */
+const pieceBytesMax = 2048
 export const keys: readonly string[] = ['a', 'b', 'c']
 const keyBytes = new Map(keys.map(key => [key, encodeText(key)]))
 const operationsPerPeerMax = 60
 
-/** One process of the world with the peer that runs in it, through crashes and restarts. */
+/** One process of the world with the peers that run in it, one after the other, through crashes and restarts. */
 export class Member implements Struck {
   readonly name: string
   readonly process: SimulatedProcess
-  peer: Peer | undefined
   joined = false
-  /** Comes while there are faults: its first attempts to join may come to nothing, and it tries again. */
-  readonly newcomer: boolean
-  /** Why it cannot run (again); a violation unless it is expected. */
+  /** Comes while there are faults: its first attempts to join may come to nothing, and it tries again. It founds nothing. */
+  private newcomer: boolean
+  /** Why it cannot run (again), and somebody has to see to it. */
   failure: HarmonyError | undefined
   private readonly run: Run
   private readonly random: SeededRandom
+  private lives: Lives | undefined
+  /** Of the peer that runs, or ran last, as it was when it began or ended. */
+  private known: Seat | undefined
   private life = 0
   private operations = 0
   /** Clients of this process that wait for an answer, and for what. */
@@ -51,73 +58,146 @@ export class Member implements Struck {
     this.process = run.world.process(name)
   }
 
+  get peer(): Peer | undefined {
+    return this.lives?.peer
+  }
+
+  get seat(): Seat | undefined {
+    return this.peer === undefined ? this.known : seatOf(this.peer.status())
+  }
+
   start(): void {
     const life = ++this.life
-    const { platform, directory, rendezvous } = this.process
-    openStore({ directory, platform, cacheBytes }, store => {
+    this.failure = undefined
+    const { platform, directory } = this.process
+    const storeOptions = { directory, platform, cacheBytes }
+    openStore(storeOptions, store => {
       if (life !== this.life) return
-      if (!store.ok) {
-        this.failure = store.error
-        if (this.isFull(store.error)) return
-        this.run.violate(`${this.name} cannot open its store: ${store.error.code} ${store.error.message}`)
-        return
-      }
-      const peer = new Peer({
-        platform,
-        store: store.value,
-        ...this.run.sizes,
-        trace: message => {
-          this.run.observer.message('sent', this.name, message, peer.status())
-          this.run.invariants.onMessage(peer.status().cluster, message)
-        },
-        ...(this.run.observer.traces
-          ? { traceReceived: message => this.run.observer.message('received', this.name, message, peer.status()) }
-          : {}),
-        onChange: () => this.observe(),
-        onEvent: event => {
-          if (event.type === 'snapshot') {
-            this.run.snapshots++
-            this.run.observer.snapshotInstalled(this.name, event.index)
-          }
-          if (event.type === 'error' && event.error.code === 'STORAGE_LOST') {
-            this.run.violate(
-              `${this.name} stopped: ${event.error.message} ${(event.error.cause as Error)?.stack ?? ''}`,
-            )
-          }
-        },
-      })
-      this.peer = peer
-      this.run.observer.started(this.name, peer.id)
-      const join = {
-        room,
-        secret,
-        rendezvous: [rendezvous],
-        wish: 'auto',
-        bootstrap: this.newcomer ? false : 'auto',
-        onConflict: 'fail',
-      } as const
-      const attempt = (): void =>
-        peer.join(join, error => {
-          if (life !== this.life) return
-          if (error === undefined) this.joined = true
-          else if (this.newcomer && error.code === 'TIMEOUT') this.process.platform.clock.after(1000, attempt)
-          else if (!this.isFull(error)) this.run.violate(`${this.name} could not join: ${error.code} ${error.message}`)
-        })
-      attempt()
+      if (store.ok) this.live(life, storeOptions, store.value)
+      else this.fail(`${this.name} cannot open its store`, store.error)
     })
   }
 
-  /** Started on a full disk it cannot go on: the nemesis starts it again when there is space. */
-  private isFull(error: HarmonyError): boolean {
-    return error.code === 'QUOTA' && this.process.disk.full
+  runCopy(copy: SimulatedProcess, stopped: (why: HarmonyError) => void): void {
+    const { platform, directory, rendezvous } = copy
+    const storeOptions = { directory, platform, cacheBytes }
+    openStore(storeOptions, store => {
+      if (!store.ok) return stopped(store.error)
+      const lives: Lives = new Lives(
+        {
+          platform,
+          storeOptions,
+          ...this.run.sizes,
+          // A vote of the copy's is one of the member's.
+          trace: message => this.run.invariants.onMessage(lives.peer.cluster, message),
+          onChange: () => {},
+          onEvent: event => {
+            if (event.type !== 'error') return
+            if (event.error.code === 'LOCKED') this.run.observer.reached('copy of a member was refused')
+            stopped(event.error)
+          },
+          onPaused: () => {},
+          onReplaced: () => {},
+          onRepaired: () => {},
+        },
+        store.value,
+      )
+      lives.join({ ...this.ofRoom(), rendezvous: [rendezvous] }, () => {})
+    })
+  }
+
+  private ofRoom(): Omit<PeerJoin, 'rendezvous'> {
+    return { room, secret, wish: 'auto', bootstrap: this.newcomer ? false : 'auto', onConflict: 'fail' }
+  }
+
+  private live(life: number, storeOptions: StoreOptions, store: Store): void {
+    const { platform, rendezvous } = this.process
+    const { invariants, observer } = this.run
+    this.lives = new Lives(
+      {
+        platform,
+        storeOptions,
+        ...this.run.sizes,
+        limits: { messageBytesMax: pieceBytesMax, ...this.run.sizes.limits },
+        trace: message => {
+          if (this.peer === undefined) return
+          if (observer.traces) observer.message('sent', this.name, message, this.peer.status())
+          invariants.onMessage(this.peer.cluster, message)
+        },
+        ...(observer.traces
+          ? {
+              traceReceived: message => {
+                if (this.peer !== undefined) observer.message('received', this.name, message, this.peer.status())
+              },
+            }
+          : {}),
+        onChange: () => this.observe(),
+        onEvent: event => this.onEvent(event),
+        onPaused: () => {},
+        onReplaced: () => this.begun(),
+        onRepaired: () => {},
+      },
+      store,
+    )
+    this.begun()
+    const join = { ...this.ofRoom(), rendezvous: [rendezvous] }
+    const attempt = (): void =>
+      this.lives?.join(join, error => {
+        if (life !== this.life) return
+        if (error === undefined) this.joined = true
+        else if (this.isTransient(error)) platform.clock.after(1000, attempt)
+        else this.fail(`${this.name} could not join`, error)
+      })
+    attempt()
+  }
+
+  /** A peer runs: the first of this life, or one that goes on in its place. */
+  private begun(): void {
+    const { peer } = this
+    if (peer === undefined) return
+    if (this.known !== undefined && this.known.id !== peer.id) {
+      this.newcomer = true
+      this.run.observer.reached('damaged member began anew')
+    }
+    this.known = seatOf(peer.status())
+    // It may know less than the one before knew in memory.
+    this.run.invariants.forget(peer.id)
+    this.run.observer.started(this.name, peer.id)
+  }
+
+  private onEvent(event: PeerEvent): void {
+    const { observer } = this.run
+    if (event.type === 'snapshot') {
+      this.run.snapshots++
+      observer.snapshotInstalled(this.name, event.index)
+    }
+    if (event.type === 'link' && event.message.startsWith('malformed: '))
+      observer.reached('damaged frame closed a link')
+    if (event.type === 'error' && ['STORAGE_LOST', 'CORRUPT', 'QUOTA'].includes(event.error.code)) {
+      this.fail(`${this.name} stopped`, event.error)
+    }
+  }
+
+  private isTransient({ code }: HarmonyError): boolean {
+    if (code === 'TIMEOUT' || code === 'NO_QUORUM') return this.newcomer
+    // Another peer goes on in its place, which nobody told to join.
+    return code === 'QUOTA' || (code === 'CORRUPT' && this.failure === undefined)
+  }
+
+  /** It needs somebody who starts it again. A broken promise, unless its disk gave reason for it. */
+  private fail(what: string, error: HarmonyError): void {
+    this.failure = error
+    if (!isDisksFault(this.process.disk, error)) this.run.violate(`${what}: ${said(error)}`)
+    else if (error.code === 'STORAGE_LOST') this.run.observer.reached('failed sync or read stopped a peer')
   }
 
   crash(cache: 'lost' | 'kept' = 'lost'): void {
     this.life++
     this.run.observer.crashed(this.name, this.peer?.status())
     for (const client of [...this.calls.keys()]) this.end(client, 'info')
-    if (this.peer !== undefined) this.run.invariants.forget(this.peer.id)
-    this.peer = undefined
+    this.known = this.seat
+    if (this.known !== undefined) this.run.invariants.forget(this.known.id)
+    this.lives = undefined
     this.process.crash(cache)
   }
 
@@ -129,6 +209,13 @@ export class Member implements Struck {
   revive(): void {
     this.restart()
     this.work()
+  }
+
+  wiped(): void {
+    this.known = undefined
+    this.joined = false
+    this.newcomer = true
+    this.run.observer.reached('member lost its disk')
   }
 
   get isLeader(): boolean {
@@ -222,12 +309,12 @@ export class Member implements Struck {
     const checks = expected === undefined ? [] : [{ key: bytes, at: timestamp(expected.at) }]
     const life = this.life
     const { operations } = this
-    // What is written in the same turn goes into the same entry.
+    // What is written in the same turn goes into the same entry. All together it is more than the cache takes.
     const accompany = (): void => {
       const beside = {
         type: 'put' as const,
-        key: encodeText(`beside ${this.name}`),
-        value: encodeText(`${operations}`),
+        key: encodeText(`beside ${this.name} ${operations % 17}`),
+        value: encodeText(`${operations} `.repeat(operations % 101)),
       }
       peer.clients.write(writeOf([beside]), 5000, () => {})
     }
@@ -268,6 +355,8 @@ export class Member implements Struck {
 }
 
 const heldIn = (value: string | undefined): TracedCall => (value === undefined ? {} : { value })
+const said = ({ code, message, cause }: HarmonyError): string =>
+  `${code} ${message} ${cause instanceof Error ? cause.stack : ''}`
 
 const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
   ops,
@@ -277,7 +366,6 @@ const writeOf = (ops: WriteRequest['ops']): WriteRequest => ({
 })
 
 export class Run implements Field<Member> {
-  readonly stopsWhenFull = true
   readonly world: World
   readonly invariants: Invariants
   readonly members: Member[] = []

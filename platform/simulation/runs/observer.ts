@@ -1,7 +1,7 @@
 /** Writes the trace of a run (`trace.ts` says what is in it), and counts which interesting states the run came to. */
 
 import type { PeerStatus } from '../../../src/cluster/peer-types.ts'
-import type { Entry, Message } from '../../../src/raft/types.ts'
+import type { Configuration, Entry, Message } from '../../../src/raft/types.ts'
 import type { Outcome } from '../../histories/recorder.ts'
 import type { StateEvent, TracedCall, TracedEntry, TracedFault, TracedState, TraceEvent, TraceLine } from '../trace.ts'
 
@@ -17,6 +17,11 @@ export const states = [
   'crash of the leader',
   'leader at rest',
   'crash of a leader at rest',
+  'damaged frame closed a link',
+  'failed sync or read stopped a peer',
+  'damaged member began anew',
+  'member lost its disk',
+  'copy of a member was refused',
 ] as const
 export type Coverage = Readonly<Record<(typeof states)[number], number>>
 
@@ -52,6 +57,11 @@ export class Observer {
     if (status?.receivedBytes !== undefined) this.coverage['crash while a snapshot was received']++
     this.last.delete(peer)
     this.write({ event: 'crash', peer })
+  }
+
+  /** What the run itself sees of `states`. */
+  reached(state: (typeof states)[number]): void {
+    this.coverage[state]++
   }
 
   snapshotInstalled(peer: string, index: number): void {
@@ -95,7 +105,7 @@ export class Observer {
     this.last.set(peer, status)
     const { raft } = status
     const was = before?.cluster === status.cluster ? before.raft : undefined
-    const reconfigured = was !== undefined && members(was.configuration) !== members(raft.configuration)
+    const reconfigured = was !== undefined && isOther(was.configuration, raft.configuration)
     if (this.traces) {
       const state = this.stateOf(peer, status)
       const say = (event: StateEvent, when: boolean): void => {
@@ -151,7 +161,7 @@ export class Observer {
       outgoing: named(configuration.outgoing),
       learners: named(configuration.learners),
       learnersNext: named(configuration.learnersNext),
-      fingerprint,
+      fingerprint: fingerprint ?? null,
     }
   }
 
@@ -161,6 +171,6 @@ export class Observer {
   }
 }
 
-const members = (configuration: PeerStatus['raft']['configuration']): string => JSON.stringify(configuration)
+const isOther = (a: Configuration, b: Configuration): boolean => a !== b && JSON.stringify(a) !== JSON.stringify(b)
 const withoutData = ({ index, term, kind, data }: Entry): TracedEntry => ({ index, term, kind, bytes: data.length })
 const micro = (ms: number): number => Math.round(ms * 1000) / 1000

@@ -19,12 +19,21 @@ export const faultKinds = {
   'reset-links': 'the links between `peer` and `peers` break',
   slow: 'messages take up to `amount` ms, for `forMs`',
   lossy: 'each message is lost, doubled or overtakes others with the chance `amount`, for `forMs`',
+  corrupt: 'one to three bits of a message flip with the chance `amount`, for `forMs`',
   transfer: 'the leader hands its leadership over',
-  'disk-full': '`peer` has no space left for `forMs`; then it is started again',
+  'disk-full': '`peer` has no space left for `forMs`',
+  'slow-sync': 'syncs of `peer` take up to `amount` ms more, for `forMs`',
+  'fail-sync': 'the next sync of `peer` within `forMs` fails: it stops, and is started again',
+  'fail-read': 'the next read of `peer` from its disk within `forMs` fails: where it stops, it is started again',
+  rot: '`amount` bits of what `peer` has stored flip while it is down, for `forMs`; 0: while it runs',
+  misdirect: 'the next page that `peer` writes within `forMs` lands elsewhere in its file',
+  wipe: '`peer` loses its power and all that it has stored, and comes as a new one after `forMs`',
   'clock-rate': 'the clock of `peer` runs `amount` times as fast, for `forMs`',
   'clock-jump': 'the wall clock of `peer` jumps by `amount` ms',
   throttle: 'timers of `peer` fire each `amount` ms only, as in a background tab, for `forMs`',
   newcomer: 'one more peer comes and joins',
+  clone:
+    'what `peer` has stored is copied while it runs, and another process runs with the copy for `forMs`: it has to stop by itself',
 } as const
 export type FaultKind = keyof typeof faultKinds
 
@@ -47,7 +56,7 @@ export interface Plan {
   /** How long clients and faults go on, in virtual ms. */
   readonly faultMs: number
   readonly checkpointBytes: number
-  /** 0: the default. */
+  /** 0: some kilobytes, for bare peers, or the default. */
   readonly messageBytesMax: number
   /** Reads under leases, where clocks may drift so far apart; without it, or 0: none. */
   readonly leaseDriftMax?: number
@@ -59,8 +68,12 @@ export interface Plan {
 export interface Shape {
   readonly peers?: number | undefined
   readonly faultMs?: number | undefined
+  /** Faults of these kinds only, all of them. Default: each kind with a chance of about a third. */
+  readonly kinds?: readonly FaultKind[] | undefined
 }
 
+/** A copy is found out by who reaches the original, and is not promised to be where nobody does: plans with copies cut off, hold up and end nobody. */
+const besideClones: readonly FaultKind[] = ['clone', 'transfer', 'newcomer', 'clock-jump', 'slow-sync']
 const peersMax = 9
 const newcomersMax = 2
 const idleTicksMax = 10_000
@@ -81,8 +94,11 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
   const peers = shape.peers ?? drawn
   const faultMs = shape.faultMs ?? 20_000
   const kinds = Object.keys(faultKinds) as FaultKind[]
-  const chosen = kinds.filter(() => random.chance(0.35))
-  const mix = chosen.length > 0 ? chosen : (['crash'] as const)
+  const drawnKinds = kinds.filter(() => random.chance(0.35))
+  const chosen = shape.kinds ?? drawnKinds
+  const isCloned = chosen.includes('clone') && (shape.kinds !== undefined || random.chance(0.3))
+  const apart = chosen.filter(kind => (isCloned ? besideClones.includes(kind) : kind !== 'clone'))
+  const mix = apart.length > 0 ? apart : (['crash'] as const)
   const checkpointBytes = random.pick([512, 1024, 4096, 64 * 1024])
   const messageBytesMax = random.chance(0.5) ? 40 : 0
   const schedule: Fault[] = []
@@ -109,6 +125,8 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
       case 'crash':
       case 'freeze':
       case 'disk-full':
+      case 'fail-sync':
+      case 'wipe':
         schedule.push({ kind, atMs, forMs, peer: target() })
         break
       case 'slow':
@@ -117,6 +135,37 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
       case 'lossy':
         schedule.push({ kind, atMs, forMs, amount: 0.1 })
         break
+      case 'corrupt':
+        schedule.push({ kind, atMs, forMs, amount: random.pick([0.001, 0.01, 0.1]) })
+        break
+      case 'fail-read': {
+        const peer = random.below(peers)
+        schedule.push({ kind, atMs, forMs, peer })
+        // A start reads most.
+        if (random.chance(0.7)) schedule.push({ kind: 'crash', atMs: atMs + 10, forMs: 100, peer })
+        break
+      }
+      case 'misdirect': {
+        const peer = random.below(peers)
+        schedule.push({ kind, atMs, forMs, peer })
+        // What is in memory is read again from the disk after a crash only, as a rule.
+        if (random.chance(0.7)) schedule.push({ kind: 'crash', atMs: atMs + forMs, forMs: 300, peer })
+        break
+      }
+      case 'slow-sync':
+        schedule.push({ kind, atMs, forMs, peer: target(), amount: random.pick([20, 200, 2000]) })
+        break
+      case 'rot': {
+        const isDown = random.chance(0.5)
+        schedule.push({
+          kind,
+          atMs,
+          forMs: isDown ? forMs : 0,
+          peer: target(),
+          amount: random.pick([1, 4, 16, 64]),
+        })
+        break
+      }
       case 'clock-rate':
         schedule.push({ kind, atMs, forMs, peer: target(), amount: random.pick([0.5, 0.9, 1.1, 2]) })
         break
@@ -124,7 +173,16 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
         schedule.push({ kind, atMs, peer: target(), amount: random.pick([-3_600_000, -5000, 5000, 3_600_000]) })
         break
       case 'throttle':
-        schedule.push({ kind, atMs, forMs, peer: target(), amount: 1000 })
+        // As in a background tab, or as in one that has been there for long: then ticks come up to a minute late.
+        if (random.chance(0.6)) schedule.push({ kind, atMs, forMs, peer: target(), amount: 1000 })
+        else
+          schedule.push({
+            kind,
+            atMs,
+            forMs: random.between(Math.min(5000, faultMs), faultMs),
+            peer: target(),
+            amount: 60_000,
+          })
         break
       case 'newcomer':
         if (newcomers++ < newcomersMax) schedule.push({ kind, atMs })
@@ -132,6 +190,10 @@ export function drawPlan(seed: number, shape: Shape = {}): Plan {
       case 'crash-all':
       case 'crash-receiver':
         schedule.push({ kind, atMs, forMs })
+        break
+      case 'clone':
+        // The time that it may take to find the others.
+        schedule.push({ kind, atMs, forMs: random.between(10_000, 15_000), peer: target() })
         break
       case 'transfer':
         schedule.push({ kind, atMs })
@@ -181,16 +243,27 @@ const needs: Readonly<Record<FaultKind, readonly ('forMs' | 'peer' | 'peers' | '
   'reset-links': ['peer', 'peers'],
   slow: ['forMs', 'amount'],
   lossy: ['forMs', 'amount'],
+  corrupt: ['forMs', 'amount'],
   transfer: [],
   'disk-full': ['forMs', 'peer'],
+  'slow-sync': ['forMs', 'peer', 'amount'],
+  'fail-sync': ['forMs', 'peer'],
+  'fail-read': ['forMs', 'peer'],
+  rot: ['forMs', 'peer', 'amount'],
+  misdirect: ['forMs', 'peer'],
+  wipe: ['forMs', 'peer'],
   'clock-rate': ['forMs', 'peer', 'amount'],
   'clock-jump': ['peer', 'amount'],
   throttle: ['forMs', 'peer', 'amount'],
   newcomer: [],
+  clone: ['forMs', 'peer'],
 }
 const amounts: Readonly<Partial<Record<FaultKind, readonly [number, number]>>> = {
   slow: [6, 60_000],
   lossy: [0, 0.5],
+  corrupt: [0, 0.5],
+  'slow-sync': [0, 60_000],
+  rot: [1, 100_000],
   'clock-rate': [0.01, 100],
   throttle: [1, 600_000],
 }

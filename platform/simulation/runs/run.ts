@@ -103,7 +103,7 @@ function judge(run: Run): void {
 function finish(run: Run): void {
   const settled = (): boolean => {
     // A last read would take the place of what a client still waits for, and the history would lack that.
-    if (run.members.some(member => member.busy)) return false
+    if (run.members.some(member => member.busy || member.failure !== undefined)) return false
     const states = run.members.map(member => member.peer?.status())
     const first = states[0]
     return states.every(

@@ -1,9 +1,11 @@
 /** The peers of a run of transactions, through crashes and new lives; their clients; and what these saw. */
-import { isHarmonyError } from '../../../src/base/errors.ts'
+import { type HarmonyError, isHarmonyError } from '../../../src/base/errors.ts'
 import type { SeededRandom } from '../../../src/base/random.ts'
+import type { DatabaseEvent } from '../../../src/index.ts'
 import type { Recorder } from '../../histories/recorder.ts'
-import type { SimulatedCluster, SimulatedPeer } from '../cluster.ts'
+import { insideOf, type SimulatedCluster, type SimulatedPeer } from '../cluster.ts'
 import type { SimulatedProcess } from '../process.ts'
+import { isDisksFault, type Seat, seatOf } from '../runs/damage.ts'
 import type { Struck } from '../runs/nemesis.ts'
 import { GivenUp, type Step, type Workload } from './workload.ts'
 
@@ -36,6 +38,8 @@ export class Member implements Struck {
   readonly process: SimulatedProcess
   private readonly run: RunOfWorkload
   private readonly random: SeededRandom
+  /** Why it cannot run (again), and somebody has to see to it. */
+  failure: HarmonyError | undefined
   private joined: boolean
   private life = 0
   private working = 0
@@ -59,6 +63,20 @@ export class Member implements Struck {
     return this.isOpen && this.peer.db.cluster.status().role === 'leader'
   }
 
+  get seat(): Seat | undefined {
+    return seatOf(insideOf(this.peer)?.status())
+  }
+
+  /** In the cluster, with a leader, and able to go on. */
+  get isWell(): boolean {
+    return this.isOpen && this.failure === undefined && this.peer.db.cluster.status().health === 'ok'
+  }
+
+  /** Another number for each life. */
+  get lifeNumber(): number {
+    return this.life
+  }
+
   get isReceiving(): boolean {
     return this.isOpen && this.peer.db.status().log.receivedBytes !== undefined
   }
@@ -70,15 +88,16 @@ export class Member implements Struck {
     this.peer.crash(cache)
   }
 
-  /** Opens the database and joins, again and again where there are reasons for that; then its clients work. */
+  /** Opens the database and joins, again and again where there are reasons for that; then its clients work. Where it cannot, somebody has to start it again. */
   async begin(): Promise<void> {
     const life = ++this.life
+    this.failure = undefined
     try {
-      await this.attempt(life, 500, () => this.peer.start())
+      await this.peer.start()
       if (this.joined && life === this.life) this.work()
       await this.attempt(life, 1000, () => this.peer.enter(this.joined ? {} : { bootstrap: false }))
     } catch (error) {
-      if (life === this.life) this.run.violate(`${this.name} could not begin: ${said(error)}`)
+      if (life === this.life) this.fail('could not begin', error)
       return
     }
     if (life !== this.life || this.joined) return
@@ -88,6 +107,39 @@ export class Member implements Struck {
 
   revive(): void {
     void this.begin()
+  }
+
+  runCopy(copy: SimulatedProcess, stopped: (why: HarmonyError) => void): void {
+    const onEvent = (event: DatabaseEvent): void => {
+      if (event.type === 'error') stopped(event.error)
+    }
+    const peer = this.run.cluster.peer(copy.name, { onEvent })
+    const begin = async (): Promise<void> => {
+      await peer.start()
+      await peer.enter()
+    }
+    begin().catch(error => {
+      if (isHarmonyError(error)) stopped(error)
+      else this.run.violate(`${copy.name}: ${said(error)}`)
+    })
+  }
+
+  wiped(): void {
+    this.joined = false
+  }
+
+  /** What its database says. */
+  hear(event: DatabaseEvent): void {
+    if (event.type === 'error' && ['STORAGE_LOST', 'CORRUPT', 'QUOTA'].includes(event.error.code)) {
+      this.fail('stopped', event.error)
+    }
+  }
+
+  private fail(what: string, error: unknown): void {
+    if (isHarmonyError(error)) this.failure = error
+    if (!isHarmonyError(error) || !isDisksFault(this.process.disk, error)) {
+      this.run.violate(`${this.name} ${what}: ${said(error)}`)
+    }
   }
 
   handOver(): void {
@@ -123,7 +175,8 @@ export class Member implements Struck {
       else if (isHarmonyError(error)) {
         if (error.maybeCommitted) recorder.end(client, 'info', unknown?.())
         else recorder.end(client, 'fail')
-        if (!expected.includes(error.code)) this.run.violate(`a call of ${client} ended with ${said(error)}`)
+        if (!expected.includes(error.code) && !isDisksFault(this.process.disk, error))
+          this.run.violate(`a call of ${client} ended with ${said(error)}`)
       } else throw error
     }
     return true
@@ -161,7 +214,9 @@ export class Member implements Struck {
         const full = isHarmonyError(error, 'QUOTA')
         const late = isHarmonyError(error, 'TIMEOUT') || isHarmonyError(error, 'NO_QUORUM')
         if (life !== this.life) return
-        if (!full && !late) throw error
+        // Another peer goes on in its place, which nobody told to join.
+        const replaced = isHarmonyError(error, 'CORRUPT') && this.failure === undefined
+        if (!full && !late && !replaced) throw error
         await this.pause(pauseMs)
       }
     }

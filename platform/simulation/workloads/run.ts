@@ -6,7 +6,7 @@ import { seededRandom } from '../../../src/base/random.ts'
 import type { Isolation } from '../../../src/index.ts'
 import { checkCalls } from '../../histories/check.ts'
 import { Recorder } from '../../histories/recorder.ts'
-import { type SimulatedCluster, simulate } from '../cluster.ts'
+import { type SimulatedCluster, type SimulatedPeer, simulate } from '../cluster.ts'
 import { Nemesis } from '../runs/nemesis.ts'
 import { drawPlan, type Plan, type Shape } from '../runs/plan.ts'
 import { listWorkload } from './lists.ts'
@@ -37,8 +37,8 @@ const settleMsMax = 60_000
 /** Pages are written and read again. */
 const cacheBytes = 1024 * 1024
 
-export const drawWorkloadPlan = (seed: number, { peers, faultMs = faultMsDefault }: Shape = {}): Plan =>
-  drawPlan(seed, { peers, faultMs })
+export const drawWorkloadPlan = (seed: number, { faultMs = faultMsDefault, ...shape }: Shape = {}): Plan =>
+  drawPlan(seed, { ...shape, faultMs })
 
 function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Workload {
   const random = seededRandom(`${seed}/${name}/${isolation}`)
@@ -71,19 +71,28 @@ export async function runWorkload(
       if (violations.length < 20) violations.push(text)
     },
   }
-  const opened = await cluster.peers(peers, sizes)
-  const members = opened.map(peer => new Member(run, peer, false))
+  const members: Member[] = []
+  const made = (): SimulatedPeer => {
+    const at = members.length
+    return cluster.peer(`p${at}`, { ...sizes, onEvent: event => members[at]?.hear(event) })
+  }
+  for (let n = 0; n < peers; n++) {
+    const peer = made()
+    await peer.open()
+    await peer.join()
+    members.push(new Member(run, peer, false))
+  }
   const nemesis = new Nemesis<Member>({
+    violate: text => run.violate(text),
     world: cluster.world,
     members,
-    stopsWhenFull: false,
     newcomer() {
-      const made = new Member(run, cluster.peer(`p${members.length}`, sizes), true)
-      members.push(made)
-      made.revive()
+      const member = new Member(run, made(), true)
+      members.push(member)
+      member.revive()
     },
   })
-  await cluster.run(workload.setup(opened[0]!.db))
+  await cluster.run(workload.setup(members[0]!.peer.db))
   for (const member of members) member.work()
   nemesis.start(schedule)
   await cluster.advance(faultMs)
@@ -123,18 +132,36 @@ async function finish(cluster: SimulatedCluster, members: readonly Member[], run
     return true
   }
   if (!(await settled('not every call was answered', async () => members.every(one => !one.busy)))) return
-  const isHealthy = (): boolean => members.every(({ peer }) => peer.db.cluster.status().health === 'ok')
-  if (!(await settled('not everybody was well', async () => isHealthy()))) return
-  const areFree = (): boolean => members.every(({ peer }) => peer.db.status().locks.spans === 0)
+  const areWell = async (): Promise<boolean> => members.every(member => member.isWell)
+  if (!(await settled('not everybody was well', areWell))) return
+  const areFree = (): boolean => members.every(({ isWell, peer }) => isWell && peer.db.status().locks.spans === 0)
   await settled('locks outlived their transactions: none was let go of', async () => areFree())
   for (const member of members) {
     const lasts = run.recorder.counts.ok
-    await cluster.run(member.call(`${member.name} last`, run.workload.last()))
+    // Reading everything may be what finds damage; another peer begins anew then.
+    const { rotten, misdirectedWrites } = member.process.disk.harm
+    for (let left = rotten + misdirectedWrites > 0 ? 5 : 1; left > 0 && run.recorder.counts.ok === lasts; left--) {
+      const { lifeNumber } = member
+      let over = false
+      const end = (): void => {
+        over = true
+      }
+      member.call(`${member.name}.${lifeNumber} last ${left}`, run.workload.last()).then(end, error => {
+        run.violate(`the last read of ${member.name}: ${String(error)}`)
+        end()
+      })
+      await settled('a last read was not answered', async () => over || member.lifeNumber !== lifeNumber)
+      if (!(await settled('not everybody was well again', areWell))) return
+    }
     if (run.recorder.counts.ok === lasts) run.violate(`the last read of ${member.name} was not answered`)
   }
-  const stateOf = async ({ peer }: Member): Promise<string> => {
-    const entries = await cluster.run(peer.db.scan({}, { consistency: 'local' }).toArray())
-    return JSON.stringify(entries)
+  const stateOf = async ({ name, peer }: Member): Promise<string> => {
+    try {
+      const entries = await cluster.run(peer.db.scan({}, { consistency: 'local' }).toArray())
+      return JSON.stringify(entries)
+    } catch (error) {
+      return `${name}: ${String(error)}`
+    }
   }
   await settled('not everybody came to the same state', async () => {
     const states = new Set<string>()

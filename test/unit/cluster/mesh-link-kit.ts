@@ -126,6 +126,7 @@ export class LinkUnderTest implements LinkHost {
     this.link.send('consensus', this.greeting)
     this.link.send('bulk', this.greeting)
   }
+  onAnswered(): void {}
   onAdvert(_link: Link, said: Advert): void {
     this.advertOfOther = said
   }

@@ -7,6 +7,7 @@ import {
   encodeNumber,
   type FrameType,
   FrameWriter,
+  frameCrc,
   messageBytesMax,
 } from '../../../src/cluster/frame.ts'
 import { deriveRoomKey } from '../../../src/cluster/room-key.ts'
@@ -247,9 +248,19 @@ describe('handshake on a link', () => {
   it('another frame format is a version mismatch', () => {
     const { a } = bench({}, {})
     const bytes = channelMessage('ping', encodeNumber(1))
-    bytes[1] = 2
+    bytes[1] = 3
+    new DataView(bytes.buffer, bytes.byteOffset).setUint32(2, frameCrc(bytes), true)
     a.endpoint.inject('consensus', bytes)
     expect(a.refused.map(error => error.code)).toEqual(['VERSION_MISMATCH'])
+  })
+
+  it('a bit of the frame format that flipped on the way is none: the link closes, and is made again at once', () => {
+    const { a } = bench()
+    const bytes = channelMessage('ping', encodeNumber(1))
+    bytes[1]! ^= 1
+    a.endpoint.inject('consensus', bytes)
+    expect(a.refused).toEqual([])
+    expect(a.closed[0]!.reason).toBe('malformed: wrong checksum')
   })
 })
 
