@@ -96,24 +96,29 @@ function openNewest(
   const { directory, platform } = options
   directory.openPages(pair.pages, pages => {
     if (!pages.ok) return done(pages)
+    const failed = closing([pages.value], done)
     openSuperblock(pages.value, opened => {
-      if (!opened.ok) return done(opened)
+      if (!opened.ok) return failed(opened)
       const { current, store: superblock } = opened.value
       const isNew = current === undefined || (current.durableLsn === 0 && current.root === undefined)
       // A crash in the middle of beginning anew: the pair before it is the store.
       if (isNew && next !== undefined)
         return pages.value.close(() => openNewest(options, [next, ...older], leftovers, done))
       const company = current?.company
-      const end: Completion<Store> = result => {
-        if (result.ok || result.error.code !== 'CORRUPT' || company === undefined || options.refuseDamaged === true)
-          done(result)
-        else beginAnew(options, pair.generation, company, result.error, done)
-      }
+      const ending =
+        (files: readonly Closable[]): Completion<Store> =>
+        result => {
+          const either = closing(files, done)
+          if (result.ok || result.error.code !== 'CORRUPT' || company === undefined || options.refuseDamaged === true)
+            either(result)
+          else beginAnew(options, pair.generation, company, result.error, either)
+        }
       directory.openLog(pair.log, log => {
-        if (!log.ok) return end(log)
+        if (!log.ok) return ending([pages.value])(log)
+        const end = ending([log.value, pages.value])
         const proceed = (self: Self): void =>
           removeAll(directory, [...leftovers], error => {
-            if (error !== undefined) return done({ ok: false, error })
+            if (error !== undefined) return end({ ok: false, error })
             const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
             openEngine(options, files, self, end)
           })
@@ -123,7 +128,7 @@ function openNewest(
         }
         beSomebody(superblock, log.value, platform.random, identity => {
           if (identity.ok) proceed({ identity: identity.value, durableLsn: lsn(0), isNew: true })
-          else done(identity)
+          else end(identity)
         })
       })
     })
@@ -149,19 +154,21 @@ export function beginAnew(
       if (removed !== undefined) return done({ ok: false, error: removed })
       directory.openPages(pair.pages, pages => {
         if (!pages.ok) return done(pages)
+        const failed = closing([pages.value], done)
         openSuperblock(pages.value, opened => {
-          if (!opened.ok) return done(opened)
+          if (!opened.ok) return failed(opened)
           const { store: superblock } = opened.value
           directory.openLog(pair.log, log => {
-            if (!log.ok) return done(log)
+            if (!log.ok) return failed(log)
+            const end = closing([log.value, pages.value], done)
             beSomebody(superblock, log.value, platform.random, identity => {
-              if (!identity.ok) return done(identity)
+              if (!identity.ok) return end(identity)
               const self: Self = { identity: identity.value, durableLsn: lsn(0), isNew: true, waitsFor: cluster }
               const files = { directory, superblock, pages: pages.value, log: log.value, generation: pair.generation }
               const old = pairOf(damaged)
               const message = `${why.message} This peer begins anew as ${identity.value.id} and gets everything from the other members of its cluster; what was damaged is kept in the files "${old.pages}" and "${old.log}"`
               openEngine(options, files, self, store => {
-                done(store.ok ? { ok: true, value: { ...store.value, repairs: [message] } } : store)
+                end(store.ok ? { ok: true, value: { ...store.value, repairs: [message] } } : store)
               })
             })
           })
@@ -169,6 +176,16 @@ export function beginAnew(
       })
     })
   })
+}
+
+type Closable = Pick<LogFile | PageFile, 'close'>
+
+/** Where it comes to nothing, nothing stays open: who tries again would find its own files in use, for ever. */
+function closing<T>([file, ...others]: readonly Closable[], done: Completion<T>): Completion<T> {
+  return result => {
+    if (result.ok || file === undefined) done(result)
+    else file.close(() => closing(others, done)(result))
+  }
 }
 
 function removeAll(directory: Directory, names: string[], done: Done): void {
