@@ -119,7 +119,10 @@ describe('a store', () => {
       // One read after the other goes through first, so that each of them is the one that fails.
       let left = reads
       const take = disk.takeReadFailure.bind(disk)
-      disk.takeReadFailure = () => left-- === 0 && (disk.failNextRead(), take())
+      disk.takeReadFailure = () => {
+        if (left-- === 0) disk.failNextRead()
+        return take()
+      }
       const first = opened()
       disk.takeReadFailure = take
       expect(first, `read ${reads}`).toBe(left < 0 ? 'STORAGE_LOST' : id)
