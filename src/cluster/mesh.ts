@@ -217,12 +217,7 @@ class RunningMesh implements Mesh, LinkHost {
     const remote = this.remotes.obtain(link.peer, this.clock.now())
     if (remote === undefined || this.closed) return link.close('no room for it')
     const former = remote.link
-    if (
-      former !== undefined &&
-      former.isLinked &&
-      former.instance !== link.instance &&
-      remote.challenger?.link !== link
-    ) {
+    if (former?.isLinked === true && former.instance !== link.instance && remote.challenger?.link !== link) {
       remote.challenger?.link.close('another came')
       remote.challenger = { link, advert, untilMs: this.clock.now() + challengeMs }
       return former.challenge()

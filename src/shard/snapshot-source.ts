@@ -6,6 +6,7 @@
  * their rate also where the processors are busy without it. Over a slow link, where a piece is long on its way, the wait is next to nothing beside that.
  */
 import { crc32c } from '../base/checksum.ts'
+import type { HarmonyError } from '../base/errors.ts'
 import type { PeerId } from '../base/ids.ts'
 import type { Cancel, Clock } from '../platform.ts'
 import type { LogBase } from '../raft/types.ts'
@@ -143,6 +144,15 @@ export class SnapshotSource {
     this.later.set(to, cancel)
   }
 
+  /**
+   * The state of a history that was given up is gone. But a leader whose pages are damaged could never give its state, and who asks would wait for ever: it stops, where others can lead and have
+   * everything. Where they cannot, what can be read of it is all that there is.
+   */
+  private unreadable({ base }: Held, error: HarmonyError): void {
+    this.release()
+    if (error.code === 'CORRUPT' && base.configuration.voters.length > 2) this.host.onFatal(error)
+  }
+
   private give(held: Held, to: PeerId, after: Uint8Array | undefined): void {
     const { number, base, snapshot } = held
     const { pieceBytesMax } = this.host
@@ -158,8 +168,7 @@ export class SnapshotSource {
     const behind = noteFrom === undefined ? after : undefined
     snapshot.read(packRows(behind, pieceBytesMax - (note?.length ?? 0)), packed => {
       if (this.held !== held) return
-      // The state of a history that was given up is gone; what is damaged, the reads of this peer's own clients find as well.
-      if (!packed.ok) return this.release()
+      if (!packed.ok) return this.unreadable(held, packed.error)
       this.gaveMs = this.host.clock.now()
       this.host.send(to, { snapshot: number, base, after, note, ...packed.value })
     })

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { World } from '../../platform/simulation/world.ts'
 import { openStore } from '../../src/cluster/store.ts'
-import { agree } from './left-behind.ts'
+import { agree, expectWhole, leftBehind, rows } from './left-behind.ts'
 import { type Host, hosts } from './simulated-host.ts'
 
 const deep = process.env.DEEP === '1'
@@ -87,6 +87,18 @@ describe('pitfall 16: a member whose store is damaged', () => {
     expect(victim.told.some(text => text.includes('begins anew'))).toBe(true)
     for (let i = 0; i < 400; i += 7) expect(victim.get(`more ${i}`)).toBe(`${i} `.repeat(60))
     expect(victim.status.room).toBe('r')
+  })
+
+  it('of a leader that has to give its state to another, and of which nobody reads: another one leads and gives it', () => {
+    const { world, all } = leftBehind(9)
+    const leader = all.find(({ status }) => status.raft.role === 'leader')!
+    world.run(5000)
+    const { end } = file(leader, 'pages')
+    for (let at = 16 * 1024; at < end; at += 512) leader.process.disk.rot('pages', at + 100, at % 8)
+    world.network.heal()
+    expectWhole(world, all, rows)
+    expect(leader.told).toContain('paused CORRUPT')
+    expect(all[2]!.snapshots).toBeGreaterThan(0)
   })
 
   it('the power may go at any write and sync of beginning anew: it begins anew again, or goes on', () => {

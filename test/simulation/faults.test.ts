@@ -7,6 +7,7 @@ import type { states } from '../../platform/simulation/runs/observer.ts'
 import { drawPlan, type FaultKind } from '../../platform/simulation/runs/plan.ts'
 import { runPlan } from '../../platform/simulation/runs/run.ts'
 import { World } from '../../platform/simulation/world.ts'
+import { closeFiles, openStore } from '../../src/cluster/store.ts'
 import type { LogFile, PageFile } from '../../src/platform.ts'
 import { fewerSeeds } from './seeds.ts'
 import { hosts } from './simulated-host.ts'
@@ -96,6 +97,38 @@ describe('a disk', () => {
     expect(damaged(bytesOf(pages, 0, 1024))).toBeGreaterThan(100)
     expect(damaged(bytesOf(log, 0, 1000))).toBeGreaterThan(100)
     expect(damaged(bytesOf(log, 1000, 150))).toBe(0)
+  })
+})
+
+describe('a store', () => {
+  it('that could not be opened can be, in the same directory, once nothing is in the way: nothing of it stays open', () => {
+    // Found by a peer on a full disk, which looked for space for ever: its own files were in use.
+    for (let reads = 0; reads < 6; reads++) {
+      const world = new World(5, { disk: { reads: 'synchronous' } })
+      const { disk, directory, platform } = world.process('a')
+      const opened = (): string => {
+        let answer = ''
+        openStore({ directory, platform, cacheBytes: 65_536 }, store => {
+          if (!store.ok) answer = store.error.code
+          else closeFiles(store.value, () => (answer = store.value.identity.id))
+        })
+        expect(world.runUntil(() => answer !== '')).toBe(true)
+        return answer
+      }
+      const id = opened()
+      // One read after the other goes through first, so that each of them is the one that fails.
+      let left = reads
+      const take = disk.takeReadFailure.bind(disk)
+      disk.takeReadFailure = () => {
+        if (left-- === 0) disk.failNextRead()
+        return take()
+      }
+      const first = opened()
+      disk.takeReadFailure = take
+      expect(first, `read ${reads}`).toBe(left < 0 ? 'STORAGE_LOST' : id)
+      expect(opened(), `after read ${reads}`).toBe(id)
+      if (reads === 0) expect(first).toBe('STORAGE_LOST')
+    }
   })
 })
 
