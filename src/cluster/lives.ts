@@ -8,10 +8,14 @@
  *   recovery   asked for by a person: see `recover.ts`.
  *
  * Anything else stays as it is: the dead peer answers every call with what stopped it.
+ *
+ * Where the host has slots, what other processes of this machine left behind is adopted while this peer is in their room (`adoption.ts`).
  */
 import { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, index } from '../base/ids.ts'
-import type { Cancel, Done } from '../platform.ts'
+import { type ClusterId, index, type PeerId } from '../base/ids.ts'
+import type { Cancel, Done, Slots } from '../platform.ts'
+import { Adoption } from './adoption.ts'
+import { abandonStore, reviveOrphan, votersOf } from './orphan.ts'
 import { Peer } from './peer.ts'
 import { isSole, type PeerJoin, type PeerOptions } from './peer-types.ts'
 import { type Recovery, recoverStore } from './recover.ts'
@@ -29,6 +33,12 @@ export interface LivesOptions extends Omit<PeerOptions, 'store' | 'paused' | 'on
   readonly onPaused: (why: HarmonyError) => void
   /** What was mended, in words. */
   readonly onRepaired: (message: string) => void
+  /** Default: nothing is adopted. */
+  readonly adoption?: {
+    readonly slots: Slots
+    readonly onAdopted: (id: PeerId) => void
+    readonly onReturned: (id: PeerId, why: string) => void
+  }
 }
 
 export class Lives {
@@ -44,10 +54,16 @@ export class Lives {
   private onClosing: (() => void) | undefined
   private waitMs: number = lookMs.min
   private cancelLook: Cancel = () => {}
+  /** The room that was entered last. */
+  private entered: PeerJoin | undefined
+  private readonly adoption: Adoption | undefined
+  /** The storage is somebody else's. */
+  private taken = false
 
   constructor(options: LivesOptions, store: Store) {
     this.options = options
     this.living = { peer: this.born(store, undefined), store }
+    this.adoption = options.adoption === undefined ? undefined : this.makeAdoption(options.adoption)
   }
 
   get peer(): Peer {
@@ -57,7 +73,15 @@ export class Lives {
     return this.living.store
   }
 
+  /** Peers of others that run here. */
+  get adopted(): readonly PeerId[] {
+    return this.adoption?.adopted ?? []
+  }
+
   join(options: PeerJoin, done: Done): void {
+    // Without those who may have to be adopted there may be nobody to join.
+    if (this.peer.status().room === undefined) this.entered = options
+    this.adoption?.start()
     this.peer.join(options, error => {
       if (error === undefined) this.room = options
       done(error)
@@ -70,10 +94,10 @@ export class Lives {
   }
 
   close(done: Done): void {
+    if (this.taken) return done(undefined)
     const close = (): void => {
       this.cancelLook()
-      if (this.isOpen) this.peer.close(done)
-      else this.options.storeOptions.directory.close(done)
+      this.closeAll(done)
     }
     if (this.changing || this.probing) this.onClosing = close
     else {
@@ -115,8 +139,62 @@ export class Lives {
     })
   }
 
+  /** The lock of the storage is gone: somebody else may hold it. Nothing is answered any more, nor written, not even to close. */
+  lose(why: HarmonyError): void {
+    if (this.taken) return
+    this.taken = true
+    this.cancelLook()
+    this.adoption?.abandon()
+    abandonStore(this.peer, this.store, why)
+    // Were it being begun anew, that fails now, or ends here.
+    this.onClosing = () => this.peer.stop(why)
+    this.options.onEvent({ type: 'error', error: why })
+  }
+
+  private closeAll(done: Done): void {
+    const closeOwn = (then: Done): void => {
+      if (this.isOpen) this.peer.close(then)
+      else this.options.storeOptions.directory.close(then)
+    }
+    const { adoption } = this
+    if (adoption === undefined) return closeOwn(done)
+    const others = new Set<PeerId>(this.isOpen ? this.peer.links.adverts.keys() : [])
+    for (const id of adoption.adopted) others.delete(id)
+    // With nobody there who could take a vote, all keep theirs; the own peer goes last, so that it leads to the end.
+    if (others.size === 0) return adoption.close('hand-over', () => closeOwn(done))
+    let open = 2
+    let failure: HarmonyError | undefined
+    const closed = (error: HarmonyError | undefined): void => {
+      failure ??= error
+      if (--open === 0) done(failure)
+    }
+    adoption.close(undefined, () => closed(undefined))
+    closeOwn(closed)
+  }
+
+  private makeAdoption({ slots, onAdopted, onReturned }: NonNullable<LivesOptions['adoption']>): Adoption {
+    const { platform } = this.options
+    return new Adoption({
+      clock: platform.clock,
+      random: platform.random,
+      slots,
+      onAdopted,
+      onReturned,
+      own: () => {
+        const { id, cluster, room, raft, health } = this.peer.status()
+        if (room === undefined || health === 'left') return undefined
+        return { id, cluster, voters: votersOf(raft.configuration), hasLeader: health === 'ok' }
+      },
+      revive: (directory, revival) => {
+        const { entered: room, peer } = this
+        if (room === undefined) return directory.close(() => revival.done(undefined))
+        reviveOrphan({ ...this.options, cluster: peer.cluster, room }, directory, revival)
+      },
+    })
+  }
+
   private born(store: Store, paused: HarmonyError | undefined): Peer {
-    const { storeOptions: _storeOptions, onReplaced: _onReplaced, ...options } = this.options
+    const { storeOptions: _storeOptions, onReplaced: _onReplaced, adoption: _adoption, ...options } = this.options
     return new Peer({
       ...options,
       store,

@@ -15,7 +15,10 @@ import { writeOf } from './write-of.ts'
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
 
-export type HostOptions = Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'timing' | 'policy'>
+export interface HostOptions extends Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'timing' | 'policy' | 'trace'> {
+  /** Goes on for others of its profile that are gone. */
+  readonly adopts?: boolean
+}
 
 export class Host {
   readonly name: string
@@ -59,7 +62,17 @@ export class Host {
   }
 
   open(): this {
-    const { platform, directory } = this.process
+    const { process } = this
+    let claimed = process.slots === undefined
+    if (!claimed) {
+      process.claimDirectory(() => {
+        claimed = true
+      })
+    }
+    expect(claimed || this.world.runUntil(() => claimed, 30_000)).toBe(true)
+    const { platform, directory, slots } = process
+    const { adopts = false, ...options } = this.options
+    process.onDiskLost = () => this.current?.lose(new HarmonyError('STORAGE_LOST', 'the lock was taken away'))
     let error: HarmonyError | undefined
     const storeOptions = { directory, platform, cacheBytes: 65_536 }
     openStore(storeOptions, store => {
@@ -72,7 +85,16 @@ export class Host {
         {
           platform,
           storeOptions,
-          ...this.options,
+          ...options,
+          ...(slots === undefined || !adopts
+            ? {}
+            : {
+                adoption: {
+                  slots,
+                  onAdopted: id => void this.told.push(`adopted ${id}`),
+                  onReturned: (id, why) => void this.told.push(`returned ${id}: ${why}`),
+                },
+              }),
           onChange: () => {},
           onEvent: event => {
             if (event.type === 'snapshot') this.snapshots++
