@@ -33,13 +33,15 @@ export interface LivesOptions extends Omit<PeerOptions, 'store' | 'paused' | 'on
   readonly onPaused: (why: HarmonyError) => void
   /** What was mended, in words. */
   readonly onRepaired: (message: string) => void
-  /** Default: nothing is adopted. */
-  readonly adoption?: {
-    readonly slots: Slots
-    readonly onAdopted: (id: PeerId) => void
-    readonly onReturned: (id: PeerId, why: string) => void
-  }
+  /** Where other peers of this database lie. Default: nothing is adopted. */
+  readonly slots?: Slots | undefined
+  readonly onAdoption?: (event: AdoptionEvent) => void
 }
+
+/** A peer of somebody else runs here, or does so no more. */
+export type AdoptionEvent =
+  | { readonly type: 'adopted'; readonly id: PeerId }
+  | { readonly type: 'returned'; readonly id: PeerId; readonly message: string }
 
 export class Lives {
   private readonly options: LivesOptions
@@ -63,7 +65,7 @@ export class Lives {
   constructor(options: LivesOptions, store: Store) {
     this.options = options
     this.living = { peer: this.born(store, undefined), store }
-    this.adoption = options.adoption === undefined ? undefined : this.makeAdoption(options.adoption)
+    this.adoption = options.slots === undefined ? undefined : this.makeAdoption(options.slots)
   }
 
   get peer(): Peer {
@@ -172,14 +174,14 @@ export class Lives {
     closeOwn(closed)
   }
 
-  private makeAdoption({ slots, onAdopted, onReturned }: NonNullable<LivesOptions['adoption']>): Adoption {
-    const { platform } = this.options
+  private makeAdoption(slots: Slots): Adoption {
+    const { platform, onAdoption = () => {} } = this.options
     return new Adoption({
       clock: platform.clock,
       random: platform.random,
       slots,
-      onAdopted,
-      onReturned,
+      onAdopted: id => onAdoption({ type: 'adopted', id }),
+      onReturned: (id, message) => onAdoption({ type: 'returned', id, message }),
       own: () => {
         const { id, cluster, room, raft, health } = this.peer.status()
         if (room === undefined || health === 'left') return undefined
@@ -194,7 +196,7 @@ export class Lives {
   }
 
   private born(store: Store, paused: HarmonyError | undefined): Peer {
-    const { storeOptions: _storeOptions, onReplaced: _onReplaced, adoption: _adoption, ...options } = this.options
+    const { storeOptions: _storeOptions, onReplaced: _onReplaced, ...options } = this.options
     return new Peer({
       ...options,
       store,

@@ -86,15 +86,11 @@ export class Host {
           platform,
           storeOptions,
           ...options,
-          ...(slots === undefined || !adopts
-            ? {}
-            : {
-                adoption: {
-                  slots,
-                  onAdopted: id => void this.told.push(`adopted ${id}`),
-                  onReturned: (id, why) => void this.told.push(`returned ${id}: ${why}`),
-                },
-              }),
+          slots: adopts ? slots : undefined,
+          onAdoption: event =>
+            void this.told.push(
+              event.type === 'adopted' ? `adopted ${event.id}` : `returned ${event.id}: ${event.message}`,
+            ),
           onChange: () => {},
           onEvent: event => {
             if (event.type === 'snapshot') this.snapshots++

@@ -40,7 +40,16 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
     )
   }
   const options = openOptions(nameOrOptions)
-  const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', onEvent, cluster } = options
+  const {
+    name,
+    storage = 'auto',
+    cacheBytes,
+    durability = 'strict',
+    adopt = true,
+    worker = 'auto',
+    onEvent,
+    cluster,
+  } = options
   if (typeof storage === 'object')
     throw invalid('storage: { dir } is for Node; browsers have "opfs", "indexeddb" and "memory"')
   if (worker !== 'auto' && worker !== false && typeof worker !== 'function') {
@@ -62,6 +71,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
       storage,
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability,
+      adopt,
       // A core on the page itself needs no other way to its own memory.
       shared: worker !== false && globalThis.crossOriginIsolated === true,
       ownSlots: rememberedSlots(name).filter(slot => !inUse.has(slot)),
