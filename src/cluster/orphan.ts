@@ -2,7 +2,8 @@
  * A replica whose own process is gone, run by another one beside its own peer (`adoption.ts` says when): a whole peer for the others of its cluster, of the same id, with the
  * store that it left. It has no clients and no events but its end.
  *
- * Nothing is founded, mended or begun anew for an owner that is away: a store that is empty, damaged, or of another format is left as it is.
+ * A torn tail is cut, as its owner would. Beyond that nothing is founded, mended or begun anew for an owner that is away: a store that is empty, damaged, or of another format is
+ * left as it is.
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
@@ -34,8 +35,12 @@ export const votersOf = ({ voters, outgoing }: Configuration): readonly PeerId[]
 export function reviveOrphan(options: OrphanOptions, directory: Directory, revival: Revival): void {
   const { storeOptions, cluster, room } = options
   const giveUp = (claim: Claim | undefined): void => directory.close(() => revival.done(claim))
-  mayBelong(directory, cluster, may => {
-    if (!may.ok || !may.value) return giveUp(undefined)
+  readClaim(directory, first => {
+    if (!first.ok || first.value === undefined) return giveUp(undefined)
+    const { id, company } = first.value
+    const isForeign = company !== undefined && company !== cluster
+    // Whose vote others know of may have changed its cluster a moment before it died.
+    if (isForeign && !revival.isNeeded({ id, cluster, voters: [] })) return giveUp({ id, cluster: company, voters: [] })
     const { platform, cacheBytes } = storeOptions
     const orphanOptions = { directory, platform, cacheBytes: Math.min(cacheBytes, cacheBytesMax), refuseDamaged: true }
     openStore(orphanOptions, opened => {
@@ -47,21 +52,28 @@ export function reviveOrphan(options: OrphanOptions, directory: Directory, reviv
   })
 }
 
-/** Reads the superblock alone. A store that shares its data with nobody yet says no cluster's name: then its log has to be asked. */
-function mayBelong(directory: Directory, cluster: ClusterId, done: Completion<boolean>): void {
+interface FirstWord {
+  readonly id: PeerId
+  /** The cluster that it shares with others, as far as its superblock knows; the log may know of one that is newer. */
+  readonly company: ClusterId | undefined
+}
+
+/** From the superblock alone; undefined: there is no store. */
+function readClaim(directory: Directory, done: Completion<FirstWord | undefined>): void {
   directory.list(names => {
     if (!names.ok) return done(names)
-    const [newest] = pairsIn(names.value)
-    if (!names.value.includes(newest.pages) || !names.value.includes(newest.log))
-      return done({ ok: true, value: false })
-    directory.openPages(newest.pages, pages => {
+    const [{ pages: name }, older] = pairsIn(names.value)
+    if (!names.value.includes(name)) return done({ ok: true, value: undefined })
+    directory.openPages(name, pages => {
       if (!pages.ok) return done(pages)
       openSuperblock(pages.value, opened => {
         pages.value.close(() => {
           if (!opened.ok) return done(opened)
           const { current } = opened.value
-          const belongs = current !== undefined && (current.company ?? cluster) === cluster
-          done({ ok: true, value: belongs })
+          // Its log may not have begun: to open it would be to found it.
+          const isEmpty = current === undefined || (current.durableLsn === 0 && current.root === undefined)
+          if (isEmpty && older === undefined) return done({ ok: true, value: undefined })
+          done({ ok: true, value: current && { id: current.peerId, company: current.company } })
         })
       })
     })

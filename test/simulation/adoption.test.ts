@@ -3,8 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { Invariants } from '../../platform/simulation/invariants.ts'
 import { World } from '../../platform/simulation/world.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
-import type { ClusterId, PeerId } from '../../src/base/ids.ts'
+import { type ClusterId, lsn, type PeerId } from '../../src/base/ids.ts'
 import { encodeText } from '../../src/base/text.ts'
+import { makeIdentity } from '../../src/cluster/identity.ts'
+import type { Random, Result } from '../../src/platform.ts'
+import { type OpenedSuperblock, openSuperblock } from '../../src/storage/superblock.ts'
+import { fewerSeeds } from './seeds.ts'
 import { Host, type HostOptions } from './simulated-host.ts'
 import { writeOf } from './write-of.ts'
 
@@ -20,6 +24,7 @@ class Tabs {
   private readonly options: HostOptions
   private cluster: ClusterId | undefined
   private written = 0
+  private readonly refused = new Set<number>()
 
   constructor(seed: number, options: HostOptions = {}) {
     this.world = new World(seed)
@@ -49,11 +54,20 @@ class Tabs {
   }
 
   write(host: Host, count = 5): void {
-    for (let i = 0; i < count; i++) expect(host.put(`key ${this.written}`, `${this.written++}`)).toBe('ok')
+    for (let i = 0; i < count; i++) {
+      const n = this.written++
+      expect(host.put(`key ${n}`, `${n}`)).toBe('ok')
+    }
+  }
+
+  /** It may be refused. */
+  tryToWrite(host: Host): void {
+    const n = this.written++
+    if (host.put(`key ${n}`, `${n}`) !== 'ok') this.refused.add(n)
   }
 
   expectEverything(host: Host): void {
-    for (let n = 0; n < this.written; n++) expect(host.get(`key ${n}`)).toBe(`${n}`)
+    for (let n = 0; n < this.written; n++) if (!this.refused.has(n)) expect(host.get(`key ${n}`)).toBe(`${n}`)
     expect(this.invariants.violations).toEqual([])
   }
 
@@ -211,6 +225,32 @@ describe('what is adopted, and for how long', () => {
     expect(stranger.restart().get('own')).toBe('1')
   })
 
+  it('A4: a store that has not begun, and one that is damaged, are left as they are', () => {
+    const tabs = new Tabs(15)
+    const [a, b, c] = tabs.three()
+    const begun = new Host(tabs.world, 'begun', 'browser')
+    const { id } = a.status
+    a.crash()
+    a.process.disk.rot('log', a.process.disk.contents().find(({ name }) => name === 'log')!.start + 40, 3)
+    const damaged = JSON.stringify(a.process.disk.contents())
+    const { directory, platform } = begun.process
+    directory.openPages('pages', pages => {
+      if (pages.ok) openSuperblock(pages.value, opened => writeFirst(opened, platform.random))
+    })
+    tabs.world.run(1000)
+    begun.crash()
+    const empty = JSON.stringify(begun.process.disk.contents())
+    tabs.world.run(90_000)
+    expect([...b.told, ...c.told].filter(line => line.startsWith('adopted'))).toEqual([])
+    expect(JSON.stringify(a.process.disk.contents())).toBe(damaged)
+    expect(JSON.stringify(begun.process.disk.contents())).toBe(empty)
+    // Its owner begins anew, as another peer.
+    expect(a.restart().join()).toBeUndefined()
+    expect(a.status.id).not.toBe(id)
+    tabs.write(a)
+    tabs.expectEverything(b)
+  })
+
   it('A4: a learner lives, all three voters are killed: it adopts them', () => {
     const tabs = new Tabs(8)
     const hosts = [tabs.add(), tabs.add(), tabs.add(), tabs.add()]
@@ -320,4 +360,62 @@ describe('what is adopted, and for how long', () => {
       tabs.expectEverything(a)
     }
   })
+})
+
+/** Who it is, and nothing else yet: a crash in the middle of being founded. */
+function writeFirst(opened: Result<OpenedSuperblock>, random: Random): void {
+  if (!opened.ok) throw opened.error
+  const identitySeed = new Uint8Array(32)
+  random.fill(identitySeed)
+  const { id } = makeIdentity(identitySeed)
+  opened.value.store.write({ identitySeed, peerId: id, durableLsn: lsn(0), clean: false }, () => {})
+}
+
+/** Tabs come, go, reload, freeze and are killed, in any order, while there are writes; at least one lives, and is not frozen. */
+function anyOrder(seed: number): Tabs {
+  const tabs = new Tabs(seed)
+  const random = tabs.world.random('what happens')
+  const start = random.between(2, 5)
+  for (let n = 0; n < start; n++) tabs.add()
+  const open = (): Host[] => tabs.hosts.filter(host => host.isOpen)
+  const awake = (): Host[] => open().filter(host => !host.process.frozen)
+  const kill = (host: Host): void => host.crash(random.pick(['kept', 'lost']))
+  for (let step = 0; step < 14; step++) {
+    const host = random.pick(awake())
+    const closed = tabs.hosts.filter(one => !one.isOpen)
+    const dice = random.below(10)
+    if (dice < 4 && awake().length > 1) kill(host)
+    else if (dice < 5 && awake().length > 1) {
+      host.close()
+      host.crash('kept')
+    } else if (dice < 7 && closed.length > 0) random.pick(closed).restart().startJoin()
+    else if (dice < 8) {
+      // Reloaded, perhaps a slow one.
+      kill(host)
+      tabs.world.run(random.below(4000))
+      host.restart().startJoin()
+    } else if (dice < 9 && awake().length > 2) {
+      host.process.freeze()
+      tabs.world.run(random.below(8000))
+      host.process.thaw()
+    } else if (open().length < 6) tabs.add()
+    tabs.world.run(random.pick([0, 100, 1000, 5000, 12_000]))
+    // A write may fail while nobody leads; what was answered counts.
+    tabs.tryToWrite(random.pick(awake()))
+  }
+  for (const host of awake()) tabs.untilHealthy(host)
+  return tabs
+}
+
+describe('in any order', () => {
+  for (const seed of fewerSeeds(20)) {
+    it(`pitfall 31: seed ${seed}: whatever tabs are closed, killed, reloaded, frozen and opened, as long as one lives there is a majority, and everything acknowledged`, () => {
+      const tabs = anyOrder(seed)
+      const living = tabs.hosts.filter(host => host.isOpen)
+      for (const host of living) tabs.expectEverything(host)
+      tabs.write(living[0]!)
+      const running = living.flatMap(host => host.lives.adopted)
+      expect(new Set(running).size).toBe(running.length)
+    })
+  }
 })
