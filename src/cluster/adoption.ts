@@ -118,13 +118,6 @@ export class Adoption {
     this.checkEnd()
   }
 
-  /** At once: this process has lost what it held. */
-  abandon(): void {
-    this.cancelLook()
-    this.ending ??= { departure: undefined, done: () => {} }
-    for (const slot of this.places.keys()) this.lost(slot)
-  }
-
   private running(): Extract<Place, { state: 'running' }>[] {
     return [...this.places.values()].filter(place => place.state === 'running')
   }

@@ -96,7 +96,8 @@ export class Lives {
   }
 
   close(done: Done): void {
-    if (this.taken) return done(undefined)
+    if (this.taken)
+      return this.adoption === undefined ? done(undefined) : this.adoption.close('hand-over', () => done(undefined))
     const close = (): void => {
       this.cancelLook()
       this.closeAll(done)
@@ -146,7 +147,7 @@ export class Lives {
     if (this.taken) return
     this.taken = true
     this.cancelLook()
-    this.adoption?.abandon()
+    this.adoption?.close('hand-over', () => {})
     abandonStore(this.peer, this.store, why)
     // Were it being begun anew, that fails now, or ends here.
     this.onClosing = () => this.peer.stop(why)

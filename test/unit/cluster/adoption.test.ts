@@ -19,10 +19,10 @@ class Profile {
   /** 'unusable': a store that cannot be opened. */
   readonly stores = new Map<number, Claim | 'unusable'>()
   readonly holders = new Map<number, { readonly by: string; readonly events: SlotEvents | undefined }>()
-  private timers: { readonly atMs: number; readonly run: () => void }[] = []
+  private timers: { readonly atMs: number; readonly by: string; readonly run: () => void }[] = []
 
-  after(delayMs: number, run: () => void): () => void {
-    const timer = { atMs: this.nowMs + delayMs, run }
+  after(delayMs: number, run: () => void, by: string): () => void {
+    const timer = { atMs: this.nowMs + delayMs, by, run }
     this.timers.push(timer)
     return () => {
       this.timers = this.timers.filter(one => one !== timer)
@@ -50,6 +50,11 @@ class Profile {
     this.holders.delete(slot)
   }
 
+  forget(by: string): void {
+    this.timers = this.timers.filter(timer => timer.by !== by)
+    for (const [slot, holder] of this.holders) if (holder.by === by) this.holders.delete(slot)
+  }
+
   /** An owner that is back. */
   want(slot: number): void {
     this.holders.get(slot)?.events?.onWanted()
@@ -65,15 +70,19 @@ class Tab {
   /** Openings and closings wait for `settle`. */
   slow = false
   private waiting: (() => void)[] = []
+  private readonly profile: Profile
+  private readonly name: string
 
   constructor(profile: Profile, name: string, own: Claim, jitter = 0) {
+    this.profile = profile
+    this.name = name
     this.own = { ...own, hasLeader: false }
     const later = (run: () => void): void => {
       if (this.slow) this.waiting.push(run)
       else run()
     }
     this.adoption = new Adoption({
-      clock: { now: () => profile.nowMs, after: (ms, run) => profile.after(ms, run) },
+      clock: { now: () => profile.nowMs, after: (ms, run) => profile.after(ms, run, name) },
       random: { fill: bytes => void bytes.fill(jitter) },
       slots: {
         free: done => {
@@ -126,6 +135,11 @@ class Tab {
       onAdopted: peer => this.did.push(`adopted ${peer[0]}`),
       onReturned: (peer, why) => this.did.push(`returned ${peer[0]}: ${why}`),
     })
+  }
+
+  /** Its locks are free, and it does nothing any more. */
+  kill(): void {
+    this.profile.forget(this.name)
   }
 
   settle(): void {
@@ -198,11 +212,8 @@ describe('A3: one runs it', () => {
     profile.pass(10_000)
     expect(tab.did).toEqual(['open 2', 'adopted 2'])
     expect(other.did).toEqual([])
-    // Killed: its locks are free, and it says nothing.
-    profile.release(2)
+    tab.kill()
     profile.release(1)
-    tab.own = undefined
-    tab.adoption.abandon()
     profile.pass(10_000)
     expect(other.did).toEqual(['open 1', 'adopted 1', 'open 2', 'adopted 2'])
   })
