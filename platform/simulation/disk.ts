@@ -80,7 +80,7 @@ export class SimulatedDisk implements FileHost {
     return this.holder?.incarnation === incarnation
   }
 
-  /** Asks whoever holds it to give it back; `free` comes once, when nobody does. */
+  /** Asks whoever holds it to give it back; `free` comes once, in the moment in which nobody does. */
   want(free: () => void): void {
     if (this.holder === undefined) return free()
     this.waiting.push(free)

@@ -90,8 +90,13 @@ export class SimulatedProcess {
 
   /** As a tab claims its slot: if another one has adopted it, asks for it and waits. Then `directory` is there. */
   claimDirectory(done: () => void): void {
-    const { incarnation } = this.current()
-    this.disk.want(() => incarnation.soon('own slot', done))
+    const life = this.current()
+    this.disk.want(() => {
+      if (!life.incarnation.alive) return
+      // In the moment in which it is free: nobody comes in between.
+      void this.directory
+      life.incarnation.soon('own slot', done)
+    })
   }
 
   /** As a host opens one: LOCKED while this or another life holds the disk. */

@@ -123,7 +123,7 @@ async function openSlot({ name, storage }: BrowserRequest, slot: Slot): Promise<
 }
 
 /** The directory, whose closing also lets go of the lock (D4). */
-function releasing(directory: Directory, release: () => void): Directory {
+export function releasing(directory: Directory, release: () => void): Directory {
   return {
     openLog: (name, done) => directory.openLog(name, done),
     openPages: (name, done) => directory.openPages(name, done),
