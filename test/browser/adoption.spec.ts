@@ -93,6 +93,19 @@ for (const storage of ['auto', 'indexeddb'] as const) {
   })
 }
 
+test('A5: two tabs that are opened at once each get one of what was adopted, and neither waits for what the other got', async ({
+  page,
+}) => {
+  await page.goto(server.url)
+  const { slots, ms } = (await callsTo<typeof import('./conformance-page.ts')>('./conformance-page.ts')(
+    page,
+    'claimTwoAtOnce',
+  )) as { slots: number[]; ms: number }
+  expect(slots).toEqual([0, 1])
+  // Who waits for a slot that another one has got waits for ten seconds.
+  expect(ms).toBeLessThan(9000)
+})
+
 test('pitfall 31: five tabs are killed one after the other, down to one, and nothing acknowledged is lost; then all are, and one is opened', async ({
   context,
 }) => {

@@ -9,7 +9,8 @@
  *  T2  A reloaded tab gets its own slot back: it names the slots that it had, and waits a moment for the realm of its former document
  *      to go. A duplicated tab names the same ones, waits in vain and gets another.
  *  T3  Otherwise: the lowest free slot that has a store, else one that another tab has adopted, else the lowest that nobody holds.
- *  T4  A slot that another tab has adopted (`orphan-slots.ts`) is asked back by whoever claims it. Who answers is closing it, and is waited for.
+ *  T4  A slot that another tab has adopted (`orphan-slots.ts`) is asked back by whoever claims it. Who answers is closing it, and is waited for;
+ *      of several that ask, those who come too late hear that it is taken, and look further.
  *  T5  Nobody steals a lock. If somebody does all the same, who held it hears `onLost`.
  *
  * Caveats: a frozen tab keeps its lock. Without `indexedDB.databases` (old Firefox) T3 is the lowest free number.
@@ -33,7 +34,7 @@ export interface Slot {
 }
 
 /** What claimers and adopters say to each other, on a BroadcastChannel of the database's. */
-export type SlotMessage = { readonly wanted: number } | { readonly closing: number }
+export type SlotMessage = { readonly wanted: number } | { readonly closing: number } | { readonly taken: number }
 
 export const slotChannelName = (name: string): string => `harmonydb:slots:${name}`
 export const storeNameOf = (name: string, index: number): string => `harmonydb/${name}/${index}`
@@ -82,6 +83,8 @@ async function claim(name: string, index: number): Promise<Slot | undefined> {
   let patience = setTimeout(() => waiting.abort(), ownSlotWaitMs)
   let answered = false
   channel.onmessage = ({ data }: MessageEvent<SlotMessage>) => {
+    // Somebody else asked for it, too, and came first.
+    if ('taken' in data && data.taken === index) return waiting.abort()
     if (answered || !('closing' in data) || data.closing !== index) return
     answered = true
     clearTimeout(patience)
@@ -93,7 +96,9 @@ async function claim(name: string, index: number): Promise<Slot | undefined> {
   const asked = request(name, index, { signal: waiting.signal })
   ask()
   try {
-    return await asked
+    const slot = await asked
+    if (slot !== undefined) channel.postMessage({ taken: index } satisfies SlotMessage)
+    return slot
   } finally {
     clearTimeout(patience)
     clearInterval(asking)
