@@ -143,5 +143,6 @@ class Orphan implements Adopted {
 /** The store is somebody else's now: the peer stops, and the files are closed as they are. */
 export function abandonStore(peer: Peer, store: Store, why: HarmonyError): void {
   peer.stop(why)
-  store.directory.close(() => store.engine.close())
+  store.engine.close()
+  store.directory.close(() => {})
 }
