@@ -21,6 +21,10 @@ export function createEventLog(log: LogStrip): EventLog {
           return log.add('note', `opened, stored in ${event.storage}`)
         case 'repaired':
           return log.add('note', event.message)
+        case 'adopted':
+          return log.add('member', `${who} runs here as well: its tab is gone, its vote is not`)
+        case 'returned':
+          return log.add('member', `${who} does not run here any more: ${event.message}`)
         case 'role':
           return log.add('election', `this tab is ${event.role} in term ${event.term}`)
         case 'health':

@@ -87,6 +87,27 @@ export interface Directory {
   close(done: Done): void
 }
 
+export interface SlotEvents {
+  /** Its owner is back and waits for it. Perhaps several times. */
+  onWanted(): void
+  /** It is held no more, though its directory is open. */
+  onLost(): void
+}
+
+/**
+ * The storage of the other peers of this database on this machine, where several live side by side and one may go on for another (tabs of a
+ * browser): numbered slots, each with a lock. A peer is its storage, so who holds a slot is the only one who may run its peer.
+ *
+ *  N1  `free` names the slots that have a store and that nobody holds, or waits for, at that moment.
+ *  N2  `take` waits for nobody: undefined for who comes too late. Who gets the slot holds it from before a byte of it is read until its directory is
+ *      closed, or its process is gone.
+ *  N3  A process that is frozen keeps what it holds.
+ */
+export interface Slots {
+  free(done: Completion<readonly number[]>): void
+  take(slot: number, events: SlotEvents, done: Completion<Directory | undefined>): void
+}
+
 /** Returned by `Clock.after`; cancelling twice or after it fired does nothing. */
 export type Cancel = () => void
 

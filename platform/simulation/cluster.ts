@@ -32,7 +32,7 @@ export interface ClusterOptions {
 }
 
 export interface PeerOptions extends Pick<OpenOptions, 'cacheBytes' | 'onEvent'> {
-  /** Peers of one profile are tabs of one browser: they share a founding lock. Default: a machine of its own. */
+  /** Peers of one profile are tabs of one browser: they share a founding lock, and go on for each other when some are gone. Default: a machine of its own. */
   readonly profile?: string
   readonly disk?: Partial<DiskOptions>
   /** So many bytes of log between two checkpoints: with few of them, who was away gets a whole state. Default: as everywhere. */
@@ -85,7 +85,10 @@ export class SimulatedPeer {
     if (this.current !== undefined) return this.current
     if (!this.process.running) this.process.restart()
     const life = ++this.lives
-    const { platform, directory, rendezvous } = this.process
+    const { process } = this
+    if (this.options.profile !== undefined) await new Promise<void>(resolve => process.claimDirectory(resolve))
+    if (life !== this.lives) throw crashed(this.name)
+    const { platform, directory, rendezvous, slots } = process
     const { cacheBytes, onEvent, checkpointBytes, messageBytesMax } = this.options
     const core = await this.openCore({
       platform,
@@ -95,9 +98,10 @@ export class SimulatedPeer {
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       ...(checkpointBytes === undefined ? {} : { checkpointBytes }),
       ...(messageBytesMax === undefined ? {} : { limits: { messageBytesMax } }),
+      ...(slots === undefined ? {} : { slots }),
       rendezvous: () => [rendezvous],
     })
-    if (life !== this.lives) throw new HarmonyError('CLOSED', `${this.name} crashed while it was opened`)
+    if (life !== this.lives) throw crashed(this.name)
     cores.set(this, core)
     if (onEvent !== undefined) core.events(onEvent)
     this.current = createDatabase(core)
@@ -194,6 +198,10 @@ export class SimulatedPeer {
   get time(): SimulatedProcess['time'] {
     return this.process.time
   }
+}
+
+function crashed(name: string): HarmonyError {
+  return new HarmonyError('CLOSED', `${name} crashed while it was opened`)
 }
 
 export class SimulatedCluster {

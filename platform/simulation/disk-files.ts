@@ -39,6 +39,7 @@ class OpenFile {
   private readonly idle: (() => void)[] = []
   private inFlight = 0
   private closed = false
+  private revoked = false
   private death: HarmonyError | undefined
 
   constructor(host: FileHost, incarnation: Incarnation, name: string, stored: StoredFile) {
@@ -82,6 +83,7 @@ class OpenFile {
     if (refusal !== undefined) return this.later(this.syncs, 'refused sync', 0, () => done(refusal))
     const { position } = this.stored
     this.later(this.syncs, 'sync', this.host.syncLatencyMs(), () => {
+      if (this.revoked) return done(this.closedError())
       if (!this.host.step()) return
       this.death ??= this.host.takeSyncFailure()
         ? new HarmonyError('STORAGE_LOST', `a sync of ${this.name} failed: open the database again`)
@@ -106,6 +108,11 @@ class OpenFile {
     // What was there at the call: later writes are later.
     const value = this.stored.current.read(offset, length)
     this.later(this.reads, 'read', this.host.readLatencyMs(), () => done({ ok: true, value }))
+  }
+
+  /** Somebody else has the file now. */
+  revoke(): void {
+    this.closed = this.revoked = true
   }
 
   close(done: Done): void {
@@ -164,6 +171,10 @@ export class SimulatedLogFile implements LogFile {
     this.file.onClosed = run
   }
 
+  revoke(): void {
+    this.file.revoke()
+  }
+
   get start(): number {
     return this.file.stored.current.start
   }
@@ -217,6 +228,10 @@ export class SimulatedPageFile implements PageFile {
 
   set onClosed(run: () => void) {
     this.file.onClosed = run
+  }
+
+  revoke(): void {
+    this.file.revoke()
   }
 
   get bytes(): number {

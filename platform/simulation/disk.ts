@@ -8,7 +8,7 @@ import { assert } from '../../src/base/assert.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
 import { OrderedCompletions } from '../../src/base/ordered-completions.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
-import type { Completion, Directory, Done, LogFile, PageFile } from '../../src/platform.ts'
+import type { Completion, Directory, Done, LogFile, PageFile, SlotEvents } from '../../src/platform.ts'
 import { type FileHost, SimulatedLogFile, SimulatedPageFile } from './disk-files.ts'
 import type { Incarnation } from './incarnation.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -54,6 +54,8 @@ export class SimulatedDisk implements FileHost {
   private readonly random: SeededRandom
   private readonly files = new Map<string, StoredFile>()
   private holder: SimulatedDirectory | undefined
+  private events: SlotEvents | undefined
+  private readonly waiting: (() => void)[] = []
   private syncFailures = 0
   private readFailures = 0
   private misdirections = 0
@@ -70,14 +72,43 @@ export class SimulatedDisk implements FileHost {
   }
 
   /** Errors: LOCKED while another life holds it. */
-  open(incarnation: Incarnation): Directory | HarmonyError {
+  open(incarnation: Incarnation, events?: SlotEvents): Directory | HarmonyError {
     if (this.holder !== undefined) {
       return new HarmonyError('LOCKED', `the disk ${this.name} is in use by ${this.holder.incarnation.name}`)
     }
-    this.holder = new SimulatedDirectory(this, incarnation, this.files, () => {
+    const holder = new SimulatedDirectory(this, incarnation, this.files, () => {
+      if (this.holder !== holder) return
       this.holder = undefined
+      for (const next of this.waiting.splice(0)) next()
     })
-    return this.holder
+    this.holder = holder
+    this.events = events
+    return holder
+  }
+
+  /** There is something on it, and nobody has it or waits for it. */
+  get orphaned(): boolean {
+    return this.files.size > 0 && this.holder === undefined && this.waiting.length === 0
+  }
+
+  isHeldBy(incarnation: Incarnation): boolean {
+    return this.holder?.incarnation === incarnation
+  }
+
+  /** Asks whoever holds it to give it back; `free` comes once, in the moment in which nobody does. */
+  want(free: () => void): void {
+    if (this.holder === undefined) return free()
+    this.waiting.push(free)
+    this.holder.incarnation.soon('slot wanted', () => this.events?.onWanted())
+  }
+
+  /** As a lock that is stolen: its holder can do nothing with it any more, and hears so before anything else. */
+  takeAway(): void {
+    const { holder, events } = this
+    assert(holder !== undefined, `nobody holds the disk ${this.name}`)
+    this.holder = undefined
+    holder.revoke()
+    holder.incarnation.interrupt('slot lost', () => events?.onLost())
   }
 
   /** The next so many syncs fail: each is the end of its file object (L6). */
@@ -132,6 +163,7 @@ export class SimulatedDisk implements FileHost {
       if (cache === 'kept') file.keepAll()
       else if (!file.crash(random)) this.files.delete(name)
     }
+    for (const next of this.waiting.splice(0)) next()
   }
 
   /** A new disk, or an evicted origin (pitfalls 14 and 24). Only while nobody holds it. */
@@ -304,6 +336,10 @@ class SimulatedDirectory implements Directory {
     }
     for (const file of this.openFiles.values()) file.close(oneClosed)
     oneClosed()
+  }
+
+  revoke(): void {
+    for (const file of this.openFiles.values()) file.revoke()
   }
 
   private open<F extends OpenFile>(

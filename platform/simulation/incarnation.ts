@@ -55,6 +55,13 @@ export class Incarnation {
     this.scheduler.soon(whole, () => this.deliver(whole, run))
   }
 
+  /** Comes before everything that is held back. */
+  interrupt(label: string, run: () => void): void {
+    const whole = `${this.name} ${label}`
+    if (this.stopped) this.held.unshift({ label: whole, run })
+    else this.soon(label, run)
+  }
+
   freeze(): void {
     assert(this.living, `${this.name} is not running`)
     this.stopped = true

@@ -4,18 +4,21 @@
  */
 import { assert } from '../../src/base/assert.ts'
 import type { SeededRandom } from '../../src/base/random.ts'
-import type { Completion, Directory, Platform, Random, Rendezvous } from '../../src/platform.ts'
+import type { Completion, Directory, Platform, Random, Rendezvous, SlotEvents, Slots } from '../../src/platform.ts'
 import { SimulatedTime } from './clock.ts'
 import { type DiskOptions, SimulatedDisk } from './disk.ts'
 import type { ProfileLocks } from './founding-lock.ts'
 import { Incarnation } from './incarnation.ts'
 import type { SimulatedNetwork } from './network.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { ProfileSlots } from './slots.ts'
 
 export interface ProcessOptions {
   readonly kind: 'tab' | 'node'
   /** Processes of one profile share a founding lock, as tabs of one origin do. Undefined: none. */
   readonly locks: ProfileLocks | undefined
+  /** Its disk is one of them, and it may go on for the others'. */
+  readonly slots: ProfileSlots | undefined
   readonly disk: Partial<DiskOptions>
 }
 
@@ -24,6 +27,7 @@ interface Life {
   readonly incarnation: Incarnation
   readonly platform: Platform
   readonly rendezvous: Rendezvous
+  readonly slots: Slots | undefined
   directory: Directory | undefined
 }
 
@@ -31,6 +35,8 @@ export class SimulatedProcess {
   readonly name: string
   readonly disk: SimulatedDisk
   readonly time: SimulatedTime
+  /** Its disk was taken away from it (`SimulatedDisk.takeAway`). */
+  onDiskLost: () => void = () => {}
   private readonly scheduler: Scheduler
   private readonly network: SimulatedNetwork
   private readonly options: ProcessOptions
@@ -45,6 +51,7 @@ export class SimulatedProcess {
     this.options = options
     this.random = scheduler.random(`process ${name}`)
     this.disk = new SimulatedDisk(scheduler, name, options.disk)
+    options.slots?.disks.push(this.disk)
     this.time = new SimulatedTime(scheduler, scheduler.random(`clock ${name}`))
     this.life = this.start()
   }
@@ -69,11 +76,27 @@ export class SimulatedProcess {
   get directory(): Directory {
     const life = this.current()
     if (life.directory === undefined) {
-      const opened = this.disk.open(life.incarnation)
+      const opened = this.disk.open(life.incarnation, this.ownEvents)
       if (opened instanceof Error) throw opened
       life.directory = opened
     }
     return life.directory
+  }
+
+  /** Other disks of its profile; undefined: it has none. */
+  get slots(): Slots | undefined {
+    return this.current().slots
+  }
+
+  /** As a tab claims its slot: if another one has adopted it, asks for it and waits. Then `directory` is there. */
+  claimDirectory(done: () => void): void {
+    const life = this.current()
+    this.disk.want(() => {
+      if (!life.incarnation.alive) return
+      // In the moment in which it is free: nobody comes in between.
+      void this.directory
+      life.incarnation.soon('own slot', done)
+    })
   }
 
   /** As a host opens one: LOCKED while this or another life holds the disk. */
@@ -89,7 +112,8 @@ export class SimulatedProcess {
   crash(cache: 'lost' | 'kept' = 'lost'): void {
     const { incarnation } = this.current()
     incarnation.kill()
-    this.disk.crash(cache)
+    this.options.slots?.processDied(incarnation, cache)
+    if (this.options.slots === undefined) this.disk.crash(cache)
     this.options.locks?.processDied(incarnation)
     this.network.processDied(incarnation)
   }
@@ -125,6 +149,16 @@ export class SimulatedProcess {
       transport: this.network.transportOf(incarnation),
       foundingLock: this.options.locks?.lockOf(incarnation),
     }
-    return { incarnation, platform, rendezvous: this.network.signaling.rendezvousOf(incarnation), directory: undefined }
+    return {
+      incarnation,
+      platform,
+      rendezvous: this.network.signaling.rendezvousOf(incarnation),
+      slots: this.options.slots?.slotsOf(incarnation),
+      directory: undefined,
+    }
+  }
+
+  private get ownEvents(): SlotEvents {
+    return { onWanted: () => {}, onLost: () => this.onDiskLost() }
   }
 }

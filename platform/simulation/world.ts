@@ -19,6 +19,7 @@ import { ProfileLocks } from './founding-lock.ts'
 import { SimulatedNetwork } from './network.ts'
 import { SimulatedProcess } from './process.ts'
 import { Scheduler } from './scheduler.ts'
+import { ProfileSlots } from './slots.ts'
 
 export interface WorldOptions {
   readonly network?: Partial<NetworkOptions>
@@ -29,9 +30,15 @@ export interface WorldOptions {
 export interface NewProcess {
   /** Default 'node'. */
   readonly kind?: 'tab' | 'node'
-  /** Processes of one profile share a founding lock, as tabs of one origin do. Default: no lock. */
+  /** Processes of one profile share a founding lock, and may hold each other's disks, as tabs of one origin do. Default: neither. */
   readonly profile?: string
   readonly disk?: Partial<DiskOptions>
+}
+
+/** What the tabs of one origin share. */
+interface Profile {
+  readonly locks: ProfileLocks
+  readonly slots: ProfileSlots
 }
 
 export class World {
@@ -39,7 +46,7 @@ export class World {
   private readonly scheduler: Scheduler
   private readonly options: WorldOptions
   private readonly machines = new Map<string, SimulatedProcess>()
-  private readonly profiles = new Map<string, ProfileLocks>()
+  private readonly profiles = new Map<string, Profile>()
 
   constructor(seed: number | string, options: WorldOptions = {}) {
     this.scheduler = new Scheduler(seed)
@@ -83,7 +90,7 @@ export class World {
     const { kind = 'node', profile, disk = {} } = options
     const made = new SimulatedProcess(this.scheduler, this.network, name, {
       kind,
-      locks: profile === undefined ? undefined : this.profile(profile),
+      ...(profile === undefined ? { locks: undefined, slots: undefined } : this.profile(profile)),
       disk: { ...this.options.disk, ...disk },
     })
     this.machines.set(name, made)
@@ -114,10 +121,10 @@ export class World {
     return this.scheduler.runUntil(condition, timeoutMs)
   }
 
-  private profile(name: string): ProfileLocks {
+  private profile(name: string): Profile {
     const known = this.profiles.get(name)
     if (known !== undefined) return known
-    const made = new ProfileLocks()
+    const made = { locks: new ProfileLocks(), slots: new ProfileSlots() }
     this.profiles.set(name, made)
     return made
   }

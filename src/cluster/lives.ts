@@ -8,10 +8,14 @@
  *   recovery   asked for by a person: see `recover.ts`.
  *
  * Anything else stays as it is: the dead peer answers every call with what stopped it.
+ *
+ * Where the host has slots, what other processes of this machine left behind is adopted while this peer is in their room (`adoption.ts`).
  */
 import { HarmonyError } from '../base/errors.ts'
-import { type ClusterId, index } from '../base/ids.ts'
-import type { Cancel, Done } from '../platform.ts'
+import { type ClusterId, index, type PeerId } from '../base/ids.ts'
+import type { Cancel, Done, Slots } from '../platform.ts'
+import { Adoption } from './adoption.ts'
+import { abandonStore, reviveOrphan, votersOf } from './orphan.ts'
 import { Peer } from './peer.ts'
 import { isSole, type PeerJoin, type PeerOptions } from './peer-types.ts'
 import { type Recovery, recoverStore } from './recover.ts'
@@ -29,7 +33,15 @@ export interface LivesOptions extends Omit<PeerOptions, 'store' | 'paused' | 'on
   readonly onPaused: (why: HarmonyError) => void
   /** What was mended, in words. */
   readonly onRepaired: (message: string) => void
+  /** Where other peers of this database lie. Default: nothing is adopted. */
+  readonly slots?: Slots | undefined
+  readonly onAdoption?: (event: AdoptionEvent) => void
 }
+
+/** A peer of somebody else runs here, or does so no more. */
+export type AdoptionEvent =
+  | { readonly type: 'adopted'; readonly id: PeerId }
+  | { readonly type: 'returned'; readonly id: PeerId; readonly message: string }
 
 export class Lives {
   private readonly options: LivesOptions
@@ -44,10 +56,16 @@ export class Lives {
   private onClosing: (() => void) | undefined
   private waitMs: number = lookMs.min
   private cancelLook: Cancel = () => {}
+  /** The room that was entered last. */
+  private entered: PeerJoin | undefined
+  private readonly adoption: Adoption | undefined
+  /** The storage is somebody else's. */
+  private taken = false
 
   constructor(options: LivesOptions, store: Store) {
     this.options = options
     this.living = { peer: this.born(store, undefined), store }
+    this.adoption = options.slots === undefined ? undefined : this.makeAdoption(options.slots)
   }
 
   get peer(): Peer {
@@ -57,7 +75,15 @@ export class Lives {
     return this.living.store
   }
 
+  /** Peers of others that run here. */
+  get adopted(): readonly PeerId[] {
+    return this.adoption?.adopted ?? []
+  }
+
   join(options: PeerJoin, done: Done): void {
+    // Without those who may have to be adopted there may be nobody to join.
+    if (this.peer.status().room === undefined) this.entered = options
+    this.adoption?.start()
     this.peer.join(options, error => {
       if (error === undefined) this.room = options
       done(error)
@@ -70,10 +96,11 @@ export class Lives {
   }
 
   close(done: Done): void {
+    if (this.taken)
+      return this.adoption === undefined ? done(undefined) : this.adoption.close('hand-over', () => done(undefined))
     const close = (): void => {
       this.cancelLook()
-      if (this.isOpen) this.peer.close(done)
-      else this.options.storeOptions.directory.close(done)
+      this.closeAll(done)
     }
     if (this.changing || this.probing) this.onClosing = close
     else {
@@ -112,6 +139,60 @@ export class Lives {
           })
         })
       })
+    })
+  }
+
+  /** The lock of the storage is gone: somebody else may hold it. Nothing is answered any more, nor written, not even to close. */
+  lose(why: HarmonyError): void {
+    if (this.taken) return
+    this.taken = true
+    this.cancelLook()
+    this.adoption?.close('hand-over', () => {})
+    abandonStore(this.peer, this.store, why)
+    // Were it being begun anew, that fails now, or ends here.
+    this.onClosing = () => this.peer.stop(why)
+    this.options.onEvent({ type: 'error', error: why })
+  }
+
+  private closeAll(done: Done): void {
+    const closeOwn = (then: Done): void => {
+      if (this.isOpen) this.peer.close(then)
+      else this.options.storeOptions.directory.close(then)
+    }
+    const { adoption } = this
+    if (adoption === undefined) return closeOwn(done)
+    const others = new Set<PeerId>(this.isOpen ? this.peer.links.adverts.keys() : [])
+    for (const id of adoption.adopted) others.delete(id)
+    // With nobody there who could take a vote, all keep theirs; the own peer goes last, so that it leads to the end.
+    if (others.size === 0) return adoption.close('hand-over', () => closeOwn(done))
+    let open = 2
+    let failure: HarmonyError | undefined
+    const closed = (error: HarmonyError | undefined): void => {
+      failure ??= error
+      if (--open === 0) done(failure)
+    }
+    adoption.close(undefined, () => closed(undefined))
+    closeOwn(closed)
+  }
+
+  private makeAdoption(slots: Slots): Adoption {
+    const { platform, onAdoption = () => {} } = this.options
+    return new Adoption({
+      clock: platform.clock,
+      random: platform.random,
+      slots,
+      onAdopted: id => onAdoption({ type: 'adopted', id }),
+      onReturned: (id, message) => onAdoption({ type: 'returned', id, message }),
+      own: () => {
+        const { id, cluster, room, raft, health } = this.peer.status()
+        if (room === undefined || health === 'left') return undefined
+        return { id, cluster, voters: votersOf(raft.configuration), hasLeader: health === 'ok' }
+      },
+      revive: (directory, revival) => {
+        const { entered: room, peer } = this
+        if (room === undefined) return directory.close(() => revival.done(undefined))
+        reviveOrphan({ ...this.options, cluster: peer.cluster, room }, directory, revival)
+      },
     })
   }
 

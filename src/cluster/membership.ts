@@ -9,7 +9,8 @@
  *  M3  Two clusters that meet: the one without data dissolves, by an entry in its own log, so that all its members agree and no
  *      acknowledged write can slip in between. Neither has data: the greater cluster id dissolves. Both have: nothing merges.
  *      Who does not hear of it in time (its last voters went at once) sees that most of its voters belong elsewhere: they never come back.
- *  M4  Who is not in the configuration asks for admission until it is, also after it was removed while it was away.
+ *  M4  Who is not in the configuration asks for admission until it is, also after it was removed while it was away. Not so a peer that runs in another one's
+ *      process (`adoption.ts`): that is a member, or of no use.
  */
 import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
@@ -27,6 +28,8 @@ export interface MembershipOptions {
   readonly room: string
   readonly foundingLock: FoundingLock | undefined
   readonly clock: Clock
+  /** Default: true. */
+  readonly asks?: boolean | undefined
 }
 
 export interface Own {
@@ -185,6 +188,7 @@ export class Membership {
   }
 
   private ask(own: Own): void {
+    if (this.options.asks === false) return
     const now = this.options.clock.now()
     if (now - this.askedMs < admissionEveryMs) return
     this.askedMs = now

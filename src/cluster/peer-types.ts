@@ -53,6 +53,8 @@ export interface PeerJoin {
   readonly wish: Wish
   readonly bootstrap: Bootstrap
   readonly onConflict: 'fail' | 'discard-local'
+  /** Default: who is not in the configuration asks to be admitted. */
+  readonly asks?: boolean
 }
 
 export type PeerEvent =

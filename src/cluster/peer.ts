@@ -17,7 +17,7 @@ import { Administration } from './administration.ts'
 import { Clients } from './clients.ts'
 import { Company } from './company.ts'
 import { deliver } from './delivery.ts'
-import { goodbye, handOver } from './departures.ts'
+import { type DepartureKind, goodbye, handOver } from './departures.ts'
 import { Forwarding } from './forwarding.ts'
 import { group0, nobody } from './group-replay.ts'
 import { JoinProgress } from './join-progress.ts'
@@ -206,13 +206,13 @@ export class Peer {
   }
 
   private enter(options: PeerJoin): void {
-    const { wish, bootstrap, onConflict, room } = options
+    const { wish, bootstrap, onConflict, room, asks } = options
     const { clock, foundingLock } = this.platform
     this.left = false
     this.leaderSeenMs = clock.now()
     this.links.start(options, this.advert(standingAtFirst(this.own(), options)))
     this.membership = new Membership(
-      { wish, bootstrap, onConflict, room, foundingLock, clock },
+      { wish, bootstrap, onConflict, room, foundingLock, clock, asks },
       {
         own: () => this.own(),
         linked: () => this.links.adverts,
@@ -263,8 +263,8 @@ export class Peer {
     this.changed()
   }
 
-  /** Ends everything in order: hands over, tells the others, writes what is not written. Callers in flight get CLOSED. */
-  close(done: Done): void {
+  /** Ends everything in order: hands over (by default as its kind of peer does), tells the others, writes what is not written. Callers in flight get CLOSED. */
+  close(done: Done, departure?: DepartureKind): void {
     if (this.closing) return done(undefined)
     this.finishJoin(new HarmonyError('CLOSED', 'the database was closed while it was joining'))
     const finish = (): void => {
@@ -279,7 +279,7 @@ export class Peer {
       else close()
     }
     if (!this.links.open || this.fatal !== undefined) return finish()
-    this.administration.depart(goodbye(this.platform.kind, this.own(), this.links.adverts), finish)
+    this.administration.depart(departure ?? goodbye(this.platform.kind, this.own(), this.links.adverts), finish)
   }
 
   private disconnect(): void {

@@ -1,6 +1,6 @@
 /** What a core in this realm is made of: the host, the directory, and the sizes that tests and applications choose. */
 import type { PeerOptions } from '../cluster/peer-types.ts'
-import type { Directory, Platform, Rendezvous } from '../platform.ts'
+import type { Directory, Platform, Rendezvous, Slots } from '../platform.ts'
 import type { WriteHelpers } from '../storage/parallel-batch.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import type { CoreJoin } from './core.ts'
@@ -27,6 +27,8 @@ export interface LocalCoreOptions {
   readonly writeHelpers?: (pool: SharedPool) => WriteHelpers
   /** A damaged store of a cluster's member is CORRUPT, too, instead of being begun anew: for tools. */
   readonly refuseDamaged?: boolean
+  /** Where other peers of this database lie, to go on for those that are gone. Default: nowhere. */
+  readonly slots?: Slots
   readonly checkpointBytes?: number
   /** Older states that are held may keep so many bytes at least. */
   readonly heldBytesMin?: number

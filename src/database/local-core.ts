@@ -98,7 +98,7 @@ export class LocalCore implements Core {
       },
       options.heldBytesMin,
     )
-    const { platform, limits, timing, policy, checkpointBytes, leaseDriftMax } = options
+    const { platform, limits, timing, policy, checkpointBytes, leaseDriftMax, slots } = options
     this.lives = new Lives(
       {
         platform,
@@ -114,6 +114,11 @@ export class LocalCore implements Core {
         onPaused: ({ code, message }) =>
           this.emit({ type: 'paused', code: code === 'QUOTA' ? code : 'CORRUPT', message }),
         onRepaired: message => this.emit({ type: 'repaired', message }),
+        slots,
+        onAdoption: event => {
+          this.emit(event)
+          this.onChange()
+        },
       },
       store,
     )
@@ -320,6 +325,12 @@ export class LocalCore implements Core {
     return this.closed
   }
 
+  /** The storage is not this process's any more: nothing is answered or written from now on. */
+  lose(why: HarmonyError): void {
+    this.snapshots.close()
+    this.lives.lose(why)
+  }
+
   private read<T>(options: CoreReadOptions, operation: (view: View) => T): T | Promise<T> {
     const { clients } = this.peer
     const level: ReadLevel = options
@@ -444,7 +455,8 @@ export class LocalCore implements Core {
     const { storageKind, durability } = this.options
     const { threads = 0, counts } = this.readThreads ?? {}
     const readers = { threads, ...(counts ?? noReads) }
-    return numbersOf(this.store, status, { storageKind, durability, readers, snapshots: this.snapshots })
+    const { snapshots, lives } = this
+    return numbersOf(this.store, status, { storageKind, durability, readers, snapshots, adopted: lives.adopted })
   }
 
   private makeMirror(): CoreMirror {

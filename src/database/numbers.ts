@@ -4,7 +4,7 @@ import type { Store } from '../cluster/store.ts'
 import type { CoreStatus } from './core.ts'
 import type { HeldSnapshots } from './held-snapshots.ts'
 
-export interface About extends Pick<CoreStatus, 'readers'> {
+export interface About extends Pick<CoreStatus, 'readers' | 'adopted'> {
   readonly storageKind: string
   readonly durability: CoreStatus['storage']['durability']
   readonly snapshots: HeldSnapshots
@@ -13,7 +13,7 @@ export interface About extends Pick<CoreStatus, 'readers'> {
 export function numbersOf(
   store: Store,
   status: PeerStatus,
-  { storageKind, durability, readers, snapshots }: About,
+  { storageKind, durability, readers, snapshots, adopted }: About,
 ): CoreStatus {
   const { wal, engine } = store
   const { keys, bytes, cache, pages, writers, held } = engine.status()
@@ -41,6 +41,7 @@ export function numbersOf(
       records: wal.counters.records,
       receivedBytes: status.receivedBytes,
     },
+    adopted,
     queues: {
       pendingWrites: status.pendingWrites,
       pendingReads: status.pendingReads,

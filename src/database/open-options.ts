@@ -26,7 +26,7 @@ export function leaseDriftMaxOf(leaseReads: OpenOptions['leaseReads']): number |
 export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   const options =
     typeof nameOrOptions === 'string' ? { name: nameOrOptions } : record(nameOrOptions, 'the argument of open')
-  const { name, storage, cacheBytes, durability, readers, writers, leaseReads, onEvent, cluster } = options
+  const { name, storage, cacheBytes, durability, adopt, readers, writers, leaseReads, onEvent, cluster } = options
   if (typeof name !== 'string' || !nameForm.test(name)) {
     throw invalid(
       `name must be 1 to 64 characters without / \\ : * ? " < > | and without a leading dot, not ${shown(name)}`,
@@ -51,6 +51,8 @@ export function openOptions(nameOrOptions: string | OpenOptions): OpenOptions {
   }
   leaseDriftMaxOf(leaseReads)
   if (durability !== undefined) oneOf(durability, ['strict', 'relaxed'], 'durability')
+  if (adopt !== undefined && typeof adopt !== 'boolean')
+    throw invalid(`adopt must be true or false, not ${shown(adopt)}`)
   if (onEvent !== undefined && typeof onEvent !== 'function') throw invalid('onEvent must be a function')
   if (cluster !== undefined) coreJoin(cluster)
   return options

@@ -359,6 +359,8 @@ export interface Status {
     records: number
     receivedBytes: number | undefined
   }
+  /** Peers of tabs that are gone, which run here: their ids (`OpenOptions.adopt`). */
+  adopted: readonly string[]
   queues: { pendingWrites: number; pendingReads: number; bytes: number; bytesMax: number }
   /** Where this peer leads: the locks of all transactions of the group (spans held or waited for, requests that wait), and what came of requests since it leads. */
   locks: {
@@ -388,6 +390,10 @@ export type DatabaseEvent =
   | { type: 'snapshot'; index: number }
   /** The state that the leader sent is damaged or malformed: this peer keeps what it has, and asks again after half a minute, or another leader. */
   | { type: 'snapshotRefused'; message: string }
+  /** Browsers: another tab's replica, whose tab is gone, runs in this one from now on, so that its vote is not missing (`OpenOptions.adopt`). `id`: its peer's. */
+  | { type: 'adopted'; id: string }
+  /** It does not any more, and why: its tab is back, or nobody needs it. */
+  | { type: 'returned'; id: string; message: string }
   | { type: 'role'; role: ClusterStatus['role']; term: number }
   | { type: 'health'; health: Health }
   | { type: 'member'; id: string; change: 'joined' | 'left' | 'promoted' | 'demoted' | 'connected' | 'disconnected' }
@@ -407,6 +413,11 @@ export interface OpenOptions {
   /** The most memory for pages, in bytes, 1 MiB or more. Default: 64 MiB. The data may be many times as large. */
   cacheBytes?: number
   durability?: 'strict' | 'relaxed'
+  /**
+   * Browsers: while this tab is in a room, it goes on for tabs of this profile that were members and are gone (killed, crashed, closed), and gives each its storage back
+   * when it is opened again. Default: true.
+   */
+  adopt?: boolean
   /**
    * Node.js: so many threads, 0 to 16, that read beside this one from the pages in memory: large `getMany`s and scans of several pages.
    * Default: 0. Each takes a few megabytes; the pages are shared.

@@ -1,6 +1,11 @@
 /** Runs in the page: starts the suites in a worker or here, and checks what a killed worker had written. */
 
-import { check, checkEqual, pollUntil, type RuleOutcome } from '../conformance/rule.ts'
+import { releasing } from '../../platform/browser/worker/open-core.ts'
+import { createOrphanSlots } from '../../platform/browser/worker/orphan-slots.ts'
+import { claimSlot, type Slot } from '../../platform/browser/worker/slot.ts'
+import type { Directory } from '../../src/platform.ts'
+import { answer, check, checkEqual, pollUntil, type RuleOutcome, runRules } from '../conformance/rule.ts'
+import { type Owner, slotsRules } from '../conformance/slots-suite.ts'
 import { openLog, openPages, pattern, read, success } from '../conformance/storage-harness.ts'
 import { openStorage, runAll, runFull, type StorageKind } from './conformance-harness.ts'
 
@@ -17,6 +22,58 @@ export function inPage(): Promise<RuleOutcome[]> {
 
 export function whenFull(id: string): Promise<RuleOutcome[]> {
   return runFull(id, () => globalThis.liftQuota())
+}
+
+/** Slots in IndexedDB; two tabs' worth of them in one page, as each has its own. */
+export function slotsInPage(): Promise<RuleOutcome[]> {
+  let names = 0
+  return runRules(slotsRules, async () => {
+    const name = `slots ${names++}`
+    const open = async (slot: Slot): Promise<Directory> => {
+      const directory = await success(openStorage(slot.storeName))
+      return releasing(directory, () => slot.release())
+    }
+    const ownerOf = async (slot: Slot): Promise<Owner> => {
+      const directory = await open(slot)
+      const pages = await openPages(waiting, directory)
+      pages.write(0, new Uint8Array(pages.sectorBytes))
+      await new Promise(done => pages.sync(done))
+      return { slot: slot.index, die: () => new Promise(done => directory.close(() => done())) }
+    }
+    return {
+      ...waiting,
+      slots: [createOrphanSlots(name, open), createOrphanSlots(name, open)] as const,
+      owner: async () => ownerOf(await claimSlot(name, [])),
+      claim: async slot => ownerOf(await claimSlot(name, [slot])),
+    }
+  })
+}
+
+/** Two tabs that remember nothing claim a slot at once, while a third has adopted two. Which they got, and after how long. */
+export async function claimTwoAtOnce(): Promise<{ slots: number[]; ms: number }> {
+  const name = 'two at once'
+  const open = async (slot: Slot): Promise<Directory> =>
+    releasing(await success(openStorage(slot.storeName)), () => slot.release())
+  const stores = [await claimSlot(name, []), await claimSlot(name, [])]
+  for (const slot of stores) {
+    const directory = await open(slot)
+    const pages = await openPages(waiting, directory)
+    pages.write(0, new Uint8Array(pages.sectorBytes))
+    await new Promise(done => pages.sync(done))
+    await new Promise<void>(done => directory.close(() => done()))
+  }
+  const adopter = createOrphanSlots(name, open)
+  for (const { index } of stores) {
+    let giveBack = (): void => {}
+    const events = { onWanted: () => giveBack(), onLost: () => {} }
+    const directory = await success<Directory | undefined>(
+      answer(waiting, 'taking', done => adopter.take(index, events, done)),
+    )
+    giveBack = () => directory?.close(() => {})
+  }
+  const beganMs = performance.now()
+  const claimed = await Promise.all([claimSlot(name, []), claimSlot(name, [])])
+  return { slots: claimed.map(slot => slot.index).sort(), ms: performance.now() - beganMs }
 }
 
 export function inWorker(kind: StorageKind): Promise<RuleOutcome[]> {

@@ -5,6 +5,7 @@ import { directoryRules } from '../conformance/directory-suite.ts'
 import { logFileRules } from '../conformance/log-file-suite.ts'
 import { pageFileRules } from '../conformance/page-file-suite.ts'
 import type { RuleOutcome } from '../conformance/rule.ts'
+import { slotsRules } from '../conformance/slots-suite.ts'
 import { callsTo } from './page-calls.ts'
 import { type PageServer, startPageServer } from './page-server.ts'
 
@@ -19,12 +20,13 @@ type Here = typeof import('./conformance-page.ts')
 
 const call = callsTo<Here>('./conformance-page.ts')
 
-const rules = [...logFileRules, ...pageFileRules, ...directoryRules, ...clockRules]
+const storageRules = [...logFileRules, ...pageFileRules, ...directoryRules, ...clockRules]
 
-for (const [where, kind, title] of [
-  ['inWorker', 'indexeddb', "IndexedDB and the browser's clock, in a worker"],
-  ['inPage', 'indexeddb', "IndexedDB and the browser's clock, on a page"],
-  ['inWorker', 'opfs', 'the origin private file system, in a worker'],
+for (const [where, kind, title, rules] of [
+  ['inWorker', 'indexeddb', "IndexedDB and the browser's clock, in a worker", storageRules],
+  ['inPage', 'indexeddb', "IndexedDB and the browser's clock, on a page", storageRules],
+  ['inWorker', 'opfs', 'the origin private file system, in a worker', storageRules],
+  ['slotsInPage', undefined, "slots by the browser's locks", slotsRules],
 ] as const) {
   test.describe(title, () => {
     let outcomes: RuleOutcome[] = []

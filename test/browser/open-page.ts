@@ -166,6 +166,24 @@ export async function joinByOwnConnection(room: string): Promise<number> {
 /** The code of its failure. */
 export const adoptNothing = () => codeOf(database(0).cluster.adopt('a'.repeat(32), { close: 1 }))
 
+export const adopted = () => [...database().status().adopted].sort()
+/** What can be cloned of the events. */
+export const told = () => events.map(event => (event.type === 'error' ? { type: event.type } : event))
+
+/** Takes the lock by force; the outcomes of writes, each once, until they fail for good. */
+export async function stealLock(name: string): Promise<string[]> {
+  const stolen = new Promise<void>(resolve => {
+    navigator.locks.request(name, { steal: true }, () => {
+      resolve()
+      return new Promise(() => {})
+    })
+  })
+  await stolen
+  const codes = new Set<string>()
+  while (!codes.has('STORAGE_LOST')) codes.add(await codeOf(database().put('lamp', 4)))
+  return [...codes, await codeOf(database().get('lamp', { consistency: 'local' }))]
+}
+
 export const members = () => database().cluster.members()
 export const status = () => database().cluster.status()
 

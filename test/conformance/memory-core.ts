@@ -324,6 +324,7 @@ export class MemoryCore implements Core {
         writers: { threads: 0, changes: 0 },
         snapshots: { held: 0, bytes: 0, givenUp: 0 },
         readers: { threads: 0, answered: 0, declined: 0 },
+        adopted: [],
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
         locks: this.locks.status,
         frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },

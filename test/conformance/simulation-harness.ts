@@ -1,10 +1,12 @@
 /** The simulation under the conformance suites: waiting runs the world. */
 import type { NetworkOptions } from '../../platform/simulation/conditions.ts'
+import type { SimulatedProcess } from '../../platform/simulation/process.ts'
 import { World } from '../../platform/simulation/world.ts'
 import type { Directory, Result } from '../../src/platform.ts'
 import type { ClockHarness } from './clock-suite.ts'
 import type { EndpointHarness } from './endpoint-suite.ts'
 import { RuleBroken } from './rule.ts'
+import type { Owner, SlotsHarness } from './slots-suite.ts'
 import type { StorageHarness } from './storage-harness.ts'
 
 async function runUntil(world: World, condition: () => boolean, what: string): Promise<void> {
@@ -88,6 +90,47 @@ export async function simulatedClock(seed: number): Promise<ClockHarness> {
     random,
     asHostWork: run => world.after(1, 'host work', run),
     until: (condition, what) => runUntil(world, condition, what),
+    dispose: async () => {},
+  }
+}
+
+export async function simulatedSlots(seed: number): Promise<SlotsHarness> {
+  const world = new World(seed)
+  const until = (condition: () => boolean, what: string) => runUntil(world, condition, what)
+  const process = (name: string): SimulatedProcess => world.process(name, { profile: 'browser' })
+  const owners: SimulatedProcess[] = []
+  const slots = [sure(process('a').slots), sure(process('b').slots)] as const
+  const firstSlot = 2
+  const ownerOf = (owner: SimulatedProcess): Owner => ({
+    slot: firstSlot + owners.indexOf(owner),
+    die: async () => owner.crash('kept'),
+  })
+  return {
+    slots,
+    async owner() {
+      const owner = process(`owner ${owners.length}`)
+      owners.push(owner)
+      let opened = false
+      owner.directory.openPages('pages', () => {
+        opened = true
+      })
+      await until(() => opened, 'a file')
+      return ownerOf(owner)
+    },
+    async claim(slot) {
+      const owner = sure(owners[slot - firstSlot])
+      owner.restart()
+      let claimed = false
+      owner.claimDirectory(() => {
+        claimed = true
+      })
+      // Others run the world.
+      while (!claimed) await undefined
+      sure(owner.directory)
+      return ownerOf(owner)
+    },
+    freeze: ({ slot }) => owners[slot - firstSlot]?.freeze(),
+    until,
     dispose: async () => {},
   }
 }

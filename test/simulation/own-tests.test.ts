@@ -1,8 +1,8 @@
 /** `harmonydb/simulation` as an application uses it: whole databases, promises, virtual time. The first test is the README's. */
 import { expect, test } from 'vitest'
-import { type SimulatedPeer, simulate } from '../../platform/simulation/entry.ts'
+import { type PeerOptions, type SimulatedPeer, simulate } from '../../platform/simulation/entry.ts'
 import { isHarmonyError } from '../../src/base/errors.ts'
-import type { Database } from '../../src/database/types.ts'
+import type { Database, DatabaseEvent } from '../../src/database/types.ts'
 
 const buy = (db: Database, name: string) =>
   db.transaction(async tx => {
@@ -35,6 +35,32 @@ test('the same seed is the same run', async () => {
   }
   expect(await run(7)).toBe(await run(7))
   expect(await run(8)).not.toBe(await run(7))
+})
+
+test('pitfall 31: peers of one profile go on for those that crashed, and give them back', async () => {
+  const cluster = simulate(5)
+  const told: DatabaseEvent[] = []
+  const options: PeerOptions = { profile: 'browser', onEvent: event => told.push(event) }
+  const [ada, bob, eve] = (await cluster.peers(3, options)) as [SimulatedPeer, SimulatedPeer, SimulatedPeer]
+  const ids = [ada, bob].map(({ db }) => db.cluster.status().self)
+  await cluster.run(ada.db.put('seat', 'ada'))
+  ada.crash()
+  bob.crash()
+  await cluster.advance(15_000)
+  await cluster.run(eve.db.put('after', 1))
+  expect(await cluster.run(eve.db.get('seat'))).toBe('ada')
+  expect([...eve.db.status().adopted].sort()).toEqual([...ids].sort())
+  await ada.open()
+  await ada.join()
+  expect(ada.db.cluster.status().self).toBe(ids[0])
+  expect(await cluster.run(ada.db.get('after'))).toBe(1)
+  expect(eve.db.status().adopted).toEqual([ids[1]])
+  const adoptions = told.filter(({ type }) => type === 'adopted' || type === 'returned')
+  expect(adoptions).toContainEqual({ type: 'returned', id: ids[0], message: 'its owner is back' })
+  await eve.close()
+  await bob.open()
+  await bob.join()
+  expect(await cluster.run(bob.db.get('seat'))).toBe('ada')
 })
 
 test('increments from all peers add up, whatever crashes, freezes and is cut off', { timeout: 60_000 }, async () => {

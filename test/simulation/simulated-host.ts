@@ -15,10 +15,11 @@ import { writeOf } from './write-of.ts'
 const secret = 'hs1_simulationsimulationsimulation'
 const bytes = encodeText
 
-export type HostOptions = Pick<
-  PeerOptions,
-  'checkpointBytes' | 'limits' | 'timing' | 'policy' | 'leaseDriftMax' | 'trace'
->
+export interface HostOptions
+  extends Pick<PeerOptions, 'checkpointBytes' | 'limits' | 'timing' | 'policy' | 'leaseDriftMax' | 'trace'> {
+  /** Goes on for others of its profile that are gone. */
+  readonly adopts?: boolean
+}
 
 export class Host {
   readonly name: string
@@ -62,7 +63,17 @@ export class Host {
   }
 
   open(): this {
-    const { platform, directory } = this.process
+    const { process } = this
+    let claimed = process.slots === undefined
+    if (!claimed) {
+      process.claimDirectory(() => {
+        claimed = true
+      })
+    }
+    expect(claimed || this.world.runUntil(() => claimed, 30_000)).toBe(true)
+    const { platform, directory, slots } = process
+    const { adopts = false, ...options } = this.options
+    process.onDiskLost = () => this.current?.lose(new HarmonyError('STORAGE_LOST', 'the lock was taken away'))
     let error: HarmonyError | undefined
     const storeOptions = { directory, platform, cacheBytes: 65_536 }
     openStore(storeOptions, store => {
@@ -75,7 +86,12 @@ export class Host {
         {
           platform,
           storeOptions,
-          ...this.options,
+          ...options,
+          slots: adopts ? slots : undefined,
+          onAdoption: event =>
+            void this.told.push(
+              event.type === 'adopted' ? `adopted ${event.id}` : `returned ${event.id}: ${event.message}`,
+            ),
           onChange: () => {},
           onEvent: event => {
             if (event.type === 'snapshot') this.snapshots++

@@ -40,8 +40,8 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
     )
   }
   const options = openOptions(nameOrOptions)
-  const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', leaseReads, onEvent } = options
-  const { cluster } = options
+  const { name, storage = 'auto', cacheBytes, durability = 'strict', worker = 'auto', onEvent, cluster } = options
+  const { adopt = true, leaseReads } = options
   if (typeof storage === 'object')
     throw invalid('storage: { dir } is for Node; browsers have "opfs", "indexeddb" and "memory"')
   if (worker !== 'auto' && worker !== false && typeof worker !== 'function') {
@@ -64,6 +64,7 @@ export async function open(nameOrOptions: string | OpenOptions): Promise<Databas
       leaseDriftMax: leaseDriftMaxOf(leaseReads),
       ...(cacheBytes === undefined ? {} : { cacheBytes }),
       durability,
+      adopt,
       // A core on the page itself needs no other way to its own memory.
       shared: worker !== false && globalThis.crossOriginIsolated === true,
       ownSlots: rememberedSlots(name).filter(slot => !inUse.has(slot)),

@@ -1,4 +1,5 @@
 /** Puts a peer together from the browser's parts: in the worker, or on the page for `worker: false`. */
+import { HarmonyError } from '../../../src/base/errors.ts'
 import {
   type CoreJoin,
   createMemoryDirectory,
@@ -12,6 +13,7 @@ import {
 import type { Directory, Platform, Rendezvous } from '../../../src/platform.ts'
 import type { HostPort } from '../../network/rtc-host-wire.ts'
 import { browserClock, browserRandom } from './host.ts'
+import { createOrphanSlots } from './orphan-slots.ts'
 import { createRtcTransport, type RtcTransportOptions } from './rtc-transport.ts'
 import { createBroadcastRendezvous } from './signaling/broadcast.ts'
 import { createFoundingLock } from './signaling/founding-lock.ts'
@@ -27,6 +29,8 @@ export interface BrowserRequest {
   readonly checkpointBytes?: number
   readonly durability: 'strict' | 'relaxed'
   readonly leaseDriftMax: number | undefined
+  /** Goes on for tabs of this profile that are gone. */
+  readonly adopt: boolean
   /** The page can map the pages in memory, to `peek` at them: it is cross-origin isolated. */
   readonly shared: boolean
   /** Slots that this tab had before, best first. */
@@ -76,11 +80,18 @@ export async function openBrowserCore(
     leaseDriftMax: request.leaseDriftMax,
     durability: slot === undefined ? 'relaxed' : request.durability,
     shared: request.shared && globalThis.crossOriginIsolated === true,
+    ...(slot === undefined || !request.adopt
+      ? {}
+      : { slots: createOrphanSlots(request.name, async one => (await openSlot(request, one)).directory) }),
     rendezvous: join => {
       transport.configure(join.rtc)
       return rendezvousFor(join)
     },
   })
+  if (slot !== undefined) {
+    const message = `the storage of "${request.name}" belongs to somebody else now: its Web Lock was taken away; open the database again`
+    slot.onLost = () => core.lose(new HarmonyError('STORAGE_LOST', message))
+  }
   return { core, about: { slot: slot?.index, lockName: lock?.storeName, pool: core.sharedPool } }
 }
 
@@ -91,29 +102,30 @@ interface Opened {
   readonly events: readonly DatabaseEvent[]
 }
 
-async function openStorage(
-  { name, storage }: BrowserRequest,
-  slot: Slot | undefined,
-  release: () => void,
-): Promise<Opened> {
-  if (slot === undefined || storage === 'memory') {
+async function openStorage(request: BrowserRequest, slot: Slot | undefined, release: () => void): Promise<Opened> {
+  if (slot === undefined) {
     return { kind: 'memory', directory: releasing(createMemoryDirectory(), release), events: [] }
   }
   try {
-    const path = [...opfsPathOf(name), String(slot.index)]
-    const { kind, directory, movedFrom, notMoved } = await openPlace(slot.storeName, path, storage, storeFileKind)
-    const events: DatabaseEvent[] = []
-    if (movedFrom !== undefined) events.push({ type: 'moved', from: movedFrom, to: kind })
-    if (notMoved !== undefined) events.push({ type: 'error', error: notMoved })
-    return { kind, directory: releasing(directory, release), events }
+    return await openSlot(request, slot)
   } catch (error) {
     release()
     throw error
   }
 }
 
+async function openSlot({ name, storage }: BrowserRequest, slot: Slot): Promise<Opened> {
+  const path = [...opfsPathOf(name), String(slot.index)]
+  const wish = storage === 'memory' ? 'auto' : storage
+  const { kind, directory, movedFrom, notMoved } = await openPlace(slot.storeName, path, wish, storeFileKind)
+  const events: DatabaseEvent[] = []
+  if (movedFrom !== undefined) events.push({ type: 'moved', from: movedFrom, to: kind })
+  if (notMoved !== undefined) events.push({ type: 'error', error: notMoved })
+  return { kind, directory: releasing(directory, () => slot.release()), events }
+}
+
 /** The directory, whose closing also lets go of the lock (D4). */
-function releasing(directory: Directory, release: () => void): Directory {
+export function releasing(directory: Directory, release: () => void): Directory {
   return {
     openLog: (name, done) => directory.openLog(name, done),
     openPages: (name, done) => directory.openPages(name, done),

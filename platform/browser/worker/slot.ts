@@ -8,7 +8,10 @@
  *      realm and not before, so whoever gets the lock finds nobody writing any more.
  *  T2  A reloaded tab gets its own slot back: it names the slots that it had, and waits a moment for the realm of its former document
  *      to go. A duplicated tab names the same ones, waits in vain and gets another.
- *  T3  Otherwise: the lowest free slot that has a store, else the lowest that nobody holds.
+ *  T3  Otherwise: the lowest free slot that has a store, else one that another tab has adopted, else the lowest that nobody holds.
+ *  T4  A slot that another tab has adopted (`orphan-slots.ts`) is asked back by whoever claims it. Who answers is closing it, and is waited for;
+ *      of several that ask, those who come too late hear that it is taken, and look further.
+ *  T5  Nobody steals a lock. If somebody does all the same, who held it hears `onLost`.
  *
  * Caveats: a frozen tab keeps its lock. Without `indexedDB.databases` (old Firefox) T3 is the lowest free number.
  */
@@ -16,14 +19,27 @@ import { HarmonyError } from '../../../src/base/errors.ts'
 import { databaseNames, namesAt, opfsPathOf } from './storage/store-place.ts'
 
 const ownSlotWaitMs = 500
+/** Once an adopter has said that it is closing. */
+const handBackMsMax = 10_000
+const askAgainMs = 200
 const slotsMax = 256
 
 export interface Slot {
   readonly index: number
   /** Of the database and of the lock. */
   readonly storeName: string
+  /** The lock is gone though it was not released. */
+  onLost: () => void
   release(): void
 }
+
+/** What claimers and adopters say to each other, on a BroadcastChannel of the database's. */
+export type SlotMessage = { readonly wanted: number } | { readonly closing: number } | { readonly taken: number }
+
+export const slotChannelName = (name: string): string => `harmonydb:slots:${name}`
+export const storeNameOf = (name: string, index: number): string => `harmonydb/${name}/${index}`
+/** Held beside the slot's lock by a tab that has adopted it. */
+export const adoptedNameOf = (name: string, index: number): string => `${storeNameOf(name, index)}/adopted`
 
 /**
  * @param own Slots that this tab had before, best first.
@@ -35,44 +51,97 @@ export async function claimSlot(name: string, own: readonly number[]): Promise<S
       'durable storage in a browser needs Web Locks, which only secure contexts have: serve the page over https or from localhost'
     throw new HarmonyError('VALIDATION', message)
   }
+  const adopted = await adoptedSlots(name)
   for (const [i, index] of own.entries()) {
-    const slot = await take(name, index, i === 0 ? ownSlotWaitMs : 0)
+    const slot = await (i === 0 || adopted.includes(index) ? claim(name, index) : takeSlot(name, index))
     if (slot !== undefined) return slot
   }
-  for (const index of await candidates(name)) {
-    const slot = await take(name, index, 0)
+  const stores = await slotsWithStore(name)
+  for (const index of stores) {
+    const slot = await takeSlot(name, index)
+    if (slot !== undefined) return slot
+  }
+  for (const index of adopted) {
+    const slot = await claim(name, index)
+    if (slot !== undefined) return slot
+  }
+  for (let index = 0; index < slotsMax; index++) {
+    const slot = stores.includes(index) ? undefined : await takeSlot(name, index)
     if (slot !== undefined) return slot
   }
   throw new HarmonyError('LOCKED', `all ${slotsMax} storage slots of "${name}" are in use; close some of its tabs`)
 }
 
-export const storeNameOf = (name: string, index: number): string => `harmonydb/${name}/${index}`
+/** At once; undefined if somebody else holds it or waits for it. */
+export const takeSlot = (name: string, index: number): Promise<Slot | undefined> =>
+  request(name, index, { ifAvailable: true })
 
-/** Undefined if somebody else holds it (still, after the wait). */
-function take(name: string, index: number, waitMs: number): Promise<Slot | undefined> {
+/** Waits a moment, and as long as it takes if an adopter is closing it. */
+async function claim(name: string, index: number): Promise<Slot | undefined> {
+  const waiting = new AbortController()
+  const channel = new BroadcastChannel(slotChannelName(name))
+  let patience = setTimeout(() => waiting.abort(), ownSlotWaitMs)
+  let answered = false
+  channel.onmessage = ({ data }: MessageEvent<SlotMessage>) => {
+    // Somebody else asked for it, too, and came first.
+    if ('taken' in data && data.taken === index) return waiting.abort()
+    if (answered || !('closing' in data) || data.closing !== index) return
+    answered = true
+    clearTimeout(patience)
+    patience = setTimeout(() => waiting.abort(), handBackMsMax)
+  }
+  // It may be in the middle of adopting.
+  const ask = () => channel.postMessage({ wanted: index } satisfies SlotMessage)
+  const asking = setInterval(ask, askAgainMs)
+  const asked = request(name, index, { signal: waiting.signal })
+  ask()
+  try {
+    const slot = await asked
+    if (slot !== undefined) channel.postMessage({ taken: index } satisfies SlotMessage)
+    return slot
+  } finally {
+    clearTimeout(patience)
+    clearInterval(asking)
+    channel.close()
+  }
+}
+
+/** Undefined if somebody else holds it, at the end of the wait. */
+function request(name: string, index: number, options: LockOptions): Promise<Slot | undefined> {
   const storeName = storeNameOf(name, index)
   return new Promise((resolve, reject) => {
-    const options = waitMs > 0 ? { signal: AbortSignal.timeout(waitMs) } : { ifAvailable: true }
+    let given: Slot | undefined
     navigator.locks
       .request(storeName, options, lock => {
         if (lock === null) return resolve(undefined)
-        return new Promise<void>(release => resolve({ index, storeName, release }))
+        return new Promise<void>(release => {
+          given = { index, storeName, onLost: () => {}, release }
+          resolve(given)
+        })
       })
       .catch(error => {
-        // The time-out comes as a rejection; after the lock was granted nothing rejects.
-        if (error instanceof DOMException && (error.name === 'TimeoutError' || error.name === 'AbortError'))
-          resolve(undefined)
+        // Once it was granted, only a lock that is stolen rejects; before, the end of the wait does.
+        if (given !== undefined) given.onLost()
+        else if (error instanceof DOMException && error.name === 'AbortError') resolve(undefined)
         else reject(new HarmonyError('LOCKED', `the storage lock of "${name}" could not be asked for: ${error}`))
       })
   })
 }
 
-async function candidates(name: string): Promise<number[]> {
+/** Slots that other tabs run for their owners, lowest first. */
+async function adoptedSlots(name: string): Promise<number[]> {
+  const { held = [] } = await navigator.locks.query()
+  const names = new Set(held.map(lock => lock.name))
+  return slotNumbers(index => names.has(adoptedNameOf(name, index)))
+}
+
+/** Lowest first. */
+export async function slotsWithStore(name: string): Promise<number[]> {
   const prefix = storeNameOf(name, 0).slice(0, -1)
   const stores = (await databaseNames()).flatMap(one => (one.startsWith(prefix) ? [one.slice(prefix.length)] : []))
-  const known = [...new Set([...stores, ...(await namesAt(opfsPathOf(name)))].map(Number))]
-    .filter(index => Number.isInteger(index) && index >= 0 && index < slotsMax)
-    .sort((a, b) => a - b)
-  const others = Array.from({ length: slotsMax }, (_, index) => index).filter(index => !known.includes(index))
-  return [...known, ...others]
+  const known = new Set([...stores, ...(await namesAt(opfsPathOf(name)))].map(Number))
+  return slotNumbers(index => known.has(index))
 }
+
+const slotNumbers = (which: (index: number) => boolean): number[] =>
+  Array.from({ length: slotsMax }, (_, index) => index).filter(which)

@@ -233,6 +233,15 @@ describe('membership', () => {
     expect(did.filter(one => one.startsWith('adopt'))).toEqual(['adopt 9', 'adopt 2'])
   })
 
+  it('M4 a peer that runs for another tab asks nobody, whether it has a leader or is no member any more', () => {
+    const { did, sees, pass, state } = bench({ hasCompany: true, hasLeader: false, hasData: true }, { asks: false })
+    sees('3', '5', 'member', true)
+    pass(1000)
+    state.inConfiguration = false
+    pass(1000)
+    expect(did).toEqual([])
+  })
+
   it('M4 a member without a leader asks to be admitted again: it may have been removed while it was away', () => {
     const { did, sees, pass, state } = bench({ hasCompany: true, hasLeader: false, hasData: true })
     sees('3', '5', 'member', true)
