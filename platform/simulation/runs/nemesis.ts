@@ -214,8 +214,8 @@ export class Nemesis<M extends Struck> {
     copy.disk.copyFrom(member.process.disk)
     let why: HarmonyError | undefined
     member.runCopy(copy, error => {
+      if (why === undefined && error.code === 'LOCKED') this.count('copies that were refused')
       why ??= error
-      if (error.code === 'LOCKED') this.count('copies that were refused')
     })
     world.after(forMs, `${copy.name} ends`, () => {
       if (why?.code !== 'LOCKED') {
