@@ -188,6 +188,11 @@ export const ofClusters: readonly NamedMutation[] = [
     file: 'src/shard/stamps.ts',
     edits: [['return applied >= this.leadingSince.index', 'return applied >= 0']],
   },
+  {
+    name: 'a lease outlasts the promise that it rests on',
+    file: 'src/shard/lease.ts',
+    edits: [['this.clock.now() - newest.nowMs) < this.ms', 'this.clock.now() - newest.nowMs) < this.ms * 16']],
+  },
 ]
 
 /** Not found by either in 500 seeds, but by tests of their own, if at all: `DEEP=1` looks for them, too, and tells. */

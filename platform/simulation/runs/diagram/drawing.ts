@@ -21,10 +21,12 @@ export const widthPx = (peers: number): number => axisPx + columnPx * peers + 11
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(3)} s`
 const titled = (tag: string, title: string): string => `<g class="${escaped(tag)}"><title>${escaped(title)}</title>`
 
+const isSignOfLife = (type: string): boolean => type.startsWith('heartbeat') || type === 'rest' || type === 'wake'
+
 /** Of a message: what the style and the checkboxes know it by. */
 export function classOf({ type, entries, granted, ok }: Passage['message']): string {
   const refused = granted === false || ok === false ? ' refused' : ''
-  if (type.startsWith('heartbeat')) return 'heartbeat'
+  if (isSignOfLife(type)) return 'heartbeat'
   if (type.startsWith('readIndex')) return 'readIndex'
   if (type === 'append') return `append${entries?.length === 0 ? ' empty' : ''}`
   if (type === 'appendReply') return `appendReply${refused}`
@@ -80,7 +82,7 @@ function violationMark(
 
 function* momentsOf({ passages, lives, faults, violations }: Scene): Generator<number> {
   for (const { message, sentMs, receivedMs } of passages) {
-    if (message.type.startsWith('heartbeat')) continue
+    if (isSignOfLife(message.type)) continue
     yield sentMs
     if (receivedMs !== undefined) yield receivedMs
   }
