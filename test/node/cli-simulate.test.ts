@@ -75,17 +75,17 @@ test('a plan that is stored runs again', async () => {
 })
 
 test('a promise that is broken: status 1, and the command that replays it', { timeout: 240_000 }, async () => {
-  const mistake = mutations.find(({ name }) => name === 'votes for everybody who asks')!
+  const mistake = mutations.find(({ name }) => name === 'a minority elects')!
   const broken = await bundle([mutating(mistake)])
   try {
-    const several = await run(broken.cli, ['simulate', '--from', '10', '--seeds', '8'])
+    const several = await run(broken.cli, ['simulate', '--from', '5', '--seeds', '5'])
     expect(several.status).toBe(1)
     expect(several.out).toMatch(/\d BROKEN[\s\S]*\nagain: harmonydb simulate --seed \d+ --shrink\n$/)
     const [, seed] = several.out.match(/--seed (\d+) --shrink/)!
     const single = await run(broken.cli, ['simulate', '--seed', seed!])
     expect(single.status).toBe(1)
     // Which promise goes first depends on the seed.
-    const [, promise] = single.out.match(/^seed \d+: BROKEN\n {2}(one vote a term|election safety): /)!
+    const [, promise] = single.out.match(/^seed \d+: BROKEN\n {2}(election safety|leader completeness|state machine safety): /)!
     // What came before, in words; the diagram has the same at its end.
     expect(single.out).toMatch(
       /\nBefore it was broken [^\n]*\n( {2} +\d+\.\d{4} {2}p\d [^\n]*\n|[^\n]*\n)* {2} +\d+\.\d{4} {2}BROKEN: /,

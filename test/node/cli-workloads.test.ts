@@ -71,7 +71,7 @@ test('a promise that is broken: status 1, and the command that replays and shrin
 
 test.each([
   [['--isolation', 'snapshot'], '--isolation goes with --workload'],
-  [['--workload', 'bank', '--trace', 'x'], '--trace goes without --workload'],
+  [['--workload', 'bank', '--trace', 'x'], '--trace and --diagram go without --workload'],
   [['--workload', 'bank', '--shrink'], '--seed or --schedule'],
   [['--workload', 'bank', '--seed', '1', '--seeds', '2'], '--seeds goes without'],
   [['--workload', 'bank', '--seed', '1', '--history', 'x'], 'one --isolation'],
