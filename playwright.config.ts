@@ -14,8 +14,14 @@ export default defineConfig({
   forbidOnly: true,
   reporter: 'list',
   projects: [
+    { name: 'packages', testMatch: '**/packages.spec.ts' },
     // What waits more than it computes: two at a time, with `--workers 2`.
-    { name: 'browser', testIgnore: '**/demo.spec.ts', fullyParallel: false },
+    {
+      name: 'browser',
+      testIgnore: ['**/demo.spec.ts', '**/packages.spec.ts'],
+      fullyParallel: false,
+      dependencies: ['packages'],
+    },
     // Failovers within two seconds, ten tabs at once: alone.
     { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
   ],

@@ -29,9 +29,24 @@ const bundledWorker: Plugin = {
   },
 }
 
+const packages = [
+  '@noble/ed25519',
+  '@noble/hashes/hkdf.js',
+  '@noble/hashes/hmac.js',
+  '@noble/hashes/scrypt.js',
+  '@noble/hashes/sha2.js',
+  '@vitest/expect',
+  'comlink',
+  'idb',
+  'snappyjs/snappy_compressor.js',
+  'snappyjs/snappy_decompressor.js',
+]
+
 export interface PageServer {
   /** An empty page of an origin of its own; modules are at `/src/…`, `/test/…`. */
   readonly url: string
+  /** What pages load from packages is made. */
+  prepared(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -55,12 +70,17 @@ export async function startPageServer({ isolated = false } = {}): Promise<PageSe
     resolve: { alias: { vitest: '/test/browser/vitest-in-page.ts' } },
     optimizeDeps: {
       entries: [],
-      include: ['@vitest/expect', 'comlink', 'idb', '@noble/hashes/sha2.js', '@noble/ed25519'],
+      // All of them: one that is found later has the others made anew, under the feet of pages that load.
+      include: packages,
     },
   })
   await server.listen()
   return {
     url: `${server.resolvedUrls?.local[0]}test/browser/page.html`,
+    async prepared() {
+      const made = server.environments.client.depsOptimizer?.metadata.depInfoList ?? []
+      await Promise.all(made.map(({ processing }) => processing))
+    },
     stop: () => server.close(),
   }
 }

@@ -85,7 +85,9 @@ test('a promise that is broken: status 1, and the command that replays it', { ti
     const single = await run(broken.cli, ['simulate', '--seed', seed!])
     expect(single.status).toBe(1)
     // Which promise goes first depends on the seed.
-    const [, promise] = single.out.match(/^seed \d+: BROKEN\n {2}(election safety|leader completeness|state machine safety): /)!
+    const [, promise] = single.out.match(
+      /^seed \d+: BROKEN\n {2}(election safety|leader completeness|state machine safety): /,
+    )!
     // What came before, in words; the diagram has the same at its end.
     expect(single.out).toMatch(
       /\nBefore it was broken [^\n]*\n( {2} +\d+\.\d{4} {2}p\d [^\n]*\n|[^\n]*\n)* {2} +\d+\.\d{4} {2}BROKEN: /,
