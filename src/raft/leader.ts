@@ -95,8 +95,7 @@ export function propose(state: State, data: Uint8Array, asker: PeerId | undefine
   return accepted(entry)
 }
 
-/** An entry of this term is committed: the leader knows everything that was ever committed. */
-/** Before that a leader does not know what its predecessors committed. */
+/** An entry of this term is committed: the leader knows everything that was ever committed. Before that it does not know what its predecessors committed. */
 export const knowsCommit = (state: State): boolean => state.commit >= state.termStart
 
 export const changePending = (state: State): boolean =>
