@@ -8,12 +8,11 @@
 import { HarmonyError } from '../base/errors.ts'
 import type { ClusterId, PeerId } from '../base/ids.ts'
 import type { Completion, Directory } from '../platform.ts'
-import type { Configuration } from '../raft/types.ts'
 import { openSuperblock } from '../storage/superblock.ts'
 import type { Adopted, Claim, Revival } from './adoption.ts'
 import type { DepartureKind } from './departures.ts'
 import { Peer } from './peer.ts'
-import type { PeerJoin, PeerOptions } from './peer-types.ts'
+import { type PeerJoin, type PeerOptions, votersOf } from './peer-types.ts'
 import { closeFiles, openStore, type Store, type StoreOptions } from './store.ts'
 import { pairsIn } from './store-files.ts'
 
@@ -27,10 +26,6 @@ export interface OrphanOptions extends Omit<PeerOptions, 'store' | 'paused' | 'o
   readonly cluster: ClusterId
   readonly room: PeerJoin
 }
-
-export const votersOf = ({ voters, outgoing }: Configuration): readonly PeerId[] => [
-  ...new Set([...voters, ...outgoing]),
-]
 
 export function reviveOrphan(options: OrphanOptions, directory: Directory, revival: Revival): void {
   const { storeOptions, cluster, room } = options

@@ -16,6 +16,8 @@ import type { LinkInfo, MeshCounters } from './mesh-types.ts'
 import type { Store } from './store.ts'
 import type { Wish } from './wire.ts'
 
+export { votersOf } from '../raft/configuration.ts'
+
 export interface PeerTiming {
   readonly tickMs: number
   readonly noQuorumAfterMs: number

@@ -139,8 +139,8 @@ export class Steward {
     for (const id of this.steadySinceMs.keys()) if (!ids.has(id)) this.steadySinceMs.delete(id)
     const members = [...ids].map((id): MemberView => {
       const { ownKind: kind } = this
-      const own = { id, kind, silentMs: 0, steadyMs: nowMs, caughtUp: true, wish: 'auto' } as const
-      if (id === self) return { ...own, departing: ownDeparture }
+      if (id === self)
+        return { id, kind, silentMs: 0, steadyMs: nowMs, caughtUp: true, wish: 'auto', departing: ownDeparture }
       const match = progress.get(id)?.match ?? 0
       const unheardMs = nowMs - Math.max(this.heardMs.get(id) ?? 0, this.electedMs, this.restedMs)
       // Whose link is gone is not alive, however lately it spoke.
@@ -150,7 +150,7 @@ export class Steward {
         id,
         kind: linked.get(id)?.kind ?? 'unknown',
         silentMs,
-        steadyMs: this.steadyMs(id, silentMs <= aliveWithinMs),
+        steadyMs: this.steadyMs(id, silentMs <= aliveWithinMs, nowMs),
         caughtUp: progress.has(id) && match > 0 && match + catchUpEntries >= status.lastIndex,
         wish: this.wishes.get(id)?.wish ?? 'auto',
         departing: departure !== undefined && this.fresh(departure.atMs) ? departure.kind : 'no',
@@ -159,12 +159,11 @@ export class Steward {
     return { leader: self, configuration, changePending: status.changePending, members }
   }
 
-  private steadyMs(id: PeerId, isAlive: boolean): number {
+  private steadyMs(id: PeerId, isAlive: boolean, nowMs: number): number {
     if (!isAlive) {
       this.steadySinceMs.delete(id)
       return 0
     }
-    const nowMs = this.clock.now()
     const sinceMs = this.steadySinceMs.get(id) ?? nowMs
     this.steadySinceMs.set(id, sinceMs)
     return nowMs - sinceMs

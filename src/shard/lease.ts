@@ -48,7 +48,7 @@ export class Lease {
 
   /** @param confirmed The newest round that counts (`Raft.leaseRound`); 0: none. */
   holds(confirmed: number): boolean {
-    if (!this.isOffered || confirmed === 0) return false
+    if (confirmed === 0) return false
     while (this.sent.length > 1 && this.sent[1]!.round <= confirmed) this.sent.shift()
     const [newest] = this.sent
     if (newest === undefined || newest.round > confirmed) return false

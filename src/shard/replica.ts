@@ -165,11 +165,10 @@ export class Replica {
   }
   /** This replica's state is the newest there is, and nobody else can make a newer one: it may be read without a round of questions. */
   get readable(): boolean {
-    return (
-      !this.stopped &&
-      this.machine.applied === this.raft.commit &&
-      (this.raft.leadsAlone || this.lease.holds(this.raft.leaseRound))
-    )
+    return !this.stopped && this.machine.applied === this.raft.commit && (this.raft.leadsAlone || this.hasLease)
+  }
+  private get hasLease(): boolean {
+    return this.lease.isOffered && this.lease.holds(this.raft.leaseRound)
   }
   /** Nothing happens, and nobody expects to hear of anybody (`raft/quiescence.ts`). */
   get resting(): boolean {
@@ -339,7 +338,7 @@ export class Replica {
     if (this.stopped || this.pumping || this.frozen) return
     this.pumping = true
     try {
-      if (this.lease.holds(this.raft.leaseRound)) this.raft.confirmReads()
+      if (this.hasLease) this.raft.confirmReads()
       while (!this.stopped && !this.frozen && this.raft.hasReady()) this.process(this.raft.ready())
     } catch (error) {
       return this.fail(error)
