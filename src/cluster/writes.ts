@@ -12,7 +12,7 @@
 import { HarmonyError } from '../base/errors.ts'
 import type { Clock, Random } from '../platform.ts'
 import type { AppliedWrite } from '../shard/apply.ts'
-import { type Command, isConditional, type SessionId, type Write } from '../shard/command.ts'
+import { type Command, type SessionId, standsAlone, type Write } from '../shard/command.ts'
 import type { Outcome } from '../shard/sessions.ts'
 import { randomId } from './store.ts'
 import type { ReturnReason } from './wire.ts'
@@ -296,13 +296,13 @@ export class Writes {
 /** Where the command ends that begins with writes[from]. */
 function commandEnd(writes: readonly Pending[], from: number): number {
   const first = writes[from] as Pending
-  if (isConditional(first)) return from + 1
+  if (standsAlone(first)) return from + 1
   let { bytes } = first
   let to = from + 1
   for (; to < writes.length && to - from < commandWritesMax; to++) {
     const write = writes[to] as Pending
     bytes += write.bytes
-    if (bytes > commandBytesMax || isConditional(write)) break
+    if (bytes > commandBytesMax || standsAlone(write)) break
   }
   return to
 }

@@ -16,16 +16,16 @@ import { decodeCheckpointNote } from './checkpoint-note.ts'
 import {
   type CommandHeader,
   decodeCommand,
-  isConditional,
   type SessionId,
   stampsOf,
+  standsAlone,
   type Write,
   type WriteOp,
   type WritesCommand,
 } from './command.ts'
 import { IdleWrites } from './idle-writes.ts'
 import { type Outcome, type Session, Sessions } from './sessions.ts'
-import { failedCheck, needsSteps, validate } from './validation.ts'
+import { ChecksInOrder, foundBy, validate } from './validation.ts'
 
 /** What became of a write. */
 export interface AppliedWrite {
@@ -44,7 +44,7 @@ export type Applied =
   | { readonly type: 'dissolved'; readonly into: ClusterId }
 
 interface Writes {
-  readonly index: Index
+  readonly entry: Entry
   readonly header: CommandHeader
   readonly command: WritesCommand
 }
@@ -107,8 +107,8 @@ export class ApplyMachine {
   }
 
   /**
-   * Applies entries[from], and with it as many behind it as can become one change of the engine: writes that look at nothing that is stored. Whoever reads sees the
-   * state before all of them or after. One result for each entry, in order.
+   * Applies entries[from], and with it as many behind it as can become one change of the engine: writes that look at a few keys at most. Whoever reads sees the state
+   * before all of them or after. One result for each entry, in order.
    *
    * The next call comes after `done`, which is called before this returns wherever the data are in memory.
    *
@@ -135,11 +135,11 @@ export class ApplyMachine {
         this.gaveWay = true
         return this.skip(index, { type: 'dissolved', into: command.into }, done)
       case 'writes':
-        if (command.writes.some(isConditional)) {
+        if (command.writes.some(standsAlone)) {
           this.begin(entry, header, stampsOf(command))
-          return this.conditional({ index, header, command }, done)
+          return this.alone({ entry, header, command }, done)
         }
-        return this.together(entries, from, { index, header, command }, done)
+        return this.together(entries, from, { entry, header, command }, done)
     }
   }
 
@@ -211,41 +211,59 @@ export class ApplyMachine {
     this.update(index, () => ({ changes: [], result: [applied] }), done)
   }
 
-  /** Writes whose outcomes the sessions alone decide: those of `first`, which stands at entries[from], and of what comes behind it. */
+  /** `first` stands at entries[from]; what comes behind it is taken with it. */
   private together(entries: readonly Entry[], from: number, first: Writes, done: Completion<readonly Applied[]>): void {
-    this.values.reset()
-    const changes: Change[] = []
-    const results: Applied[] = []
+    const batch: Writes[] = []
     let bytes = 0
-    let last = first
     for (let next: Writes | undefined = first; next !== undefined; ) {
-      last = next
-      const entry = entries[from + results.length] as Entry
-      bytes += entry.data.length
-      this.begin(entry, next.header, next.command.writes.length)
-      results.push(this.execute(next, changes))
-      const behind = entries[from + results.length]
+      batch.push(next)
+      bytes += next.entry.data.length
+      const behind = entries[from + batch.length]
       const fits = behind !== undefined && bytes + behind.data.length <= togetherBytesMax
-      next = fits ? unconditional(behind) : undefined
+      next = fits ? notAlone(behind) : undefined
     }
-    this.update(last.index, () => ({ changes, result: results }), done)
+    const checks = batch.flatMap(({ command }) => command.writes.flatMap(write => write.checks))
+    if (checks.length === 0) return this.inOrder(batch, new ChecksInOrder(checks, []), done)
+    this.engine.read(
+      view => foundBy(view, checks),
+      found => {
+        if (found.ok) this.inOrder(batch, new ChecksInOrder(checks, found.value), done)
+        else done(found)
+      },
+    )
   }
 
-  private execute({ index, header, command }: Writes, changes: Change[]): Applied {
+  private inOrder(batch: readonly Writes[], checks: ChecksInOrder, done: Completion<readonly Applied[]>): void {
+    this.values.reset()
+    const changes: Change[] = []
+    const results = batch.map((writes): Applied => {
+      this.begin(writes.entry, writes.header, writes.command.writes.length)
+      return this.execute(writes, checks, changes)
+    })
+    this.update(batch.at(-1)!.entry.index, () => ({ changes, result: results }), done)
+  }
+
+  private execute({ entry: { index }, header, command }: Writes, checks: ChecksInOrder, changes: Change[]): Applied {
     const { session: id, writes } = command
     const session = this.use(command)
     const applied = writes.map((write, i): AppliedWrite => {
       const at = timestamp(header.at + i)
+      const conflict = checks.failed(write)
       const known = this.lookup(session, write)
       if (known !== undefined) return this.passed(write, index, at, known)
-      this.addChanges(changes, at, write)
-      return this.executed(session, write, index, at, { type: 'committed', at })
+      if (conflict === undefined) {
+        this.addChanges(changes, at, write)
+        checks.wrote(write.ops, at)
+      }
+      return this.executed(session, write, index, at, conflict ?? { type: 'committed', at })
     })
     return { type: 'writes', session: id, writes: applied }
   }
 
-  /** It is alone in its entry. */
-  private conditional({ index, header, command }: Writes, done: Completion<readonly (Applied | undefined)[]>): void {
+  private alone(
+    { entry: { index }, header, command }: Writes,
+    done: Completion<readonly (Applied | undefined)[]>,
+  ): void {
     const { at } = header
     const { session: id, writes } = command
     const write = writes[0] as Write
@@ -254,28 +272,18 @@ export class ApplyMachine {
     if (known !== undefined) {
       return this.skip(index, { type: 'writes', session: id, writes: [this.passed(write, index, at, known)] }, done)
     }
-    const change = (decide: (view: View) => Outcome | undefined): void => {
-      this.update(
-        index,
-        (view): Update<Outcome> => {
-          const conflict = decide(view)
-          if (conflict !== undefined) return { changes: [], result: conflict }
-          this.values.reset()
-          const changes: Change[] = []
-          this.addChanges(changes, at, write)
-          return { changes, result: { type: 'committed', at } }
-        },
-        updated => {
-          if (!updated.ok) return done(updated)
-          const executed = this.executed(session, write, index, at, updated.value)
-          done({ ok: true, value: [{ type: 'writes', session: id, writes: [executed] }] })
-        },
-      )
-    }
-    if (!needsSteps(write)) return change(view => failedCheck(view, write))
     validate(this.engine, write, validated => {
-      if (validated.ok) change(() => validated.value)
-      else done(validated)
+      if (!validated.ok) return done(validated)
+      const outcome = validated.value ?? { type: 'committed', at }
+      const changes: Change[] = []
+      this.values.reset()
+      if (outcome.type === 'committed') this.addChanges(changes, at, write)
+      const applied: Applied = {
+        type: 'writes',
+        session: id,
+        writes: [this.executed(session, write, index, at, outcome)],
+      }
+      this.update(index, () => ({ changes, result: [applied] }), done)
     })
   }
 
@@ -341,13 +349,13 @@ const noSession: Outcome = { type: 'noSession' }
 const noOps: readonly WriteOp[] = []
 
 /** What cannot be decoded is dealt with when it is the first. */
-function unconditional(entry: Entry): Writes | undefined {
+function notAlone(entry: Entry): Writes | undefined {
   if (entry.kind !== 'command') return undefined
   const decoded = decodeCommand(entry.data)
   if (!decoded.ok) return undefined
   const { header, command } = decoded.value
-  if (command.type !== 'writes' || command.writes.some(isConditional)) return undefined
-  return { index: entry.index, header, command }
+  if (command.type !== 'writes' || command.writes.some(standsAlone)) return undefined
+  return { entry, header, command }
 }
 
 /** A replica that refuses what others do has another state, though it has the same log. */

@@ -2,7 +2,7 @@
  * What a Raft entry of kind `command` says, to the byte. A client's peer makes the body; the leader puts the header before it.
  *
  *   entry   = header body
- *   header  = u8 format (2) | varint commit timestamp | varint leader's wall time, ms since 1970 (log time, for expiry)
+ *   header  = u8 format (3) | varint commit timestamp | varint leader's wall time, ms since 1970 (log time, for expiry)
  *   body    = u8 type, then
  *     1 openSession  id128 session
  *     3 dissolve     id128 cluster to join instead
@@ -14,11 +14,12 @@
  *             | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
  *   bytes   = varint length | that many bytes
  *
- * Format 1 has instead of type 4 one write in each entry: 2 write  id128 session | varint serial | varint floor | u8 flags | …, the rest as above, but checks always there.
+ * Format 2 has a write with checks or ranges only alone. Format 1 has instead of type 4 one write in each entry: 2 write  id128 session | varint serial | varint floor
+ * | u8 flags | …, the rest as above, but checks always there.
  *
  * What one client writes in one turn of its event loop is one entry, so that the log, consensus and the tree are paid for once. Each write is a commit of its
- * own: the first has the header's timestamp, each other one more than the one before it. A write with checks or ranges stands alone: what it looks at is the state
- * before its entry.
+ * own: the first has the header's timestamp, each other one more than the one before it, and it finds what those before it did. A write with ranges or many checks
+ * stands alone, because it is validated in steps (`validation.ts`).
  *
  * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
  */
@@ -79,7 +80,7 @@ export interface CommandHeader {
   readonly wallMs: number
 }
 
-const format = 2
+const format = 3
 const hasKey = 1
 const hasRanges = 2
 const hasChecks = 4
@@ -160,7 +161,7 @@ export function decodeCommand(
   const found = reader.u8()
   const header = { at: timestamp(reader.varint()), wallMs: reader.varint() }
   if (reader.failed) return malformed('header', bytes)
-  if (found !== format && found !== 1) {
+  if (found < 1 || found > format) {
     const message = `a log entry has command format ${found}; this version reads those up to ${format}. Update the package`
     return { ok: false, error: new HarmonyError('VERSION_MISMATCH', message) }
   }
@@ -201,7 +202,7 @@ function readWrites(reader: ByteReader): WritesCommand | undefined {
     if (write === undefined) return undefined
     writes.push(write)
   } while (reader.remaining > 0)
-  if (writes.length > 1 && writes.some(isConditional)) return undefined
+  if (writes.length > 1 && writes.some(standsAlone)) return undefined
   return { type: 'writes', session, floor, writes }
 }
 
@@ -214,9 +215,11 @@ function readOldWrite(reader: ByteReader): WritesCommand | undefined {
   return write === undefined ? undefined : { type: 'writes', session, floor, writes: [write] }
 }
 
-/** What it does depends on the keys that are there. */
-export const isConditional = ({ checks, ranges }: Pick<Write, 'checks' | 'ranges'>): boolean =>
-  checks.length > 0 || ranges.length > 0
+const checksTogetherMax = 16
+
+/** It is validated before its entry is applied, and no other write is in that. A part of the format: replicas must agree on it. */
+export const standsAlone = ({ checks, ranges }: Pick<Write, 'checks' | 'ranges'>): boolean =>
+  checks.length > checksTogetherMax || ranges.length > 0
 
 /** How many timestamps a command takes, from its header's on. */
 export const stampsOf = (command: Command): number => (command.type === 'writes' ? command.writes.length : 1)

@@ -2,15 +2,17 @@
  * Is what a command read still as it was? Its checks of keys and ranges, against the state before its entry: backward validation (Kung and Robinson, "On optimistic
  * methods for concurrency control", 1981) by versions instead of the write sets of others, so that nothing has to be remembered.
  *
- * Few checks are made within the update. Many, and ranges, are made in steps of a few keys each, so that a small cache is enough for them; nothing changes in
- * between, because entries are applied one after the other.
+ * Many checks, and ranges, are made in steps of a few keys each, so that a small cache is enough for them; nothing changes in between, because entries are applied
+ * one after the other. The few checks of writes that are done together are read at once, before all of them, and each write is told what those before it wrote
+ * (`ChecksInOrder`).
  */
 import { keyBehind } from '../base/bytes.ts'
-import { timestamp } from '../base/ids.ts'
+import { type Timestamp, timestamp } from '../base/ids.ts'
 import { timestampOf } from '../mvcc/versioned.ts'
 import type { Completion } from '../platform.ts'
 import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
-import type { RangeCheck, Write, WriteCheck } from './command.ts'
+import { keyText } from '../txn/spans.ts'
+import type { RangeCheck, Write, WriteCheck, WriteOp } from './command.ts'
 import type { Outcome } from './sessions.ts'
 
 type Conflict = Extract<Outcome, { type: 'conflict' }>
@@ -18,12 +20,44 @@ type Conflict = Extract<Outcome, { type: 'conflict' }>
 const checksAtOnce = 16
 const rowsAtOnce = 64
 
-/** Within the update: the first check that does not hold. For commands that do not need `validate`. */
-export function failedCheck(view: View, { checks }: Write): Conflict | undefined {
-  return firstFailed(view, checks, 0, checks.length)
+/** Checks of writes that are done one after the other, and take effect together. */
+export class ChecksInOrder {
+  private readonly checks: readonly WriteCheck[]
+  private readonly found: readonly Timestamp[]
+  private next = 0
+  private readonly written = new Map<string, Timestamp>()
+
+  /** @param found By each of `checks`, which are those of all writes in order, before the first write. */
+  constructor(checks: readonly WriteCheck[], found: readonly Timestamp[]) {
+    this.checks = checks
+    this.found = found
+  }
+
+  /** To be called for each write, also for one that will not be done. */
+  failed({ checks }: Write): Conflict | undefined {
+    const from = this.next
+    this.next += checks.length
+    for (let i = 0; i < checks.length; i++) {
+      const { key, at } = checks[i]!
+      const written = this.written.size === 0 ? undefined : this.written.get(keyText(key))
+      const found = written ?? this.found[from + i]!
+      if (found !== at) return { type: 'conflict', check: i, found }
+    }
+    return undefined
+  }
+
+  wrote(ops: readonly WriteOp[], at: Timestamp): void {
+    // Nobody is left to ask.
+    if (this.next === this.checks.length) return
+    for (const { type, key } of ops) this.written.set(keyText(key), type === 'put' ? at : absent)
+  }
 }
 
-export const needsSteps = ({ checks, ranges }: Write): boolean => ranges.length > 0 || checks.length > checksAtOnce
+const absent = timestamp(0)
+
+/** The timestamp of each key, 0 where it is absent. */
+export const foundBy = (view: View, checks: readonly WriteCheck[]): readonly Timestamp[] =>
+  checks.map(({ key }) => foundAt(view, key))
 
 /** Undefined: all hold. Where the state was given up meanwhile: SNAPSHOT_TOO_OLD. */
 export function validate(engine: Engine, command: Write, done: Completion<Conflict | undefined>): void {
@@ -119,11 +153,15 @@ class Validation {
 function firstFailed(view: View, checks: readonly WriteCheck[], from: number, to: number): Conflict | undefined {
   for (let i = from; i < to; i++) {
     const { key, at } = checks[i]!
-    const row = view.find(key)
-    const found = row === undefined ? timestamp(0) : timestampOf(row.value, row.valueFrom, row.valueTo)
+    const found = foundAt(view, key)
     if (found !== at) return { type: 'conflict', check: i, found }
   }
   return undefined
+}
+
+function foundAt(view: View, key: Uint8Array): Timestamp {
+  const row = view.find(key)
+  return row === undefined ? absent : timestampOf(row.value, row.valueFrom, row.valueTo)
 }
 
 interface Rows {

@@ -78,6 +78,14 @@ const put = (
   { session: of = session, floor = 0, ...extra }: Partial<Write & WritesCommand> = {},
 ): WritesCommand => ({ type: 'writes', session: of, floor, writes: [write(serial, key, value, extra)] })
 
+/** A write of it with conditions, from the one at `from` on, was done. */
+const hasHeld = (applied: Applied | undefined, command: Command, from = 0): boolean =>
+  applied?.type === 'writes' &&
+  command.type === 'writes' &&
+  command.writes.some(
+    ({ checks }, i) => i >= from && checks.length > 0 && applied.writes[i]?.outcome.type === 'committed',
+  )
+
 describe('the state machine of a group', () => {
   it('pitfall 27: a repeated serial gets the first answer and is not executed again', () => {
     const { run, get } = machine()
@@ -206,7 +214,7 @@ describe('the state machine of a group', () => {
             value: fc.nat(255),
             removes: fc.boolean(),
             idempotencyKey: fc.constantFrom(undefined, undefined, 'one', 'two'),
-            check: fc.constantFrom(undefined, undefined, undefined, undefined, undefined, undefined, 0, 3),
+            check: fc.oneof(fc.constant(undefined), fc.constant(0), fc.nat(15)),
             bytes: fc.constantFrom(1, 1, 1, 9000),
           })
           .map(({ of, serial, floor, key, value, removes, idempotencyKey, check, bytes: length }): Command => {
@@ -218,9 +226,10 @@ describe('the state machine of a group', () => {
           }),
       },
     )
-    let several = 0
+    let [several, held] = [0, 0]
     fc.assert(
-      fc.property(fc.array(one, { maxLength: 40 }), fc.nat(3), (commands, noops) => {
+      fc.property(fc.array(one, { maxLength: 40 }), fc.nat(3), (drawn, noops) => {
+        const commands: Command[] = [{ type: 'openSession', session }, ...drawn]
         const entries = commands.map((command, i): Entry => {
           const kind = noops > 0 && i % 11 === noops ? 'noop' : 'command'
           const data = stampBody({ at: timestamp(i + 1), wallMs: 0 }, encodeBody(command))
@@ -233,6 +242,7 @@ describe('the state machine of a group', () => {
           some.apply.apply(entries, found.length, results => {
             if (!results.ok) throw results.error
             if (results.value.length > 1) several++
+            held += results.value.filter((result, i) => i > 0 && hasHeld(result, commands[found.length + i]!)).length
             found.push(...results.value)
           })
           expect([some.engine.applied, some.apply.applied]).toEqual([found.length, found.length])
@@ -244,6 +254,7 @@ describe('the state machine of a group', () => {
       { numRuns: 200 },
     )
     expect(several).toBeGreaterThan(50)
+    expect(held).toBeGreaterThan(20)
   })
 
   it('writes of one entry leave what they leave in entries of their own, and are answered alike', () => {
@@ -255,12 +266,17 @@ describe('the state machine of a group', () => {
         value: fc.nat(255),
         removes: fc.boolean(),
         idempotencyKey: fc.constantFrom(undefined, undefined, 'one', 'two'),
+        seen: fc.array(fc.record({ key: fc.nat(4), at: fc.oneof(fc.constant(0), fc.nat(15)) }), { maxLength: 2 }),
       })
-      .map(({ serial, key, value, removes, idempotencyKey }): Write => {
-        const extra = removes
-          ? { idempotencyKey, ops: [{ type: 'delete', key: bytes(key) } as const] }
-          : { idempotencyKey }
-        return write(serial, key, value, extra)
+      .map(({ serial, key, value, removes, idempotencyKey, seen }): Write => {
+        const checks = seen.map(({ key: of, at }) => ({ key: bytes(of), at: timestamp(at) }))
+        const extra = { idempotencyKey, checks }
+        return write(
+          serial,
+          key,
+          value,
+          removes ? { ...extra, ops: [{ type: 'delete', key: bytes(key) } as const] } : extra,
+        )
       })
     const group = fc.oneof(
       {
@@ -278,6 +294,7 @@ describe('the state machine of a group', () => {
           .map(({ of, floor, writes }): Command => ({ type: 'writes', session: of, floor, writes })),
       },
     )
+    let held = 0
     fc.assert(
       fc.property(fc.array(group, { maxLength: 20 }), commands => {
         const [apart, grouped] = [machine(), machine()]
@@ -289,13 +306,49 @@ describe('the state machine of a group', () => {
           }
           const expected = command.writes.map(one => apart.run({ ...command, writes: [one] }))
           expect(command.writes.length > 1 ? (found as { writes: unknown }).writes : [found]).toEqual(expected)
+          if (command.writes.length > 1 && hasHeld(found as Applied, command, 1)) held++
         }
         expect(grouped.apply.timestamp).toBe(apart.apply.timestamp)
         const idle = (of: typeof apart) => of.apply.idle.export().writes.map(({ at }) => at)
         expect(idle(grouped)).toEqual(idle(apart))
         for (let key = 0; key < 5; key++) expect(grouped.get(bytes(key))).toEqual(apart.get(bytes(key)))
       }),
+      { numRuns: 200 },
     )
+    expect(held).toBeGreaterThan(20)
+  })
+
+  it('a write finds what those before it in its entry did', () => {
+    const { run, get } = machine()
+    run({ type: 'openSession', session })
+    const seen = (at: number, key = 7): Partial<Write> => ({ checks: [{ key: bytes(key), at: timestamp(at) }] })
+    const removes = { ops: [{ type: 'delete', key: bytes(7) } as const] }
+    expect(
+      run(
+        together(
+          write(1, 7, 1, seen(0)),
+          write(2, 7, 2, seen(0)),
+          write(3, 7, 3, seen(2)),
+          write(4, 7, 0, removes),
+          write(5, 8, 5, seen(4)),
+          write(6, 8, 6, seen(0)),
+          write(7, 9, 7, seen(7, 8)),
+          write(8, 9, 8, seen(0, 9)),
+        ),
+      ),
+    ).toMatchObject({
+      writes: [
+        { outcome: { type: 'committed', at: 2 } },
+        { outcome: { type: 'conflict', check: 0, found: 2 } },
+        { outcome: { type: 'committed', at: 4 } },
+        { outcome: { type: 'committed', at: 5 } },
+        { outcome: { type: 'conflict', found: 0 } },
+        { outcome: { type: 'committed', at: 7 } },
+        { outcome: { type: 'committed', at: 8 } },
+        { outcome: { type: 'conflict', found: 8 } },
+      ],
+    })
+    expect([7, 8, 9].map(key => get(bytes(key)))).toEqual([undefined, bytes(6), bytes(7)])
   })
 
   it('each write of an entry has a version of its own; the next entry goes on behind them', () => {
@@ -353,9 +406,10 @@ describe('the command codec', () => {
       { maxLength: 6 },
     ),
   }
+  const checks = fc.array(fc.record({ key: blob, at: serial.map(timestamp) }), { maxLength: 4 })
   const conditional = fc.record({
     ...plain,
-    checks: fc.array(fc.record({ key: blob, at: serial.map(timestamp) }), { maxLength: 4 }),
+    checks,
     ranges: fc.array(
       fc.record({
         from: fc.option(blob, { nil: undefined }),
@@ -372,7 +426,7 @@ describe('the command codec', () => {
     floor: serial,
     writes: fc.oneof(
       conditional.map(one => [one]),
-      fc.array(fc.record(plain), { minLength: 1, maxLength: 4 }),
+      fc.array(fc.record({ ...plain, checks }), { minLength: 1, maxLength: 4 }),
     ),
   })
   const command: fc.Arbitrary<Command> = fc.oneof(
@@ -390,11 +444,14 @@ describe('the command codec', () => {
     )
   })
 
-  it('takes a write with a condition only where it is alone', () => {
-    const conditional = write(1, 7, 1, { checks: [{ key: bytes(7), at: timestamp(0) }] })
+  it('takes a write that is validated in steps only where it is alone', () => {
+    const check = { key: bytes(7), at: timestamp(0) }
+    const range = { from: bytes(1), to: undefined, at: timestamp(1), count: 0 }
+    const few = write(1, 7, 1, { checks: new Array(16).fill(check) })
+    expect(decodeBody(encodeBody(together(few, write(2, 8, 1), few)))).toMatchObject({ ok: true })
     for (const one of [
-      conditional,
-      write(1, 7, 1, { ranges: [{ from: bytes(1), to: undefined, at: timestamp(1), count: 0 }] }),
+      write(1, 7, 1, { checks: new Array(17).fill(check) }),
+      write(1, 7, 1, { checks: [check], ranges: [range] }),
     ]) {
       expect(decodeBody(encodeBody(together(one)))).toMatchObject({ ok: true })
       expect(decodeBody(encodeBody(together(one, write(2, 8, 1))))).toMatchObject({ ok: false })
