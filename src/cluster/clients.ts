@@ -160,9 +160,14 @@ export class Clients {
 
   /** As `read`, where neither the level nor a page has to be waited for; else undefined. @throws HarmonyError: what `unusable` says. */
   peek<T>(level: ReadLevel, operation: (view: View) => T): { readonly value: T } | undefined {
+    return this.passes(level) ? this.host.engine.peek(operation) : undefined
+  }
+
+  /** A read at this level need not wait for others. @throws HarmonyError: what `unusable` says. */
+  passes(level: ReadLevel): boolean {
     const unusable = this.host.unusable()
     if (unusable !== undefined) throw unusable
-    return this.isPassed(level) ? this.host.engine.peek(operation) : undefined
+    return this.isPassed(level)
   }
 
   /** The barrier of this level is none at this moment. */

@@ -10,6 +10,7 @@
  *  W3  Nothing here survives a restart: callers of a dead process have no answer, and its session simply ages away.
  */
 import { HarmonyError } from '../base/errors.ts'
+import { SerialWindow } from '../base/serial-window.ts'
 import type { Clock, Random } from '../platform.ts'
 import type { AppliedWrite } from '../shard/apply.ts'
 import { type Command, type SessionId, standsAlone, type Write } from '../shard/command.ts'
@@ -65,8 +66,7 @@ export class Writes {
   private sessionOpen = false
   private sessionSentAtMs: number | undefined
   private nextSerial = 1
-  /** Insertion order is serial order. */
-  private readonly pending = new Map<number, Pending>()
+  private readonly pending = new SerialWindow<Pending>()
   private readonly queue: Pending[] = []
   private pendingBytes = 0
   private queuedBytes = 0
@@ -129,7 +129,7 @@ export class Writes {
   kick(again: boolean): void {
     if (again) {
       this.sessionSentAtMs = undefined
-      for (const write of this.pending.values()) this.unsend(write)
+      for (const write of this.pending) this.unsend(write)
     }
     this.pump()
   }
@@ -137,9 +137,9 @@ export class Writes {
   /** Called regularly: deadlines, and repeats of what got no answer. */
   tick(): void {
     const now = this.host.clock.now()
-    const late = [...this.pending.values(), ...this.queue].filter(write => write.deadlineMs <= now)
+    const late = [...this.pending, ...this.queue].filter(write => write.deadlineMs <= now)
     for (const write of late) this.fail(write, timeoutError(write.everSent))
-    for (const write of this.pending.values()) {
+    for (const write of this.pending) {
       if (write.sent !== undefined && now - write.sent.atMs > resendAfterMs) this.unsend(write)
     }
     if (this.sessionSentAtMs !== undefined && now - this.sessionSentAtMs > resendAfterMs)
@@ -157,7 +157,7 @@ export class Writes {
     }
     const sent = this.pending.get(serial)?.sent
     for (const write of sent?.writes ?? []) {
-      if (write.sent !== sent || !this.pending.has(write.serial)) continue
+      if (write.sent !== sent || this.pending.get(write.serial) === undefined) continue
       this.unsend(write)
       if (reason !== 'invalid') continue
       const message = 'the leader does not understand this write: update all peers to one version'
@@ -195,7 +195,7 @@ export class Writes {
 
   /** Every caller hears `why`; those whose write left this peer, with `maybeCommitted`. */
   failAll(why: (everSent: boolean) => HarmonyError): void {
-    for (const write of [...this.pending.values(), ...this.queue]) this.fail(write, why(write.everSent))
+    for (const write of [...this.pending, ...this.queue]) this.fail(write, why(write.everSent))
   }
 
   /** The replica begins a new history: what was not answered was not executed there, and goes out again in a new session. */
@@ -203,7 +203,7 @@ export class Writes {
     this.session = randomId(this.host.random)
     this.sessionOpen = false
     this.sessionSentAtMs = undefined
-    for (const write of this.pending.values()) {
+    for (const write of this.pending) {
       this.unsend(write)
       write.everSent = false
     }
@@ -215,7 +215,7 @@ export class Writes {
    */
   private sessionLost(): void {
     const opened = this.sessionOpen
-    const sent = [...this.pending.values()].filter(write => write.everSent)
+    const sent = [...this.pending].filter(write => write.everSent)
     this.restart()
     for (const write of sent) {
       write.everSent = opened
@@ -229,14 +229,14 @@ export class Writes {
   private pump(): void {
     if (this.queue.length === 0 && !this.unsent) return
     if (!this.sessionOpen) return this.openSession()
-    const going = this.unsent ? [...this.pending.values()].filter(write => write.sent === undefined) : []
+    const going = this.unsent ? [...this.pending].filter(write => write.sent === undefined) : []
     let taken = 0
     for (const write of this.queue) {
       const fits = this.pendingBytes + write.bytes <= inflightBytesMax || this.pending.size === 0
       if (!fits || this.pending.size >= inflightMax) break
       taken++
       this.queuedBytes -= write.bytes
-      this.pending.set(write.serial, write)
+      this.pending.add(write.serial, write)
       this.pendingBytes += write.bytes
       going.push(write)
     }
@@ -260,7 +260,7 @@ export class Writes {
       const sent = { atMs, writes: writes.slice(from, commandEnd(writes, from)) }
       from += sent.writes.length
       const first = sent.writes[0] as Pending
-      const floor = this.pending.keys().next().value ?? first.serial
+      const floor = this.pending.firstSerial ?? first.serial
       const command: Command = { type: 'writes', session, floor, writes: sent.writes }
       if (this.host.post(session, first.serial, command) === 'later') return false
       for (const write of sent.writes) {

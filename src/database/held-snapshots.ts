@@ -37,6 +37,10 @@ export interface HeldState {
 export class HeldSnapshots {
   /** In order of last use. */
   private readonly states = new Map<string, HeldState>()
+  /** Undefined: it was let go. */
+  private newest: HeldState | undefined
+  /** It stands last. */
+  private lastUsed: HeldState | undefined
   private readonly now: () => number
   private readonly cost: () => HeldCost
   private readonly keptMin: number
@@ -53,12 +57,22 @@ export class HeldSnapshots {
     return this.states.size
   }
 
+  /** The one that was taken last, once more, if nothing has changed since. */
+  takeNewest(by: 'scans' | 'users'): HeldState | undefined {
+    const { newest } = this
+    if (newest?.snapshot.standing() !== 'present') return undefined
+    newest[by]++
+    this.used(newest)
+    return newest
+  }
+
   /** Takes over `snapshot`. */
   take(name: string, snapshot: EngineSnapshot, version: string, by: 'scans' | 'users'): HeldState {
     const known = this.states.get(name)
     if (known !== undefined) snapshot.release()
     const state = known ?? { name, version, snapshot, scans: 0, users: 0, usedMs: 0 }
     state[by]++
+    this.newest = state
     this.used(state)
     if (this.states.size > scansMax) this.expire()
     return state
@@ -119,6 +133,8 @@ export class HeldSnapshots {
 
   private used(state: HeldState): void {
     state.usedMs = this.now()
+    if (this.lastUsed === state) return
+    this.lastUsed = state
     this.states.delete(state.name)
     this.states.set(state.name, state)
   }
@@ -126,5 +142,7 @@ export class HeldSnapshots {
   private release(state: HeldState): void {
     state.snapshot.release()
     this.states.delete(state.name)
+    if (this.newest === state) this.newest = undefined
+    if (this.lastUsed === state) this.lastUsed = undefined
   }
 }

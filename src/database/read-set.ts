@@ -21,7 +21,7 @@ interface SeenRange {
 export class ReadSet {
   private readonly keys = new Map<string, Check>()
   private readonly seen: SeenRange[] = []
-  private readonly lockedKeys = new Map<string, Check>()
+  private lockedKeys: Map<string, Check> | undefined
 
   /** `version` null: absent. `locked`: by this transaction, before it was read. @throws TOO_LARGE */
   key(key: Uint8Array, version: string | null, locked: boolean): void {
@@ -30,7 +30,9 @@ export class ReadSet {
     if (known === undefined) this.assertRoom()
     const check = known ?? { key, version }
     this.keys.set(text, check)
-    if (locked) this.lockedKeys.set(text, check)
+    if (!locked) return
+    this.lockedKeys ??= new Map()
+    this.lockedKeys.set(text, check)
   }
 
   /** `count` keys were in from ≤ key < to, in the state with this version. @throws TOO_LARGE */

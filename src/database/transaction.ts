@@ -20,6 +20,7 @@ import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
 import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
+import type { Deadlines, Expiring } from './deadlines.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
 import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
@@ -60,42 +61,47 @@ const olderMax = 16
 export interface AttemptNumber {
   readonly number: number
   readonly age: number
-  readonly onOver: (isCommitted: boolean) => void
 }
 
-export class CoreTransaction extends EntriesReader implements OpenTransaction {
+/** What the attempts of one database share. */
+export interface AttemptHost {
+  readonly core: Core
+  readonly deadlines: Deadlines
+  /** Why nothing is possible any more; undefined while the database is open. */
+  ended(): HarmonyError | undefined
+  onOver(isCommitted: boolean): void
+}
+
+/** Thousands a second are made: what few of them need is made when it is needed. */
+export class CoreTransaction extends EntriesReader implements OpenTransaction, Expiring {
   protected readonly source: ReadSource
   private readonly core: Core
+  private readonly host: AttemptHost
   private readonly options: AttemptOptions
   private readonly writes = new OwnWrites()
   private readonly reads = new ReadSet()
-  private readonly packer = new EntryPacker()
   private readonly locks: OwnLocks
-  private readonly onOver: AttemptNumber['onOver']
+  slot: number | undefined
+  private packer: EntryPacker | undefined
   private isCommitted = false
   private renewing: Promise<void> | undefined
   /** That it read before it had to go on with a newer one. */
-  private readonly older: CoreSnapshot[] = []
+  private older: CoreSnapshot[] = []
   private state: CoreSnapshot | Promise<CoreSnapshot> | undefined
   private end: HarmonyError | undefined
   private committing = false
-  private readonly onEnded = new Set<(error: HarmonyError) => void>()
-  private readonly stopWaiting: () => void
+  private onEnded: ((error: HarmonyError) => void) | undefined
+  private readonly onAbort: (() => void) | undefined
 
-  /** @param dbEnded Why nothing is possible any more; undefined while the database is open. */
-  constructor(
-    core: Core,
-    options: AttemptOptions,
-    { number, age, onOver }: AttemptNumber,
-    dbEnded: () => HarmonyError | undefined,
-  ) {
+  constructor(host: AttemptHost, options: AttemptOptions, { number, age }: AttemptNumber) {
     super()
+    const { core } = host
     this.core = core
+    this.host = host
     this.options = options
-    this.onOver = onOver
     this.locks = new OwnLocks(core, number, options.deadlocks, age)
     this.source = {
-      ended: () => this.end ?? dbEnded(),
+      ended: () => this.end ?? host.ended(),
       getMany: (keys, read, lock) => {
         const locking = lock && this.lock(keys.map(keySpan), lock, read)
         return locking === undefined
@@ -107,16 +113,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
         return locking === undefined ? this.page(request) : locking.then(() => this.page(request))
       },
     }
-    const cancelTimer = core.clock.after(Math.max(0, options.deadlineMs - core.clock.now()), () => this.timeOut())
+    host.deadlines.add(this)
     const { signal } = options
-    const onAbort = (): void => {
-      if (signal !== undefined && !this.committing) this.finish(aborted(signal, false))
+    if (signal === undefined) return
+    this.onAbort = () => {
+      if (!this.committing) this.finish(aborted(signal, false))
     }
-    signal?.addEventListener('abort', onAbort)
-    this.stopWaiting = () => {
-      cancelTimer()
-      signal?.removeEventListener('abort', onAbort)
-    }
+    signal.addEventListener('abort', this.onAbort)
   }
 
   /**
@@ -148,9 +151,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     if (this.committing) throw ended('it is being committed')
     this.committing = true
     try {
-      const version = await this.commitOnce()
+      const committed = await this.commitOnce()
       this.isCommitted = true
-      return { version }
+      return committed
     } catch (error) {
       if (isHarmonyError(error, 'CONFLICT')) {
         throw new HarmonyError('CONFLICT', `another write came first: ${error.message}`, {
@@ -173,16 +176,21 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     await this.rollback()
   }
 
-  /** Rejects when the transaction ends other than by its own commit or rollback; never resolves. The caller lets go of it with `settle`. */
-  interrupted(): { readonly promise: Promise<never>; readonly settle: () => void } {
-    let listener: (error: HarmonyError) => void = () => {}
-    const promise = new Promise<never>((_, reject) => {
-      listener = reject
-      if (this.end !== undefined && this.end !== over) reject(this.end)
-      else this.onEnded.add(listener)
-    })
-    promise.catch(() => {})
-    return { promise, settle: () => void this.onEnded.delete(listener) }
+  /** Hears why it ended, once, if that is not by its own commit or rollback. */
+  whenEnded(listener: (error: HarmonyError) => void): void {
+    if (this.end !== undefined && this.end !== over) listener(this.end)
+    else this.onEnded = listener
+  }
+
+  get deadlineMs(): number {
+    return this.options.deadlineMs
+  }
+
+  /** Its time is over. */
+  expire(): void {
+    if (this.committing) return
+    const message = `the transaction was not committed within ${this.options.timeoutMs} ms; make it shorter, or give it a longer timeoutMs`
+    this.finish(new HarmonyError('TIMEOUT', message, { retryable: true }))
   }
 
   /** See `AttemptNumber`. */
@@ -207,10 +215,17 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     return read
   }
 
-  private async commitOnce(): Promise<string> {
-    const { isolation, locking, idempotencyKey, signal } = this.options
-    const state = this.state instanceof Promise ? await this.state : this.state
-    if (this.writes.size === 0) return state?.version ?? nothingVersion
+  private commitOnce(): Promise<Committed> {
+    const { isolation, locking } = this.options
+    // Most have nothing to wait for.
+    const isReady = !(this.state instanceof Promise) && locking === 'optimistic' && isolation !== 'snapshot'
+    return isReady ? this.commitReady() : this.commitLater()
+  }
+
+  private async commitLater(): Promise<Committed> {
+    const { isolation, locking, signal } = this.options
+    if (this.state instanceof Promise) await this.state
+    if (this.writes.size === 0) return this.commitReady()
     const { ops } = this.writes
     if (locking === 'pessimistic') {
       // In one order for all, so that those who only write never wait for each other in a circle.
@@ -221,20 +236,26 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
         false,
       )
     }
-    let conditions: Pick<CoreWrite, 'checks' | 'ranges'> = { checks: [], ranges: [] }
-    if (state !== undefined && isolation === 'serializable') {
-      conditions = { checks: this.reads.checks, ranges: this.reads.ranges }
-    } else if (state !== undefined && isolation === 'snapshot') {
-      await this.readUnread(ops)
-      conditions = { checks: this.reads.checksOf(ops.map(({ key }) => key)), ranges: [] }
-    } else if (isolation === 'read-committed') conditions = { checks: this.reads.checks, ranges: [] }
-    const timeoutMs = this.leftMs()
-    const { version } = await unlessAborted(
-      this.core.write({ ops, ...conditions, idempotencyKey, timeoutMs }),
-      signal,
-      true,
-    )
-    return version
+    if (isolation === 'snapshot' && this.state !== undefined) await this.readUnread(ops)
+    return this.commitReady()
+  }
+
+  private commitReady(): Promise<Committed> {
+    const state = this.state as CoreSnapshot | undefined
+    if (this.writes.size === 0) return Promise.resolve({ version: state?.version ?? nothingVersion })
+    const { idempotencyKey, signal } = this.options
+    const { ops } = this.writes
+    const write = { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
+    return unlessAborted(this.core.write(write), signal, true)
+  }
+
+  private conditions(ops: readonly CoreOp[]): Pick<CoreWrite, 'checks' | 'ranges'> {
+    const { reads } = this
+    const { isolation } = this.options
+    if (isolation === 'read-committed') return { checks: reads.checks, ranges: [] }
+    if (this.state === undefined) return { checks: [], ranges: [] }
+    if (isolation === 'serializable') return { checks: reads.checks, ranges: reads.ranges }
+    return { checks: reads.checksOf(ops.map(({ key }) => key)), ranges: [] }
   }
 
   /** The versions that keys which are written blindly had in the state of the transaction. */
@@ -248,6 +269,11 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     if (this.options.readOnly) throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true')
     if (this.committing) throw ended('it is being committed')
     this.writes.set(op)
+  }
+
+  private packing(): EntryPacker {
+    this.packer ??= new EntryPacker()
+    return this.packer
   }
 
   private leftMs(): number {
@@ -300,10 +326,10 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
   ): PackedEntries | Promise<PackedEntries> {
     const own = this.writes.size === 0 ? [] : keys.map(key => this.writes.get(key))
     const others = own.length === 0 ? keys : keys.filter((_, i) => own[i] === undefined)
-    if (others.length === 0) return mergedEntries(this.packer, keys, own, undefined)
+    if (others.length === 0) return mergedEntries(this.packing(), keys, own, undefined)
     const arrived = (entries: PackedEntries): PackedEntries => {
       this.track(others, entries, lock !== undefined)
-      return others.length === keys.length ? entries : mergedEntries(this.packer, keys, own, entries)
+      return others.length === keys.length ? entries : mergedEntries(this.packing(), keys, own, entries)
     }
     const fetched = this.fetchBytes(others, options)
     return fetched instanceof Promise ? fetched.then(arrived) : arrived(fetched)
@@ -407,7 +433,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
       const own = this.writes.within(from, to)
       if (own.length === 0 && page.entries.count > 0) return page
       if (request.reverse) own.reverse()
-      const merged = mergedPage(this.packer, asked, page, own)
+      const merged = mergedPage(this.packing(), asked, page, own)
       if (merged.entries.count > 0 || merged.done) return merged
       // Everything in it was deleted here: the next one.
       asked = { ...asked, continuation: { snapshot: page.snapshot, after: lastKey(page.entries) } }
@@ -415,22 +441,17 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     }
   }
 
-  private timeOut(): void {
-    if (this.committing) return
-    const message = `the transaction was not committed within ${this.options.timeoutMs} ms; make it shorter, or give it a longer timeoutMs`
-    this.finish(new HarmonyError('TIMEOUT', message, { retryable: true }))
-  }
-
   private finish(why: HarmonyError): void {
     if (this.end !== undefined) return
     this.end = why
-    this.stopWaiting()
-    this.onOver(this.isCommitted)
+    this.host.deadlines.delete(this)
+    if (this.onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.onAbort)
+    this.host.onOver(this.isCommitted)
     if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
     for (const { name } of this.older) this.core.release(name)
     this.locks.release()
-    if (why !== over) for (const listener of this.onEnded) listener(why)
-    this.onEnded.clear()
+    if (why !== over) this.onEnded?.(why)
+    this.onEnded = undefined
   }
 }
 

@@ -4,8 +4,9 @@ import type { HarmonyError } from '../base/errors.ts'
 import { isHarmonyError } from '../base/errors.ts'
 import { deadlockPolicies } from '../txn/lock-table.ts'
 import type { Core } from './core.ts'
+import { Deadlines } from './deadlines.ts'
 import { flag, idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
-import { type AttemptOptions, CoreTransaction } from './transaction.ts'
+import { type AttemptHost, type AttemptOptions, CoreTransaction } from './transaction.ts'
 import type { Isolation, Transaction, TransactionOptions } from './types.ts'
 
 const lockings = ['optimistic', 'pessimistic'] as const
@@ -19,7 +20,7 @@ interface RunOptions extends AttemptOptions {
 
 export class Transactions {
   private readonly core: Core
-  private readonly ended: () => HarmonyError | undefined
+  private readonly host: AttemptHost
   /** Of this handle; with it, pauses of several peers differ. */
   private pauses: number
   private attempts = 0
@@ -27,7 +28,13 @@ export class Transactions {
 
   constructor(core: Core, ended: () => HarmonyError | undefined) {
     this.core = core
-    this.ended = ended
+    const { counts } = this
+    const onOver = (isCommitted: boolean): void => {
+      counts.active--
+      if (isCommitted) counts.committed++
+      else counts.aborted++
+    }
+    this.host = { core, deadlines: new Deadlines(core.clock), ended, onOver }
     this.pauses = 0
   }
 
@@ -57,14 +64,8 @@ export class Transactions {
   }
 
   private attempt(run: RunOptions, age: number): CoreTransaction {
-    const { counts } = this
-    counts.active++
-    const onOver = (isCommitted: boolean): void => {
-      counts.active--
-      if (isCommitted) counts.committed++
-      else counts.aborted++
-    }
-    return new CoreTransaction(this.core, run, { number: ++this.attempts, age, onOver }, this.ended)
+    this.counts.active++
+    return new CoreTransaction(this.host, run, { number: ++this.attempts, age })
   }
 
   private runOptions(options: TransactionOptions | undefined): RunOptions {
@@ -96,15 +97,17 @@ export class Transactions {
 }
 
 /** Ends at once when the transaction does (its time is over, its signal fires), whatever `fn` is doing. */
-async function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
-  const { promise, settle } = tx.interrupted()
-  try {
-    const result = await Promise.race([(async () => fn(tx))(), promise])
-    await tx.commit()
-    return result
-  } finally {
-    settle()
-  }
+function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    tx.whenEnded(reject)
+    committed(tx, fn).then(resolve, reject)
+  })
+}
+
+async function committed<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
+  const result = await fn(tx)
+  await tx.commit()
+  return result
 }
 
 /** What the next attempt may mend. An unknown outcome is asked for again where an idempotency key makes that harmless. */

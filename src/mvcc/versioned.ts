@@ -95,5 +95,13 @@ let lastDigits = '0000000000'
 
 /** The timestamp behind a user's version string; undefined for anything that `versionOf` did not make. */
 export function parseVersion(version: string): Timestamp | undefined {
-  return /^[0-9a-f]{14}$/.test(version) ? timestamp(Number.parseInt(version, 16)) : undefined
+  if (version.length !== 14) return undefined
+  let value = 0
+  for (let i = 0; i < 14; i++) {
+    const code = version.charCodeAt(i)
+    if (code >= 0x30 && code <= 0x39) value = value * 16 + code - 0x30
+    else if (code >= 0x61 && code <= 0x66) value = value * 16 + code - 0x57
+    else return undefined
+  }
+  return timestamp(value)
 }

@@ -80,6 +80,8 @@ export const idempotencyKeyBytesMax = 4 * 1024 * 1024
 export class Sessions {
   /** In order of last use by the log: the first is the next to be forgotten. */
   private readonly sessions = new Map<SessionId, Session>()
+  /** The last of them, where that is known. */
+  private newest: Session | undefined
   /** In order of first use. */
   private readonly byKey = new Map<string, Outcome>()
   private keyBytes = 0
@@ -91,7 +93,8 @@ export class Sessions {
       this.touch(id, known)
       return
     }
-    this.sessions.set(id, new Session())
+    this.newest = new Session()
+    this.sessions.set(id, this.newest)
     if (this.sessions.size > sessionsMax) this.forgetOldest()
   }
 
@@ -118,6 +121,7 @@ export class Sessions {
 
   clear(): void {
     this.sessions.clear()
+    this.newest = undefined
     this.byKey.clear()
     this.keyBytes = 0
   }
@@ -141,6 +145,8 @@ export class Sessions {
   }
 
   private touch(id: SessionId, session: Session): void {
+    if (this.newest === session) return
+    this.newest = session
     this.sessions.delete(id)
     this.sessions.set(id, session)
   }
