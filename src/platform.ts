@@ -40,6 +40,11 @@ export interface LogFile {
   readonly end: number
   append(bytes: Uint8Array): void
   sync(done: Done): void
+  /**
+   * Where syncs hold the thread: runs `begin` when what the host has ready has come, so that the sync which it begins is for all of that. Absent: syncs go on beside the
+   * thread, and begin at once.
+   */
+  gather?(begin: () => void): void
   read(offset: number, length: number, done: Completion<Uint8Array>): void
   truncate(end: number): void
   dropFront(offset: number): void

@@ -69,6 +69,8 @@ export class Wal {
   private durable: number
   private readonly waiters: Waiter[] = []
   private syncing = false
+  /** The next sync waits for what else is ready. */
+  private gathering = false
   /** The front was dropped, and no sync has made that true yet. */
   private dropping = false
   private pumping = false
@@ -235,7 +237,7 @@ export class Wal {
 
   /** Returns whether one was started; it may be over already. */
   private startSync(): boolean {
-    if (this.syncing || (this.waiters.length === 0 && !this.dropping)) return false
+    if (this.syncing || this.gathering || (this.waiters.length === 0 && !this.dropping)) return false
     if (this.pending.length > 0) {
       const batch = this.pending.finish()
       assert(this.log.end === this.handed, 'someone else writes to the log file')
@@ -254,9 +256,25 @@ export class Wal {
         this.death ??= error
         this.pending.reset()
       }
-      this.pump()
+      this.goOn()
     })
     return true
+  }
+
+  /** Who is answered now will have something new to write in a moment: that goes into one sync with what waits already. To begin at once would gain nothing. */
+  private goOn(): void {
+    if (this.log.gather === undefined || this.pumping) return this.pump()
+    this.gathering = true
+    this.pump()
+    if (this.waiters.length > 0) {
+      this.log.gather(() => {
+        this.gathering = false
+        this.pump()
+      })
+    } else {
+      this.gathering = false
+      this.pump()
+    }
   }
 }
 

@@ -128,6 +128,10 @@ export class CrashFiles implements Files {
     })
   }
 
+  gather(begin: () => void): void {
+    systemFiles.gather(begin)
+  }
+
   datasyncNow(file: number): void {
     if (this.dead || !this.step()) throw gone()
     const known = this.known.get(file)!

@@ -25,6 +25,8 @@ export interface Files {
    * written that this is quicker (`sync-pace.ts`).
    */
   datasync(file: number, done: (error: unknown) => void, bytes?: number): void
+  /** Runs `begin` when what the system has ready has come, as long as syncs are made on this thread; else at once. */
+  gather(begin: () => void): void
   datasyncNow(file: number): void
   close(file: number): void
   rename(from: string, to: string): void
@@ -67,6 +69,10 @@ export const systemFiles: Files = {
     pace.took(performance.now() - beganMs)
     // What the system has ready comes first: it goes into the next one together.
     setImmediate(done, failure)
+  },
+  gather(begin) {
+    if (pace.isHere) setImmediate(begin)
+    else begin()
   },
   datasyncNow: file => fs.fdatasyncSync(file),
   close: file => fs.closeSync(file),

@@ -128,6 +128,10 @@ class NodeLogFile implements LogFile {
     this.syncs.sync(done)
   }
 
+  gather(begin: () => void): void {
+    this.place.files.gather(begin)
+  }
+
   read(offset: number, length: number, done: Completion<Uint8Array>): void {
     const refusal = this.syncs.refusal()
     if (refusal !== undefined) return done({ ok: false, error: refusal })

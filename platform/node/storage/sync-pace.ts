@@ -16,6 +16,11 @@ export class SyncPace {
   private slow = 0
   private elsewhere = 0
 
+  /** Is the next one made here, if it has not too many bytes? */
+  get isHere(): boolean {
+    return this.elsewhere === 0
+  }
+
   /** Is the next one, of so many bytes, made here? */
   here(bytes: number): boolean {
     if (bytes > bytesHereMax) return false

@@ -14,6 +14,8 @@ export class FakeLog implements LogFile {
   durable: Uint8Array
   content: Uint8Array
   eager = false
+  /** Set before it is opened: its syncs hold the thread. */
+  gather?: (begin: () => void) => void
   /** The sync with this number (from 1) fails. */
   failSync = 0
   syncs = 0
@@ -86,6 +88,10 @@ export class FakeLog implements LogFile {
       this.dead = new HarmonyError('CLOSED', 'closed')
       done(undefined)
     })
+  }
+
+  gathers(): void {
+    this.gather = begin => this.later(begin)
   }
 
   /** Completes what waits, and what that brings about, or only the next so many. */

@@ -51,6 +51,57 @@ describe('write-ahead log', () => {
     expect(wal.counters.bytes).toBe(wal.endLsn - 16)
   })
 
+  it('W2: where syncs hold the thread, who is answered and writes again goes with those who wait already', () => {
+    const log = new FakeLog()
+    log.gathers()
+    const { wal } = mustOpen(log)
+    const [syncs, appends] = [log.syncs, log.appends]
+    const order: string[] = []
+    const put = (name: string, then: () => void = () => {}): void => {
+      wal.append(entry(1))
+      wal.flush(error => {
+        expect(error).toBeUndefined()
+        order.push(name)
+        then()
+      })
+    }
+    put('a', () => put('a2'))
+    put('b')
+    log.settle(1)
+    expect(order).toEqual(['a'])
+    expect(log.syncs - syncs).toBe(1)
+    // What the host has ready comes: it is in.
+    put('c')
+    log.settle()
+    expect(order).toEqual(['a', 'b', 'a2', 'c'])
+    expect(log.syncs - syncs).toBe(2)
+    expect(log.appends - appends).toBe(2)
+    // Nobody waits: there is nothing to gather for.
+    put('d')
+    expect(log.syncs - syncs).toBe(3)
+    log.settle()
+    wal.flush(error => order.push(error === undefined ? 'e' : 'failed'))
+    expect(order.slice(4)).toEqual(['d', 'e'])
+  })
+
+  it('W1: what is closed while it gathers makes durable what waits', () => {
+    const log = new FakeLog()
+    log.gathers()
+    const { wal } = mustOpen(log)
+    const order: string[] = []
+    wal.append(entry(1))
+    wal.flush(() => order.push('first'))
+    wal.append(entry(2))
+    wal.flush(error => order.push(error === undefined ? 'second' : error.code))
+    log.settle(1)
+    expect(order).toEqual(['first'])
+    wal.close(error => order.push(error === undefined ? 'closed' : error.code))
+    wal.flush(error => order.push(error?.code ?? 'late'))
+    log.settle()
+    expect(order).toEqual(['first', 'second', 'CLOSED', 'closed'])
+    expect(mustOpen(new FakeLog(log.durable)).records).toEqual([entry(1), entry(2)])
+  })
+
   it('W1: a flush with nothing new completes at once, without a sync, but never before an earlier one', () => {
     const log = new FakeLog()
     const { wal } = mustOpen(log)
@@ -258,6 +309,7 @@ describe('write-ahead log', () => {
           log = log.crash(random)
         }
         log.eager = random.chance(0.3)
+        if (random.chance(0.3)) log.gathers()
         const opened = mustOpen(log, mark)
         expect(opened.records.length).toBeGreaterThanOrEqual(acknowledged)
         model = model.slice(0, opened.records.length)
