@@ -41,7 +41,7 @@ export interface LogFile {
   append(bytes: Uint8Array): void
   sync(done: Done): void
   /**
-   * Where syncs hold the thread: runs `begin` when what the host has ready has come, so that the sync which it begins is for all of that. Absent: syncs go on beside the
+   * Where syncs hold the thread: runs `begin`, which begins one, when what the host has ready has come, so that it is for all of that. Absent: syncs go on beside the
    * thread, and begin at once.
    */
   gather?(begin: () => void): void

@@ -5,8 +5,8 @@
  * Rules
  *  W1  `flush` completes without an error once everything appended before the call is durable. Completions keep the order
  *      of the calls. They may come before `flush` returns.
- *  W2  Group commit: one sync is under way at a time. What is appended meanwhile stays here and is handed to the log file as one
- *      piece, with the next sync. So each record on disk whose durable LSN is x proves that all bytes before x were synced.
+ *  W2  Group commit: one sync is under way at a time, and where syncs hold the thread it begins when what is ready has come. What is appended
+ *      meanwhile stays here and is handed to the log file as one piece, with the next sync. So each record on disk whose durable LSN is x proves that all bytes before x were synced.
  *  W3  After a failed sync the log is dead: every flush and read completes with that error, appends go nowhere. The owner
  *      treats it as its own crash. Nothing is retried.
  *  W4  Replay yields a prefix of what was appended that holds everything whose flush completed, or CORRUPT.
@@ -211,13 +211,13 @@ export class Wal {
     return decodeRecord(bytes, offset, position.bytes)
   }
 
-  /** Completes who can be completed, then starts the next sync if someone waits for it. Never re-entered: see W1. */
+  /** Completes who can be completed, then begins the next sync if someone waits for it. Never re-entered: see W1. */
   private pump(): void {
     if (this.pumping) return
     this.pumping = true
     try {
       do this.completeWaiters()
-      while (this.startSync() && !this.syncing)
+      while (this.beginSync() && !this.syncing && !this.gathering)
     } finally {
       this.pumping = false
     }
@@ -235,9 +235,23 @@ export class Wal {
     }
   }
 
-  /** Returns whether one was started; it may be over already. */
-  private startSync(): boolean {
+  /** Returns whether one was begun; it may be over already. */
+  private beginSync(): boolean {
     if (this.syncing || this.gathering || (this.waiters.length === 0 && !this.dropping)) return false
+    if (this.log.gather === undefined) {
+      this.startSync()
+      return true
+    }
+    this.gathering = true
+    this.log.gather(() => {
+      this.gathering = false
+      this.startSync()
+      if (!this.syncing) this.pump()
+    })
+    return true
+  }
+
+  private startSync(): void {
     if (this.pending.length > 0) {
       const batch = this.pending.finish()
       assert(this.log.end === this.handed, 'someone else writes to the log file')
@@ -256,25 +270,8 @@ export class Wal {
         this.death ??= error
         this.pending.reset()
       }
-      this.goOn()
-    })
-    return true
-  }
-
-  /** Who is answered now will have something new to write in a moment: that goes into one sync with what waits already. To begin at once would gain nothing. */
-  private goOn(): void {
-    if (this.log.gather === undefined || this.pumping) return this.pump()
-    this.gathering = true
-    this.pump()
-    if (this.waiters.length > 0) {
-      this.log.gather(() => {
-        this.gathering = false
-        this.pump()
-      })
-    } else {
-      this.gathering = false
       this.pump()
-    }
+    })
   }
 }
 

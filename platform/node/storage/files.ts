@@ -67,8 +67,7 @@ export const systemFiles: Files = {
       failure = error
     }
     pace.took(performance.now() - beganMs)
-    // What the system has ready comes first: it goes into the next one together.
-    setImmediate(done, failure)
+    queueMicrotask(() => done(failure))
   },
   gather(begin) {
     if (pace.isHere) setImmediate(begin)
