@@ -337,9 +337,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   private fetchBytes(keys: readonly Uint8Array[], options: CoreReadOptions): PackedEntries | Promise<PackedEntries> {
     const state = this.theState(options)
-    if (state instanceof Promise)
-      return state.then(found => this.core.getMany(keys, { ...options, snapshot: found?.name }))
-    return this.core.getMany(keys, state === undefined ? options : { ...options, snapshot: state.name })
+    if (state instanceof Promise) return state.then(({ name }) => this.core.getMany(keys, inState(options, name)))
+    return this.core.getMany(keys, state === undefined ? options : inState(options, state.name))
   }
 
   /** Undefined: none is kept, each read takes the newest. */
@@ -454,6 +453,14 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.onEnded = undefined
   }
 }
+
+/** Written out: a spread costs as much as finding the key. */
+const inState = ({ consistency, maxStalenessMs, timeoutMs }: CoreReadOptions, snapshot: string): CoreReadOptions => ({
+  consistency,
+  maxStalenessMs,
+  timeoutMs,
+  snapshot,
+})
 
 const ended = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)

@@ -1,6 +1,6 @@
 /**
- * A LogFile over files of the origin private file system, `<name>.<number, 8 digits>.log`. Appends and reads are synchronous, a flush comes with the next
- * turn. Files cannot be made synchronously, so a spare one is always made ahead; until it is there, the last one goes on growing.
+ * A LogFile over files of the origin private file system, `<name>.<number, 8 digits>.log`. Appends, reads and
+ * flushes are synchronous. Files cannot be made synchronously, so a spare one is always made ahead; until it is there, the last one goes on growing.
  *
  * Format of a file, integers little-endian: 4096 bytes of head, then data to the end of the file.
  *      0     8  magic "HrmyOpf\n"
@@ -135,7 +135,7 @@ class OpfsLogFile implements LogFile {
     this.onClosed = onClosed
     this.from = segments[0]!.base
     this.to = segmentEnd(this.last)
-    this.syncs = new SyncQueue(done => nextTurn(() => this.flush(done)))
+    this.syncs = new SyncQueue(done => queueMicrotask(() => this.flush(done)))
     this.makeSpare()
   }
 
@@ -171,6 +171,10 @@ class OpfsLogFile implements LogFile {
 
   sync(done: Done): void {
     this.syncs.sync(done)
+  }
+
+  gather(begin: () => void): void {
+    nextTurn(begin)
   }
 
   read(offset: number, length: number, done: Completion<Uint8Array>): void {
