@@ -19,13 +19,14 @@ import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
-import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
+import type { Core, CoreOp, CorePage, CorePrepare, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
 import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
 import { aborted, flag, invalid } from './options.ts'
 import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
+import { prepareOptions } from './prepared.ts'
 import { ReadSet } from './read-set.ts'
 import { EntriesReader, type ReadSource } from './reader.ts'
 import type {
@@ -36,6 +37,8 @@ import type {
   Key,
   LockingReadOptions,
   OpenTransaction,
+  Prepared,
+  PrepareOptions,
   ReadOptions,
 } from './types.ts'
 import { encodeValue } from './value-encode.ts'
@@ -152,13 +155,31 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
       this.isCommitted = true
       return { version }
     } catch (error) {
-      if (isHarmonyError(error, 'CONFLICT')) {
-        throw new HarmonyError('CONFLICT', `another write came first: ${error.message}`, {
-          retryable: true,
-          cause: error,
-        })
-      }
-      throw error
+      throw overtaken(error)
+    } finally {
+      this.finish(over)
+    }
+  }
+
+  /**
+   * Checks everything as `commit` does, and keeps it until it is decided (`Database.prepared`), durably. Ends this object.
+   * @throws EXISTS; TOO_LARGE where too much is prepared already; CONFLICT as `commit`; VALIDATION and READ_ONLY, after which the transaction goes on.
+   */
+  async prepare(options?: PrepareOptions): Promise<Prepared> {
+    this.assertOpen()
+    if (this.committing) throw ended('it is being committed')
+    const as = prepareOptions(options)
+    if (this.options.readOnly)
+      throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true; there is nothing to prepare')
+    if (this.options.idempotencyKey !== undefined)
+      throw invalid('a transaction with an idempotencyKey cannot be prepared: its id is what makes it happen once')
+    this.committing = true
+    try {
+      const id = await this.commitOnce(as)
+      this.isCommitted = true
+      return { id, holdMs: as.holdMs }
+    } catch (error) {
+      throw overtaken(error)
     } finally {
       this.finish(over)
     }
@@ -207,10 +228,11 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
     return read
   }
 
-  private async commitOnce(): Promise<string> {
+  /** The version; or where it is only prepared the id. */
+  private async commitOnce(as?: CorePrepare): Promise<string> {
     const { isolation, locking, idempotencyKey, signal } = this.options
     const state = this.state instanceof Promise ? await this.state : this.state
-    if (this.writes.size === 0) return state?.version ?? nothingVersion
+    if (this.writes.size === 0 && as === undefined) return state?.version ?? nothingVersion
     const { ops } = this.writes
     if (locking === 'pessimistic') {
       // In one order for all, so that those who only write never wait for each other in a circle.
@@ -229,6 +251,10 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
       conditions = { checks: this.reads.checksOf(ops.map(({ key }) => key)), ranges: [] }
     } else if (isolation === 'read-committed') conditions = { checks: this.reads.checks, ranges: [] }
     const timeoutMs = this.leftMs()
+    if (as !== undefined) {
+      const request = { ops, ...conditions, idempotencyKey, timeoutMs }
+      return (await unlessAborted(this.core.prepare(request, as), signal, true)).id
+    }
     const { version } = await unlessAborted(
       this.core.write({ ops, ...conditions, idempotencyKey, timeoutMs }),
       signal,
@@ -437,4 +463,10 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction {
 const ended = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)
 
-const over = ended('it was committed or given up')
+const over = ended('it was committed, prepared or given up')
+
+/** A new attempt may do better, whatever this one was refused for. */
+function overtaken(error: unknown): unknown {
+  if (!isHarmonyError(error, 'CONFLICT') || error.retryable) return error
+  return new HarmonyError('CONFLICT', `another write came first: ${error.message}`, { retryable: true, cause: error })
+}
