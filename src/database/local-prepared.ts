@@ -1,5 +1,5 @@
 /** Prepared transactions of a peer in this realm: requests and outcomes of its clients, as `Core` says them. */
-import { HarmonyError } from '../base/errors.ts'
+import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { Clients } from '../cluster/clients.ts'
 import { decisionOf } from '../cluster/prepared-deadlines.ts'
 import type { WriteRequest, WriteResult } from '../cluster/writes.ts'
@@ -20,19 +20,16 @@ export function prepareIn(
   if (checks instanceof HarmonyError) return Promise.reject(checks)
   if (ranges instanceof HarmonyError) return Promise.reject(ranges)
   const write = { ops, checks, ranges, idempotencyKey: undefined, phase: { type: 'prepare', id, holdMs } } as const
-  return settled(clients, write, request.timeoutMs, id).then(
-    () => ({ id }),
-    error => {
-      throw named(error, id)
-    },
-  )
+  const what = `it may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
+  return explained(settled(clients, write, request.timeoutMs, id), what).then(() => ({ id }))
 }
 
 export async function decideIn(
   clients: Way,
   { id, commit, timeoutMs }: CoreDecide,
 ): Promise<{ readonly version: string }> {
-  return { version: await settled(clients, decisionOf(id, commit ? 'committed' : 'rolledBack'), timeoutMs, id) }
+  const deciding = settled(clients, decisionOf(id, commit ? 'committed' : 'rolledBack'), timeoutMs, id)
+  return { version: await explained(deciding, 'ask again, the first decision counts and is remembered') }
 }
 
 export function preparedIn(clients: Way, timeoutMs: number): Promise<readonly CorePrepared[]> {
@@ -58,10 +55,13 @@ function settled(clients: Way, write: WriteRequest, timeoutMs: number, id: strin
   })
 }
 
-/** Whoever does not know whether it is prepared needs its id, drawn or not. */
-function named(error: HarmonyError, id: string): HarmonyError {
-  if (!error.maybeCommitted) return error
-  const { code, retryable, maybeCommitted } = error
-  const message = `${error.message}. It may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
-  return new HarmonyError(code, message, { retryable, maybeCommitted, cause: error })
+/** Whoever does not know what came of it can find out, and needs the id for that, drawn or not. */
+async function explained<T>(work: Promise<T>, what: string): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!isHarmonyError(error) || !error.maybeCommitted) throw error
+    const { code, retryable, maybeCommitted } = error
+    throw new HarmonyError(code, `${error.message}. Of this one: ${what}`, { retryable, maybeCommitted, cause: error })
+  }
 }

@@ -111,6 +111,28 @@ test('a preparer that dies, with or without the leader, holds nobody up for long
   }
 })
 
+test('who hears no answer is told the id, and finds out what became of it', async () => {
+  const { cluster, peers } = await three('unknown')
+  const peer = peers.find(({ db }) => db.cluster.status().role !== 'leader')!
+  const other = peers.find(one => one !== peer)!
+  await cluster.run(peer.db.put('a write', 'before'))
+  const tx = await cluster.run(peer.db.begin({ timeoutMs: 2500 }))
+  await cluster.run(tx.get('seat'))
+  tx.put('seat', 'ada')
+  const asked = tx.prepare()
+  // It leaves, and no answer comes.
+  for (const { name } of peers) if (name !== peer.name) cluster.cut(name, peer.name)
+  const error = await cluster.run(asked.catch(one => one))
+  expect(error).toMatchObject({ maybeCommitted: true })
+  const [, id] = /prepared as "([0-9a-f]{32})"/.exec((error as Error).message) as unknown as [string, string]
+  cluster.heal()
+  await cluster.advance(3000)
+  const waiting = await cluster.run(other.db.prepared.list())
+  expect(waiting).toMatchObject([{ id }])
+  await cluster.run(other.db.prepared.commit(id))
+  expect(await cluster.run(peer.db.get('seat'))).toBe('ada')
+})
+
 test('a peer alone that starts again holds it once more, and then no longer', async () => {
   const cluster = simulate(4)
   const peer = cluster.peer('solo')
