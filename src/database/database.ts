@@ -75,7 +75,7 @@ class CoreDatabase extends EntriesReader implements Database {
 
   /**
    * Stores a value under a key. Resolves when it is committed: durable on a majority of the voters.
-   * @throws INVALID_KEY, INVALID_VALUE (naming the path to what cannot be stored), TOO_LARGE, CONFLICT (`ifVersion`), NO_QUORUM,
+   * @throws INVALID_KEY, INVALID_VALUE (naming the path to what cannot be stored), TOO_LARGE, CONFLICT (`ifVersion`; retryable: a prepared transaction holds it), NO_QUORUM,
    *   COMMIT_UNKNOWN or TIMEOUT or ABORTED (`maybeCommitted` tells), QUOTA, CLOSED.
    */
   put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed> {
