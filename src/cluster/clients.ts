@@ -4,10 +4,12 @@ import { type Index, type PeerId, type Timestamp, timestamp } from '../base/ids.
 import type { Clock, Done, Random } from '../platform.ts'
 import type { Applied } from '../shard/apply.ts'
 import type { Command, SessionId } from '../shard/command.ts'
+import type { Kept } from '../shard/prepared.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { Compacted, Engine, EngineSnapshot, View } from '../storage/engine.ts'
 import { type LockAnswer, Locks, type LockWish } from './locks.ts'
 import type { ReadLevel } from './peer-types.ts'
+import { PreparedDeadlines } from './prepared-deadlines.ts'
 import { Reads } from './reads.ts'
 import { Watchers } from './watchers.ts'
 import type { PeerMessage } from './wire.ts'
@@ -56,6 +58,7 @@ export class Clients {
   readonly watchers: Watchers
   readonly locks: Locks
   private readonly host: ClientsHost
+  private readonly deadlines: PreparedDeadlines
   /** Local reads that came before the log was replayed. */
   private readonly locals = new Set<Done>()
 
@@ -82,6 +85,11 @@ export class Clients {
         return status?.role === 'leader' ? status.term : undefined
       },
       send: (to, message) => host.send(to, message),
+    })
+    this.deadlines = new PreparedDeadlines({
+      clock,
+      replica: () => host.replica(),
+      write: (request, timeoutMs, done) => this.write(request, timeoutMs, done),
     })
     this.watchers = new Watchers({
       replica: () => host.replica(),
@@ -194,6 +202,13 @@ export class Clients {
     this.writes.submit(request, timeoutMs, done)
   }
 
+  /** What is prepared and not decided, by a linearizable read. */
+  prepared(timeoutMs: number, done: (result: readonly Kept[] | HarmonyError) => void): void {
+    this.barrier({ consistency: 'linearizable' }, timeoutMs, error => {
+      done(error ?? this.host.replica()?.prepared.list() ?? unready())
+    })
+  }
+
   /** Errors: as `Locks.lock`, and what writes are refused with. */
   lock(wish: LockWish, timeoutMs: number, done: (answer: LockAnswer) => void): void {
     const refusal = this.host.refusal()
@@ -223,6 +238,7 @@ export class Clients {
     this.reads.tick()
     this.watchers.tick()
     this.locks.tick()
+    this.deadlines.tick()
   }
 
   /** Everybody who waits hears `why`; `maybeCommitted` is set for writes that left this peer. */

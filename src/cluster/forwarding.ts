@@ -7,6 +7,12 @@ import type { Links } from './links.ts'
 import type { PeerMessage } from './wire.ts'
 import type { PostResult } from './writes.ts'
 
+/** The body, with what only the leader can add to it. */
+function whole({ prepared }: Replica, command: Command, body: Uint8Array): Uint8Array {
+  const filled = prepared.filled(command)
+  return filled === command ? body : encodeBody(filled)
+}
+
 export interface ForwardingHost {
   readonly self: PeerId
   readonly links: Pick<Links, 'send'>
@@ -25,8 +31,11 @@ export class Forwarding {
     const replica = this.host.replica()
     const leader = replica?.leader
     if (replica === undefined || leader === undefined) return 'later'
+    if (leader === self) {
+      const body = encodeBody(replica.prepared.filled(command))
+      return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
+    }
     const body = encodeBody(command)
-    if (leader === self) return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
     replica.stir()
     return links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
   }
@@ -34,8 +43,9 @@ export class Forwarding {
   /** From a peer that takes this one for the leader. */
   received(from: PeerId, { session, serial, body }: PeerMessage & { readonly type: 'forward' }): void {
     const command = decodeBody(body)
+    const replica = this.host.replica()
     const result = command.ok
-      ? this.host.replica()?.propose(body, stampsOf(command.value), from)
+      ? replica?.propose(whole(replica, command.value, body), stampsOf(command.value), from)
       : ({ ok: false, reason: 'invalid' } as const)
     if (result?.ok === false) this.host.links.send(from, { type: 'returned', session, serial, reason: result.reason })
   }

@@ -18,4 +18,5 @@ export const counts = (
   queuedBytes: writes.bytes,
   queuedBytesMax: writes.bytesMax,
   locks: locks.status,
+  prepared: replica?.prepared.status ?? { transactions: 0, keys: 0, bytes: 0 },
 })

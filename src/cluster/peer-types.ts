@@ -7,6 +7,7 @@ import type { Message, RaftLimits, RaftStatus } from '../raft/types.ts'
 import { checkpointBytesDefault } from '../shard/checkpoints.ts'
 import type { SessionId } from '../shard/command.ts'
 import type { RestoredGroup } from '../shard/group-log.ts'
+import type { PreparedStatus } from '../shard/prepared.ts'
 import type { ReplicaHost } from '../shard/replica-host.ts'
 import type { AutopilotPolicy } from './autopilot.ts'
 import { nobody } from './group-replay.ts'
@@ -91,6 +92,8 @@ export interface PeerStatus {
   readonly queuedBytesMax: number
   /** Of all transactions of the group, where this peer leads. */
   readonly locks: LockStatus
+  /** Transactions that are prepared and not decided, as far as is applied here. */
+  readonly prepared: PreparedStatus
 }
 
 export type ReadLevel =

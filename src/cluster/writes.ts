@@ -92,7 +92,7 @@ export class Writes {
   }
 
   submit(request: WriteRequest, timeoutMs: number, done: (result: WriteResult) => void): void {
-    const { ops, checks, ranges, idempotencyKey } = request
+    const { ops, checks, ranges, idempotencyKey, phase } = request
     let bytes = 64
     for (const op of ops) bytes += op.key.length + (op.type === 'put' ? op.value.length : 0) + 8
     for (const check of checks) bytes += check.key.length + 8
@@ -108,6 +108,7 @@ export class Writes {
       checks,
       ranges,
       ops,
+      phase,
       bytes,
       deadlineMs,
       done,
@@ -186,6 +187,10 @@ export class Writes {
       const write = this.pending.get(serial)
       if (write === undefined) continue
       if (outcome.type === 'noSession') return this.sessionLost()
+      if (outcome.type === 'unready') {
+        this.unsend(write)
+        continue
+      }
       this.remove(write)
       if (outcome.type === 'stale') write.done({ error: unknownError('its serial was given up') })
       else write.done({ outcome })

@@ -2,7 +2,8 @@
 import type { PeerId } from '../base/ids.ts'
 import { leaderOf, type PeerStatus } from '../cluster/peer-types.ts'
 import type { Platform } from '../platform.ts'
-import type { ClusterStatus, Member } from './types.ts'
+import type { CoreMirror } from './core.ts'
+import type { ClusterStatus, DatabaseEvent, Member } from './types.ts'
 
 export function clusterStatus(status: PeerStatus): ClusterStatus {
   const { raft } = status
@@ -48,4 +49,22 @@ export function members(status: PeerStatus, kind: Platform['kind']): Member[] {
       matchIndex: self ? status.raft.lastIndex : progress.get(id)?.match,
     }
   })
+}
+
+/** What has happened between two pictures of it. */
+export function differences(before: CoreMirror, after: CoreMirror): DatabaseEvent[] {
+  const events: DatabaseEvent[] = []
+  if (before.cluster.role !== after.cluster.role)
+    events.push({ type: 'role', role: after.cluster.role, term: after.cluster.term })
+  if (before.cluster.health !== after.cluster.health) events.push({ type: 'health', health: after.cluster.health })
+  const known = new Map(before.members.map(member => [member.id, member]))
+  for (const member of after.members) {
+    const was = known.get(member.id)
+    known.delete(member.id)
+    if (was === undefined) events.push({ type: 'member', id: member.id, change: 'joined' })
+    else if (was.role !== member.role)
+      events.push({ type: 'member', id: member.id, change: member.role === 'voter' ? 'promoted' : 'demoted' })
+  }
+  for (const id of known.keys()) events.push({ type: 'member', id, change: 'left' })
+  return events
 }

@@ -3,6 +3,7 @@ import { HarmonyError } from '../base/errors.ts'
 import { timestamp } from '../base/ids.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
+import { decidedMax, preparedBytesMax, preparedMax } from '../shard/prepared.ts'
 import type { Outcome } from '../shard/sessions.ts'
 import type { CoreWrite } from './core.ts'
 
@@ -32,10 +33,46 @@ export function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyErr
   return ranges
 }
 
-export function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {
+function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {
   if (check >= checks) return 'a range that was read has changed since; read it again and decide anew'
   const now = found === 0 ? 'the key is absent' : `the key has version ${versionOf(found)}`
   return `check ${check} failed: ${now}; read it again and decide anew`
+}
+
+/** What a write that was not done says, and a prepare or a decision about the transaction `id`. */
+export function refusalOf(outcome: Outcome, checks: number, id = ''): HarmonyError {
+  const name = JSON.stringify(id)
+  switch (outcome.type) {
+    case 'conflict':
+      return conflict(failedText(outcome, checks))
+    case 'held': {
+      const by = JSON.stringify(outcome.by)
+      const message = `the prepared transaction ${by} holds what this would change until somebody decides it (prepared.commit, prepared.rollback) or its time is over; then try again`
+      return new HarmonyError('CONFLICT', message, { retryable: true })
+    }
+    case 'exists':
+      return new HarmonyError('EXISTS', `a transaction ${name} is prepared, or was decided lately; choose another id`)
+    case 'full': {
+      const message = `too much is prepared already (${preparedMax} transactions, ${preparedBytesMax >> 20} MiB and 65,536 keys at most, all together); decide some of it first (prepared.list)`
+      return new HarmonyError('TOO_LARGE', message, { retryable: true })
+    }
+    case 'unknown': {
+      const message = `no transaction ${name} is prepared (prepared.list says which are), and it is not among the newest ${decidedMax} that were decided; if it was prepared once, look at what it was to write`
+      return new HarmonyError('VALIDATION', message)
+    }
+    case 'decided':
+      return conflict(`the transaction ${name} ${ends[outcome.decision]}; a decision is final`)
+    default: {
+      const message = `the write ended as "${outcome.type}"; read the key before you try again`
+      return new HarmonyError('COMMIT_UNKNOWN', message)
+    }
+  }
+}
+
+const ends = {
+  committed: 'is committed: what it wrote is there',
+  rolledBack: 'was rolled back: nothing of it was written',
+  expired: 'was rolled back, because nobody had decided it when its holdMs were over: nothing of it was written',
 }
 
 export const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT', message, { retryable: false })

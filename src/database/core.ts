@@ -64,6 +64,29 @@ export interface CoreWrite {
   readonly timeoutMs: number
 }
 
+export interface CorePrepare {
+  /** Undefined: it is drawn. */
+  readonly id: string | undefined
+  /** An integer, ≥ 1. */
+  readonly holdMs: number
+}
+
+export interface CoreDecide {
+  readonly id: string
+  readonly commit: boolean
+  readonly timeoutMs: number
+}
+
+/** One that is not decided. */
+export interface CorePrepared {
+  readonly id: string
+  /** That it writes. */
+  readonly keys: number
+  /** By the leader's clock of then, since 1970. */
+  readonly preparedAtMs: number
+  readonly holdMs: number
+}
+
 export interface CoreLock {
   /** Numbered by the one who holds this core, from 1; each number once. */
   readonly transaction: number
@@ -130,6 +153,12 @@ export interface Core {
   snapshot(options: CoreReadOptions): CoreSnapshot | Promise<CoreSnapshot>
   release(snapshot: string): void
   write(request: CoreWrite): Promise<{ readonly version: string }>
+  /** As `write`, but nothing is done before it is decided. `write` has no idempotency key. Besides rejects with EXISTS, TOO_LARGE. */
+  prepare(write: CoreWrite, as: CorePrepare): Promise<{ readonly id: string }>
+  /** Of whatever was prepared, wherever; `version` is that of the first decision. Rejects with CONFLICT where that was another one, VALIDATION where there is none. */
+  decide(request: CoreDecide): Promise<{ readonly version: string }>
+  /** Those that are not decided, in their order, by a linearizable read. */
+  prepared(timeoutMs: number): Promise<readonly CorePrepared[]>
   /** Resolves when it has all of them. Rejects with DEADLOCK (it has none any more), TIMEOUT, TOO_LARGE, and what writes are refused with. */
   lock(request: CoreLock): Promise<{ readonly age: number }>
   /** The transaction is over, with all its locks; calls of `lock` that wait may never be answered. */

@@ -9,6 +9,7 @@ import type { Core, CoreOp, CoreWrite } from './core.ts'
 import { encodeKey } from './key.ts'
 import { idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf, versionOf } from './options.ts'
 import { batchBytesMax, batchOpsMax } from './own-writes.ts'
+import { PreparedFacade } from './prepared.ts'
 import { decodeEntry, EntriesReader, onlyOf, type ReadSource, tooMany } from './reader.ts'
 import { CoreStateReader } from './snapshot.ts'
 import { Transactions } from './transactions.ts'
@@ -21,6 +22,7 @@ import type {
   Key,
   Op,
   OpenTransaction,
+  PreparedTransactions,
   Range,
   ReadOptions,
   Snapshot,
@@ -46,6 +48,8 @@ class CoreDatabase extends EntriesReader implements Database {
   protected readonly source: ReadSource
   private readonly core: Core
   private readonly facade: ClusterFacade
+  /** What was prepared and waits for a decision. */
+  readonly prepared: PreparedTransactions
   private readonly onClosed: () => void
   private readonly transactions: Transactions
   private closing: Promise<void> | undefined
@@ -61,6 +65,7 @@ class CoreDatabase extends EntriesReader implements Database {
     }
     this.transactions = new Transactions(core, () => this.source.ended())
     this.facade = new ClusterFacade(core, () => this.assertOpen())
+    this.prepared = new PreparedFacade(core, () => this.assertOpen())
   }
 
   /** Joining and leaving a room, its members, their state. */
@@ -70,7 +75,7 @@ class CoreDatabase extends EntriesReader implements Database {
 
   /**
    * Stores a value under a key. Resolves when it is committed: durable on a majority of the voters.
-   * @throws INVALID_KEY, INVALID_VALUE (naming the path to what cannot be stored), TOO_LARGE, CONFLICT (`ifVersion`), NO_QUORUM,
+   * @throws INVALID_KEY, INVALID_VALUE (naming the path to what cannot be stored), TOO_LARGE, CONFLICT (`ifVersion`; retryable: a prepared transaction holds it), NO_QUORUM,
    *   COMMIT_UNKNOWN or TIMEOUT or ABORTED (`maybeCommitted` tells), QUOTA, CLOSED.
    */
   put(key: Key, value: unknown, options?: WriteOptions): Promise<Committed> {

@@ -7,19 +7,22 @@ import { isId128, peerId } from '../base/ids.ts'
 import { Lives } from '../cluster/lives.ts'
 import type { Peer } from '../cluster/peer.ts'
 import type { PeerEvent, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
-import { openStore, type Store, type StoreOptions } from '../cluster/store.ts'
+import { openStore, randomId, type Store, type StoreOptions } from '../cluster/store.ts'
 import { versionOf } from '../mvcc/versioned.ts'
 import type { Cancel, Platform } from '../platform.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
-import { clusterStatus, members } from './cluster-status.ts'
-import { checksOf, conflict, failedText, rangesOf } from './conflicts.ts'
+import { clusterStatus, differences, members } from './cluster-status.ts'
+import { checksOf, rangesOf, refusalOf } from './conflicts.ts'
 import type {
   Core,
+  CoreDecide,
   CoreJoin,
   CoreLock,
   CoreMirror,
   CorePage,
+  CorePrepare,
+  CorePrepared,
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
@@ -31,6 +34,7 @@ import type {
 import { EntryPacker, type PackedEntries } from './entries.ts'
 import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
 import type { LocalCoreOptions } from './local-core-options.ts'
+import { decideIn, preparedIn, prepareIn } from './local-prepared.ts'
 import { numbersOf } from './numbers.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse } from './read-threads.ts'
@@ -215,12 +219,22 @@ export class LocalCore implements Core {
         if ('error' in result) return reject(result.error)
         const { outcome } = result
         if (outcome.type === 'committed') return resolve({ version: versionOf(outcome.at) })
-        if (outcome.type === 'conflict') return reject(conflict(failedText(outcome, checks.length)))
-        reject(
-          new HarmonyError('COMMIT_UNKNOWN', `the write ended as "${outcome.type}"; read the key before you try again`),
-        )
+        reject(refusalOf(outcome, checks.length))
       })
     })
+  }
+
+  prepare(write: CoreWrite, { id, holdMs }: CorePrepare): Promise<{ readonly id: string }> {
+    const { random } = this.options.platform
+    return prepareIn(this.peer.clients, write, { id: id ?? randomId(random), holdMs })
+  }
+
+  decide(request: CoreDecide): Promise<{ readonly version: string }> {
+    return decideIn(this.peer.clients, request)
+  }
+
+  prepared(timeoutMs: number): Promise<readonly CorePrepared[]> {
+    return preparedIn(this.peer.clients, timeoutMs)
   }
 
   lock({ timeoutMs, ...wish }: CoreLock): Promise<{ readonly age: number }> {
@@ -412,7 +426,7 @@ export class LocalCore implements Core {
     this.toldMs = this.clock.now()
     const before = this.latest
     this.latest = this.makeMirror()
-    this.emitDifferences(before, this.latest)
+    for (const event of differences(before, this.latest)) this.emit(event)
     this.snapshots.expire()
     for (const listener of [...this.mirrorListeners]) listener(this.latest)
   }
@@ -432,21 +446,6 @@ export class LocalCore implements Core {
         if (event.up === undefined) return
         return this.emit({ type: 'member', id: event.peer, change: event.up ? 'connected' : 'disconnected' })
     }
-  }
-
-  private emitDifferences(before: CoreMirror, after: CoreMirror): void {
-    if (before.cluster.role !== after.cluster.role)
-      this.emit({ type: 'role', role: after.cluster.role, term: after.cluster.term })
-    if (before.cluster.health !== after.cluster.health) this.emit({ type: 'health', health: after.cluster.health })
-    const known = new Map(before.members.map(member => [member.id, member]))
-    for (const member of after.members) {
-      const was = known.get(member.id)
-      known.delete(member.id)
-      if (was === undefined) this.emit({ type: 'member', id: member.id, change: 'joined' })
-      else if (was.role !== member.role)
-        this.emit({ type: 'member', id: member.id, change: member.role === 'voter' ? 'promoted' : 'demoted' })
-    }
-    for (const id of known.keys()) this.emit({ type: 'member', id, change: 'left' })
   }
 
   private emit(event: DatabaseEvent): void {

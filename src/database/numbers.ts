@@ -49,6 +49,7 @@ export function numbersOf(
       bytesMax: status.queuedBytesMax,
     },
     locks: status.locks,
+    prepared: status.prepared,
     frames: status.frames,
   }
 }

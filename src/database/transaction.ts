@@ -27,6 +27,7 @@ import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
 import { aborted, flag, invalid } from './options.ts'
 import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
+import { prepareOptions } from './prepared.ts'
 import { ReadSet } from './read-set.ts'
 import { EntriesReader, type ReadSource } from './reader.ts'
 import type {
@@ -37,6 +38,8 @@ import type {
   Key,
   LockingReadOptions,
   OpenTransaction,
+  Prepared,
+  PrepareOptions,
   ReadOptions,
 } from './types.ts'
 import { encodeValue } from './value-encode.ts'
@@ -127,12 +130,12 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
    * @throws INVALID_KEY, INVALID_VALUE, TOO_LARGE (10,000 keys, 20 MiB), READ_ONLY; what ended the transaction.
    */
   put(key: Key, value: unknown): void {
-    this.write({ type: 'put', key: encodeKey(key), value: encodeValue(value) })
+    this.add({ type: 'put', key: encodeKey(key), value: encodeValue(value) })
   }
 
   /** Removes a key, if it is there, when the transaction commits. @throws As `put`. */
   delete(key: Key): void {
-    this.write({ type: 'delete', key: encodeKey(key) })
+    this.add({ type: 'delete', key: encodeKey(key) })
   }
 
   /** Gives the transaction up: nothing is written, and it rejects with ABORTED, whose cause is `reason`. Always throws. */
@@ -151,17 +154,40 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     if (this.committing) throw ended('it is being committed')
     this.committing = true
     try {
-      const committed = await this.commitOnce()
+      const waiting = this.ready()
+      if (waiting !== undefined) await waiting
+      const committed = await (this.writes.size === 0
+        ? { version: (this.state as CoreSnapshot | undefined)?.version ?? nothingVersion }
+        : unlessAborted(this.core.write(this.write()), this.options.signal, true))
       this.isCommitted = true
       return committed
     } catch (error) {
-      if (isHarmonyError(error, 'CONFLICT')) {
-        throw new HarmonyError('CONFLICT', `another write came first: ${error.message}`, {
-          retryable: true,
-          cause: error,
-        })
-      }
-      throw error
+      throw overtaken(error)
+    } finally {
+      this.finish(over)
+    }
+  }
+
+  /**
+   * Checks everything as `commit` does, and keeps it until it is decided (`Database.prepared`), durably. Ends this object.
+   * @throws EXISTS; TOO_LARGE where too much is prepared already; CONFLICT as `commit`; VALIDATION and READ_ONLY, after which the transaction goes on.
+   */
+  async prepare(options?: PrepareOptions): Promise<Prepared> {
+    this.assertOpen()
+    if (this.committing) throw ended('it is being committed')
+    const as = prepareOptions(options)
+    if (this.options.readOnly)
+      throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true; there is nothing to prepare')
+    if (this.options.idempotencyKey !== undefined)
+      throw invalid('a transaction with an idempotencyKey cannot be prepared: its id is what makes it happen once')
+    this.committing = true
+    try {
+      await this.ready()
+      const { id } = await unlessAborted(this.core.prepare(this.write(), as), this.options.signal, true)
+      this.isCommitted = true
+      return { id, holdMs: as.holdMs }
+    } catch (error) {
+      throw overtaken(error)
     } finally {
       this.finish(over)
     }
@@ -215,17 +241,17 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     return read
   }
 
-  private commitOnce(): Promise<Committed> {
+  /** What it has to wait for before it can be written; undefined: nothing, as most. */
+  private ready(): Promise<void> | undefined {
     const { isolation, locking } = this.options
-    // Most have nothing to wait for.
     const isReady = !(this.state instanceof Promise) && locking === 'optimistic' && isolation !== 'snapshot'
-    return isReady ? this.commitReady() : this.commitLater()
+    return isReady ? undefined : this.makeReady()
   }
 
-  private async commitLater(): Promise<Committed> {
+  private async makeReady(): Promise<void> {
     const { isolation, locking, signal } = this.options
     if (this.state instanceof Promise) await this.state
-    if (this.writes.size === 0) return this.commitReady()
+    if (this.writes.size === 0) return
     const { ops } = this.writes
     if (locking === 'pessimistic') {
       // In one order for all, so that those who only write never wait for each other in a circle.
@@ -237,16 +263,12 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
       )
     }
     if (isolation === 'snapshot' && this.state !== undefined) await this.readUnread(ops)
-    return this.commitReady()
   }
 
-  private commitReady(): Promise<Committed> {
-    const state = this.state as CoreSnapshot | undefined
-    if (this.writes.size === 0) return Promise.resolve({ version: state?.version ?? nothingVersion })
-    const { idempotencyKey, signal } = this.options
+  private write(): CoreWrite {
     const { ops } = this.writes
-    const write = { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
-    return unlessAborted(this.core.write(write), signal, true)
+    const { idempotencyKey } = this.options
+    return { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
   }
 
   private conditions(ops: readonly CoreOp[]): Pick<CoreWrite, 'checks' | 'ranges'> {
@@ -264,7 +286,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     if (keys.length > 0) this.track(keys, await this.fetchBytes(keys, this.defaults), false)
   }
 
-  private write(op: CoreOp): void {
+  private add(op: CoreOp): void {
     this.assertOpen()
     if (this.options.readOnly) throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true')
     if (this.committing) throw ended('it is being committed')
@@ -465,4 +487,10 @@ const inState = ({ consistency, maxStalenessMs, timeoutMs }: CoreReadOptions, sn
 const ended = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)
 
-const over = ended('it was committed or given up')
+const over = ended('it was committed, prepared or given up')
+
+/** A new attempt may do better, whatever this one was refused for. */
+function overtaken(error: unknown): unknown {
+  if (!isHarmonyError(error, 'CONFLICT') || error.retryable) return error
+  return new HarmonyError('CONFLICT', `another write came first: ${error.message}`, { retryable: true, cause: error })
+}

@@ -142,10 +142,52 @@ export interface Transaction extends Reader {
   abort(reason?: unknown): never
 }
 
-/** Ended by `commit` or `rollback`, or by its `timeoutMs`. Disposing of it rolls back what was not committed. */
+/** Ended by `commit`, `prepare` or `rollback`, or by its `timeoutMs`. Disposing of it rolls back what was neither committed nor prepared. */
 export interface OpenTransaction extends Transaction, AsyncDisposable {
   commit(): Promise<Committed>
+  /**
+   * Checks it as `commit` does, and keeps what it would write until somebody decides: `Database.prepared`, on any peer, after whatever restart. Until then nothing of it is seen, and
+   * nobody can change what it writes, or what it has read (as far as its isolation level cares): they get a `CONFLICT` that is `retryable`.
+   */
+  prepare(options?: PrepareOptions): Promise<Prepared>
   rollback(): Promise<void>
+}
+
+export interface PrepareOptions {
+  /** 1 to 256 characters, by which it is decided; of one that is prepared, or was decided lately, it is `EXISTS`. Drawn where none is given. */
+  id?: string
+  /**
+   * When nobody has decided it for so long, it is rolled back. 1 ms to a day; default 60,000. It may be held for longer, and never for less: the leader's own clock counts, and a new
+   * leader, or a peer alone that starts again, begins anew.
+   */
+  holdMs?: number
+}
+
+export interface Prepared {
+  id: string
+  holdMs: number
+}
+
+export interface PreparedTransaction {
+  id: string
+  /** That it writes. */
+  keys: number
+  /** Since 1970, by the wall clock of the peer that led then: for people to read. Its time is over `holdMs` later, or later than that (see `PrepareOptions`). */
+  preparedAtMs: number
+  holdMs: number
+}
+
+export interface DecideOptions {
+  signal?: AbortSignalLike
+  /** Default 10,000. */
+  timeoutMs?: number
+}
+
+/** What was prepared, by whomever. Of several decisions the first one counts, the end of its time included; the newest 4,096 are remembered. */
+export interface PreparedTransactions {
+  list(options?: DecideOptions): Promise<PreparedTransaction[]>
+  commit(id: string, options?: DecideOptions): Promise<Committed>
+  rollback(id: string, options?: DecideOptions): Promise<void>
 }
 
 /** Over `since`: the version of a batch (or of anything else that was read) that this handle or another one got; what came after it is told. */
@@ -205,6 +247,8 @@ export interface Database extends Reader, AsyncDisposable {
    * (a browser's page that is not cross-origin isolated). Then `get` it.
    */
   peek<V = unknown>(key: Key): Entry<V> | null | undefined
+  /** Transactions that were prepared (`OpenTransaction.prepare`): which there are, and what becomes of them. */
+  readonly prepared: PreparedTransactions
   readonly cluster: Cluster
   status(): Status
   /**
@@ -345,7 +389,7 @@ export interface Status {
    * data (or 256 MiB) for all together. `givenUp`: those that nobody had let go of; who reads them hears `SNAPSHOT_TOO_OLD`.
    */
   snapshots: { held: number; bytes: number; givenUp: number }
-  /** Those of this handle. `active`: begun and not over; `aborted`: ended otherwise than by a commit, each attempt counted; `retried`: attempts after the first. */
+  /** Those of this handle. `active`: begun and not over; `committed`: or prepared; `aborted`: ended otherwise, each attempt counted; `retried`: attempts after the first. */
   transactions: { active: number; committed: number; aborted: number; retried: number }
   /**
    * The replicated log: entries `firstIndex` to `lastIndex`; what came before is in the pages alone. `receivedBytes`: of a snapshot that this peer is getting because it was behind the
@@ -372,6 +416,8 @@ export interface Status {
     wounds: number
     deaths: number
   }
+  /** Transactions of the whole database that are prepared and not decided, as far as is known here: at most 1,024, with 65,536 keys (read and written) and 32 MiB. */
+  prepared: { transactions: number; keys: number; bytes: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
 }
 

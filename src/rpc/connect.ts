@@ -11,10 +11,13 @@ import { type Endpoint, proxy, type Remote, releaseProxy, transfer, wrap } from 
 import { errorFromRecord, HarmonyError } from '../base/errors.ts'
 import type {
   Core,
+  CoreDecide,
   CoreJoin,
   CoreLock,
   CoreMirror,
   CorePage,
+  CorePrepare,
+  CorePrepared,
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
@@ -160,6 +163,18 @@ class RemoteCore implements Core {
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
     return this.call(() => this.often.write(handedOver(packWrite(request))), true)
+  }
+
+  prepare(write: CoreWrite, as: CorePrepare): Promise<{ readonly id: string }> {
+    return this.call(() => this.service.prepare(handedOver(packWrite(write)), as), true)
+  }
+
+  decide(request: CoreDecide): Promise<{ readonly version: string }> {
+    return this.call(() => this.service.decide(request), true)
+  }
+
+  prepared(timeoutMs: number): Promise<readonly CorePrepared[]> {
+    return this.call(() => this.service.prepared(timeoutMs))
   }
 
   lock(request: CoreLock): Promise<{ readonly age: number }> {

@@ -81,6 +81,9 @@ export function exposeCore(port: RpcPort, open: (request: unknown) => Promise<Op
     unwatch: watch => enveloped(async () => (await core()).unwatch(watch)),
     lock: request => enveloped(async () => (await core()).lock(request)),
     unlock: transaction => enveloped(async () => (await core()).unlock(transaction)),
+    prepare: (write, as) => enveloped(async () => (await core()).prepare(unpackWrite(write), as)),
+    decide: request => enveloped(async () => (await core()).decide(request)),
+    prepared: timeoutMs => enveloped(async () => (await core()).prepared(timeoutMs)),
     write: request => enveloped(async () => (await core()).write(unpackWrite(request))),
     join: (options, own) =>
       enveloped(async () => {

@@ -8,10 +8,13 @@
  */
 import { type ErrorRecord, errorFromRecord, errorToRecord, isHarmonyError } from '../base/errors.ts'
 import type {
+  CoreDecide,
   CoreJoin,
   CoreLock,
   CoreMirror,
   CorePage,
+  CorePrepare,
+  CorePrepared,
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
@@ -22,7 +25,7 @@ import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
 /** Both ends come from one build, unless a bundler or a cache mixed two: then opening fails instead of something later. */
-export const protocolVersion = 4
+export const protocolVersion = 5
 
 /** The part of MessagePort, Worker and a worker's global scope that is used. */
 export interface RpcPort {
@@ -71,6 +74,9 @@ export interface CoreService {
   lock(request: CoreLock): Promise<Envelope<{ readonly age: number }>>
   unlock(transaction: number): Promise<Envelope<void>>
   write(request: Uint8Array): Promise<Envelope<{ readonly version: string }>>
+  prepare(write: Uint8Array, as: CorePrepare): Promise<Envelope<{ readonly id: string }>>
+  decide(request: CoreDecide): Promise<Envelope<{ readonly version: string }>>
+  prepared(timeoutMs: number): Promise<Envelope<readonly CorePrepared[]>>
   join(options: Omit<CoreJoin, 'ownSignaling'>, ownSignaling: RemoteSignaling | undefined): Promise<Envelope<void>>
   leave(): Promise<Envelope<void>>
   adopt(remote: string, lent: unknown): Promise<Envelope<void>>

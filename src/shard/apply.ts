@@ -7,6 +7,7 @@
 import { assert } from '../base/assert.ts'
 import { crc32c } from '../base/checksum.ts'
 import { type ClusterId, type Index, type Timestamp, timestamp, index as toIndex } from '../base/ids.ts'
+import { encodeText } from '../base/text.ts'
 import { StoredValues } from '../mvcc/versioned.ts'
 import type { Completion, Done } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
@@ -16,6 +17,7 @@ import { decodeCheckpointNote } from './checkpoint-note.ts'
 import {
   type CommandHeader,
   decodeCommand,
+  type Phase,
   type SessionId,
   stampsOf,
   standsAlone,
@@ -24,6 +26,7 @@ import {
   type WritesCommand,
 } from './command.ts'
 import { IdleWrites } from './idle-writes.ts'
+import { PreparedTransactions } from './prepared.ts'
 import { type Outcome, type Session, Sessions } from './sessions.ts'
 import { ChecksInOrder, foundBy, validate } from './validation.ts'
 
@@ -33,7 +36,7 @@ export interface AppliedWrite {
   readonly outcome: Outcome
   /** Of this entry; what was done before has its own in the outcome. */
   readonly at: Timestamp
-  /** What was done; nothing where it was refused, or done before. They are views of the entry. */
+  /** What was done; nothing where it was refused, done before, or only prepared. They are views of the entry. */
   readonly ops: readonly WriteOp[]
 }
 
@@ -58,6 +61,7 @@ export class ApplyMachine {
   private readonly values = new StoredValues()
   /** Of the log, as far back as it goes. */
   readonly idle = new IdleWrites()
+  readonly prepared = new PreparedTransactions()
   private appliedIndex = toIndex(0)
   private lastTimestamp = timestamp(0)
   /** Of the state as it is; `lastTimestamp` is that of the entry that is being applied already. */
@@ -148,6 +152,7 @@ export class ApplyMachine {
     this.engine.reset(true)
     this.sessions.clear()
     this.idle.import({ behind: toIndex(0), writes: [] })
+    this.prepared.clear()
     this.appliedIndex = toIndex(0)
     this.lastTimestamp = timestamp(0)
     this.settledTimestamp = timestamp(0)
@@ -186,6 +191,7 @@ export class ApplyMachine {
       fingerprint: this.hash,
       sessions: this.sessions.export(),
       idle: this.idle.export(),
+      prepared: this.prepared.export(),
     })
   }
 
@@ -198,6 +204,7 @@ export class ApplyMachine {
     this.hash = note.fingerprint
     this.sessions.import(note.sessions)
     this.idle.import(note.idle)
+    this.prepared.import(note.prepared)
   }
 
   private begin({ data, index }: Entry, { at }: CommandHeader, stamps: number): void {
@@ -251,11 +258,12 @@ export class ApplyMachine {
       const conflict = checks.failed(write)
       const known = this.lookup(session, write)
       if (known !== undefined) return this.passed(write, index, at, known)
-      if (conflict === undefined) {
+      const refusal = conflict ?? (this.prepared.size === 0 ? undefined : this.prepared.refusal(write))
+      if (refusal === undefined) {
         this.addChanges(changes, at, write)
         checks.wrote(write.ops, at)
       }
-      return this.executed(session, write, index, at, conflict ?? { type: 'committed', at })
+      return this.executed(session, write, index, at, refusal ?? { type: 'committed', at })
     })
     return { type: 'writes', session: id, writes: applied }
   }
@@ -272,18 +280,21 @@ export class ApplyMachine {
     if (known !== undefined) {
       return this.skip(index, { type: 'writes', session: id, writes: [this.passed(write, index, at, known)] }, done)
     }
-    validate(this.engine, write, validated => {
-      if (!validated.ok) return done(validated)
-      const outcome = validated.value ?? { type: 'committed', at }
+    const finish = (outcome: Outcome): void => {
+      const executed = this.executed(session, write, index, at, outcome)
       const changes: Change[] = []
       this.values.reset()
-      if (outcome.type === 'committed') this.addChanges(changes, at, write)
-      const applied: Applied = {
-        type: 'writes',
-        session: id,
-        writes: [this.executed(session, write, index, at, outcome)],
-      }
+      this.addChanges(changes, at, executed)
+      const applied: Applied = { type: 'writes', session: id, writes: [executed] }
       this.update(index, () => ({ changes, result: [applied] }), done)
+    }
+    const { phase } = write
+    if (phase?.type === 'decide') return finish(this.prepared.decide(phase, write.ops, at))
+    validate(this.engine, write, validated => {
+      if (!validated.ok) return done(validated)
+      const refusal = validated.value ?? this.prepared.refusal(write)
+      if (refusal === undefined && phase !== undefined) this.prepared.add(write, phase, header.wallMs)
+      finish(refusal ?? { type: 'committed', at })
     })
   }
 
@@ -300,14 +311,16 @@ export class ApplyMachine {
     at: Timestamp,
     outcome: Outcome,
   ): AppliedWrite {
-    const { serial, ops, idempotencyKey } = write
-    session?.record(serial, outcome)
+    const { serial, ops, idempotencyKey, phase } = write
+    // What is to be sent again must find no answer.
+    if (outcome.type !== 'unready') session?.record(serial, outcome)
     this.hash = withOutcome(this.hash, outcome)
-    if (outcome.type !== 'committed') return this.passed(write, index, at, outcome)
-    if (ops.length > 0) this.everWritten = true
+    // A repeated decision has the first one's timestamp.
+    if (outcome.type !== 'committed' || outcome.at !== at) return this.passed(write, index, at, outcome)
+    if (ops.length > 0 || phase !== undefined) this.everWritten = true
     // Only what was done is remembered by key: a conflict may be tried again under the same key.
     if (idempotencyKey !== undefined) this.sessions.recordKey(idempotencyKey, outcome)
-    return { serial, outcome, at, ops }
+    return { serial, outcome, at, ops: opsDone(ops, phase) }
   }
 
   private update<T>(index: Index, operation: (view: View) => Update<T>, done: Completion<T>): void {
@@ -321,7 +334,7 @@ export class ApplyMachine {
   }
 
   /** Keys are views of the entry, which stays as it is until the update is done. */
-  private addChanges(to: Change[], at: Timestamp, { ops }: Write): void {
+  private addChanges(to: Change[], at: Timestamp, { ops }: Pick<Write, 'ops'>): void {
     for (const op of ops) {
       to.push({ key: op.key, value: op.type === 'put' ? this.values.make(at, op.value) : undefined })
     }
@@ -358,6 +371,13 @@ function notAlone(entry: Entry): Writes | undefined {
   return { entry, header, command }
 }
 
+/** Of a write that was executed: what it changed. */
+export const opsDone = (ops: readonly WriteOp[], phase: Phase | undefined): readonly WriteOp[] =>
+  phase?.type === 'prepare' ? noOps : ops
+
 /** A replica that refuses what others do has another state, though it has the same log. */
-const withOutcome = (hash: number, outcome: Outcome): number =>
-  outcome.type === 'conflict' ? (Math.imul(hash ^ (outcome.check + 1), 0x01000193) ^ outcome.found) >>> 0 : hash
+function withOutcome(hash: number, outcome: Outcome): number {
+  if (outcome.type === 'committed') return hash
+  if (outcome.type === 'conflict') return (Math.imul(hash ^ (outcome.check + 1), 0x01000193) ^ outcome.found) >>> 0
+  return crc32c(encodeText(outcome.type === 'held' ? `held ${outcome.by}` : outcome.type), hash)
+}

@@ -11,15 +11,16 @@
  *             | [bytes idempotency key, UTF-8, if flags & 1]
  *             | [varint checks { bytes key | varint timestamp (0: must be absent) }, if flags & 4]
  *             | [varint ranges { u8 bounds: 1 from, 2 to | [bytes from] | [bytes to] | varint timestamp | varint count }, if flags & 2]
+ *             | [u8 phase: 0 prepare, then bytes id, UTF-8 | varint hold, ms; 1 commit, 2 roll back, 3 roll back because its time is over, then bytes id, UTF-8, if flags & 8]
  *             | varint ops { u8 0 put, 1 delete | bytes key | [bytes value, if put] }
  *   bytes   = varint length | that many bytes
  *
- * Format 2 has a write with checks or ranges only alone. Format 1 has instead of type 4 one write in each entry: 2 write  id128 session | varint serial | varint floor
+ * Format 2 has a write with checks or ranges only alone, and none in two phases. Format 1 has instead of type 4 one write in each entry: 2 write  id128 session | varint serial | varint floor
  * | u8 flags | …, the rest as above, but checks always there.
  *
  * What one client writes in one turn of its event loop is one entry, so that the log, consensus and the tree are paid for once. Each write is a commit of its
  * own: the first has the header's timestamp, each other one more than the one before it, and it finds what those before it did. A write with ranges or many checks
- * stands alone, because it is validated in steps (`validation.ts`).
+ * stands alone, because it is validated in steps (`validation.ts`), and so does one in two phases, because it changes what the others are refused for (`prepared.ts`).
  *
  * `floor`: the client has its answers to every serial below it, so their results may be forgotten (Ongaro's thesis, 6.3).
  */
@@ -53,6 +54,17 @@ export interface RangeCheck {
   readonly count: number
 }
 
+/** How a prepared transaction ended. `expired`: nobody had decided it when its time was over. */
+export type Decision = 'committed' | 'rolledBack' | 'expired'
+
+/**
+ * `prepare`: what the write does is kept instead, to be done by a decision. `decide`: that one. A commit has in its `ops` what was prepared, put there by the leader, so that
+ * whoever reads the log again finds what was done where it was done; neither has conditions.
+ */
+export type Phase =
+  | { readonly type: 'prepare'; readonly id: string; readonly holdMs: number }
+  | { readonly type: 'decide'; readonly id: string; readonly decision: Decision }
+
 /** All or nothing. */
 export interface Write {
   readonly serial: number
@@ -60,6 +72,8 @@ export interface Write {
   readonly checks: readonly WriteCheck[]
   readonly ranges: readonly RangeCheck[]
   readonly ops: readonly WriteOp[]
+  /** Undefined: it is done at once. */
+  readonly phase?: Phase | undefined
 }
 
 export interface WritesCommand {
@@ -84,6 +98,7 @@ const format = 3
 const hasKey = 1
 const hasRanges = 2
 const hasChecks = 4
+const hasPhase = 8
 const boundFrom = 1
 const boundTo = 2
 
@@ -102,7 +117,7 @@ export function encodeBody(command: Command): Uint8Array {
       break
     case 'writes':
       writer.u8(4).id128(command.session).varint(command.floor)
-      for (const write of command.writes) encodeWrite(write)
+      for (const write of command.writes) encodeWrite(writer, write)
       break
     case 'dissolve':
       writer.u8(3)
@@ -112,27 +127,34 @@ export function encodeBody(command: Command): Uint8Array {
   return writer.finishIn(bodies)
 }
 
-function encodeWrite({ serial, idempotencyKey, checks, ranges, ops }: Write): void {
+/** As `decodeWrite` reads it. */
+export function encodeWrite(to: ByteWriter, { serial, idempotencyKey, checks, ranges, ops, phase }: Write): void {
   const key = idempotencyKey === undefined ? 0 : hasKey
-  writer.varint(serial)
-  writer.u8(key | (ranges.length === 0 ? 0 : hasRanges) | (checks.length === 0 ? 0 : hasChecks))
-  if (idempotencyKey !== undefined) writer.text(idempotencyKey)
-  if (checks.length > 0) encodeChecks(checks)
-  if (ranges.length > 0) encodeRanges(ranges)
-  writer.varint(ops.length)
+  to.varint(serial)
+  to.u8(
+    key |
+      (ranges.length === 0 ? 0 : hasRanges) |
+      (checks.length === 0 ? 0 : hasChecks) |
+      (phase === undefined ? 0 : hasPhase),
+  )
+  if (idempotencyKey !== undefined) to.text(idempotencyKey)
+  if (checks.length > 0) encodeChecks(to, checks)
+  if (ranges.length > 0) encodeRanges(to, ranges)
+  if (phase !== undefined) encodePhase(to, phase)
+  to.varint(ops.length)
   for (const op of ops) {
-    writer.u8(op.type === 'put' ? 0 : 1)
-    writer.bytes(op.key)
-    if (op.type === 'put') writer.bytes(op.value)
+    to.u8(op.type === 'put' ? 0 : 1)
+    to.bytes(op.key)
+    if (op.type === 'put') to.bytes(op.value)
   }
 }
 
-function encodeChecks(checks: readonly WriteCheck[]): void {
+function encodeChecks(writer: ByteWriter, checks: readonly WriteCheck[]): void {
   writer.varint(checks.length)
   for (const { key, at } of checks) writer.bytes(key).varint(at)
 }
 
-function encodeRanges(ranges: readonly RangeCheck[]): void {
+function encodeRanges(writer: ByteWriter, ranges: readonly RangeCheck[]): void {
   writer.varint(ranges.length)
   for (const { from, to, at, count } of ranges) {
     writer.u8((from === undefined ? 0 : boundFrom) | (to === undefined ? 0 : boundTo))
@@ -141,6 +163,11 @@ function encodeRanges(ranges: readonly RangeCheck[]): void {
     writer.varint(at)
     writer.varint(count)
   }
+}
+
+function encodePhase(writer: ByteWriter, phase: Phase): void {
+  if (phase.type === 'prepare') writer.u8(0).text(phase.id).varint(phase.holdMs)
+  else writer.u8(1 + decisions.indexOf(phase.decision)).text(phase.id)
 }
 
 /** The leader's part: stamps a body that it has checked with `decodeBody`. */
@@ -181,24 +208,27 @@ function malformed(part: string, bytes: Uint8Array): Result<never> {
   return { ok: false, error: new HarmonyError('CORRUPT', `a command of ${bytes.length} bytes has a malformed ${part}`) }
 }
 
+/** By their number on the wire and on disk. */
+export const decisions: readonly Decision[] = ['committed', 'rolledBack', 'expired']
+
+/** Of a prepared transaction's id, in UTF-8: 256 characters at least. */
+export const idBytesMax = 1024
+
 function readBody(reader: ByteReader, found: number): Command | undefined {
   const type = reader.u8()
   if (type === 1) return { type: 'openSession', session: reader.id128() }
   if (type === 3) return { type: 'dissolve', into: clusterId(reader.id128()) }
-  if (type === 4 && found > 1) return readWrites(reader)
+  if (type === 4 && found > 1) return readWrites(reader, found)
   return type === 2 && found === 1 ? readOldWrite(reader) : undefined
 }
 
-function readWrites(reader: ByteReader): WritesCommand | undefined {
+function readWrites(reader: ByteReader, found: number): WritesCommand | undefined {
   const session = reader.id128()
   const floor = reader.varint()
   const writes: Write[] = []
   // Counts are not trusted: the loop ends with the bytes, and nothing is allocated by count.
   do {
-    const serial = reader.varint()
-    const flags = reader.u8()
-    if (flags > (hasKey | hasRanges | hasChecks)) return undefined
-    const write = readWrite(reader, serial, flags)
+    const write = decodeWrite(reader, found)
     if (write === undefined) return undefined
     writes.push(write)
   } while (reader.remaining > 0)
@@ -215,11 +245,19 @@ function readOldWrite(reader: ByteReader): WritesCommand | undefined {
   return write === undefined ? undefined : { type: 'writes', session, floor, writes: [write] }
 }
 
+/** As `encodeWrite` writes it; undefined for anything else. Views, no copies. */
+export function decodeWrite(reader: ByteReader, found = format): Write | undefined {
+  const serial = reader.varint()
+  const flags = reader.u8()
+  if (flags > (found < 3 ? hasKey | hasRanges | hasChecks : hasKey | hasRanges | hasChecks | hasPhase)) return undefined
+  return readWrite(reader, serial, flags)
+}
+
 const checksTogetherMax = 16
 
 /** It is validated before its entry is applied, and no other write is in that. A part of the format: replicas must agree on it. */
-export const standsAlone = ({ checks, ranges }: Pick<Write, 'checks' | 'ranges'>): boolean =>
-  checks.length > checksTogetherMax || ranges.length > 0
+export const standsAlone = ({ checks, ranges, phase }: Pick<Write, 'checks' | 'ranges' | 'phase'>): boolean =>
+  checks.length > checksTogetherMax || ranges.length > 0 || phase !== undefined
 
 /** How many timestamps a command takes, from its header's on. */
 export const stampsOf = (command: Command): number => (command.type === 'writes' ? command.writes.length : 1)
@@ -228,7 +266,8 @@ function readWrite(reader: ByteReader, serial: number, flags: number): Write | u
   const idempotencyKey = (flags & hasKey) !== 0 ? reader.text() : undefined
   const checks = (flags & hasChecks) === 0 ? noChecks : readChecks(reader)
   const ranges = (flags & hasRanges) === 0 ? noRanges : readRanges(reader)
-  if (ranges === undefined) return undefined
+  const phase = (flags & hasPhase) === 0 ? undefined : readPhase(reader)
+  if (ranges === undefined || phase === null) return undefined
   const ops: WriteOp[] = []
   for (let n = reader.varint(); n > 0 && !reader.failed; n--) {
     const type = reader.u8()
@@ -237,7 +276,23 @@ function readWrite(reader: ByteReader, serial: number, flags: number): Write | u
     else if (type === 1) ops.push({ type: 'delete', key })
     else return undefined
   }
-  return reader.failed ? undefined : { serial, idempotencyKey, checks, ranges, ops }
+  if (reader.failed || (phase !== undefined && !isWhole(phase, flags, ops))) return undefined
+  return { serial, idempotencyKey, checks, ranges, ops, phase }
+}
+
+/** Its id is its idempotency key; a decision has no conditions, and writes something only where it commits. */
+const isWhole = (phase: Phase, flags: number, ops: readonly WriteOp[]): boolean =>
+  phase.id !== '' &&
+  (flags & hasKey) === 0 &&
+  (phase.type === 'prepare' || (flags === hasPhase && (phase.decision === 'committed' || ops.length === 0)))
+
+/** Null: there is no such phase. */
+function readPhase(reader: ByteReader): Phase | null {
+  const number = reader.u8()
+  const id = reader.text(idBytesMax)
+  if (number === 0) return { type: 'prepare', id, holdMs: reader.varint() }
+  const decision = decisions[number - 1]
+  return decision === undefined ? null : { type: 'decide', id, decision }
 }
 
 const noChecks: readonly WriteCheck[] = []

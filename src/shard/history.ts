@@ -3,6 +3,7 @@
  */
 import { type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Entry } from '../raft/types.ts'
+import { opsDone } from './apply.ts'
 import { decodeCommand, stampsOf, type WriteOp } from './command.ts'
 import type { GroupLog } from './group-log.ts'
 import type { IdleWrites } from './idle-writes.ts'
@@ -90,7 +91,9 @@ function commitsOf(entry: Entry): readonly Commit[] {
   // It was applied: it can be decoded.
   if (!decoded.ok || decoded.value.command.type !== 'writes') return []
   const { header, command } = decoded.value
-  return command.writes.map(({ ops }, i) => ({ index: entry.index, at: timestamp(header.at + i), ops }))
+  return command.writes.map(({ ops, phase }, i) => {
+    return { index: entry.index, at: timestamp(header.at + i), ops: opsDone(ops, phase) }
+  })
 }
 
 function stampsIn(entry: Entry): { readonly first: Timestamp; readonly last: Timestamp } | undefined {

@@ -19,6 +19,7 @@ import type {
   Ready,
 } from '../raft/types.ts'
 import type { Compacted } from '../storage/engine.ts'
+import { LocalOracle, type Oracle } from '../txn/oracle.ts'
 import { AppliedWaiters } from './applied-waiters.ts'
 import { ApplyMachine } from './apply.ts'
 import { applyInOrder } from './apply-in-order.ts'
@@ -29,12 +30,12 @@ import { CommitNotices } from './commit-notices.ts'
 import { assertMeet, GroupLog, type RestoredGroup } from './group-log.ts'
 import { History } from './history.ts'
 import { Lease } from './lease.ts'
+import type { PreparedTransactions } from './prepared.ts'
 import type { ReplicaHost, StateMark } from './replica-host.ts'
 import { install } from './snapshot-install.ts'
 import { type ReceivedSnapshot, SnapshotSink } from './snapshot-sink.ts'
 import { SnapshotSource } from './snapshot-source.ts'
 import type { SnapshotAsk, SnapshotPiece } from './snapshot-wire.ts'
-import { Stamps } from './stamps.ts'
 
 /** How often a commit index that nothing else carries to the log is written by itself: what a restart can show before it meets others. */
 const commitMarkEveryTicks = 20
@@ -44,6 +45,7 @@ export class Replica {
   readonly group: GroupId
   readonly cluster: ClusterId
   readonly history: History
+  readonly prepared: PreparedTransactions
   private readonly raft: Raft
   private readonly host: ReplicaHost
   private readonly machine: ApplyMachine
@@ -67,7 +69,7 @@ export class Replica {
   private stopped = false
   /** Why it stops once it has handed leadership over. */
   private leaving: HarmonyError | undefined
-  private readonly stamps = new Stamps()
+  private readonly oracle: Oracle = new LocalOracle()
   private readonly notices: CommitNotices
   private readonly waiters = new AppliedWaiters()
 
@@ -79,6 +81,7 @@ export class Replica {
     this.log = new GroupLog({ wal: host.wal, stopped: () => this.stopped, failed: error => this.fail(error) }, restored)
     this.machine = new ApplyMachine(host.engine, restored.cluster)
     const { applied, idle } = this.machine
+    this.prepared = this.machine.prepared
     assertMeet(restored.log, applied)
     this.lease = new Lease(host.clock, host.leaseMs)
     this.raft = new Raft({ id, limits, random, restored: { ...restored.log, applied }, leases: this.lease.isOffered })
@@ -246,13 +249,13 @@ export class Replica {
   propose(body: Uint8Array, stamps: number, asker?: PeerId): ProposeResult {
     const status = this.raft.status()
     if (this.stopped || status.role !== 'leader') return { ok: false, reason: 'not-leader' }
-    if (!this.stamps.ready(status, this.machine.applied)) return { ok: false, reason: 'pending' }
-    const at = this.stamps.next(this.machine.timestamp)
+    if (!this.oracle.ready(status, this.machine.applied)) return { ok: false, reason: 'pending' }
+    const at = this.oracle.next(this.machine.timestamp)
     const wallMs = Math.max(0, Math.floor(this.host.clock.wall()))
     const result = this.raft.propose(stampBody({ at, wallMs }, body), asker)
     // Nothing to do for a refusal: to be woken by it would be to ask again without end.
     if (!result.ok) return result
-    this.stamps.given(timestamp(at + stamps - 1))
+    this.oracle.given(timestamp(at + stamps - 1))
     this.schedule()
     return result
   }

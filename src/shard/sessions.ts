@@ -9,7 +9,7 @@
  */
 import type { Timestamp } from '../base/ids.ts'
 import { textBytes } from '../base/text.ts'
-import type { SessionId } from './command.ts'
+import type { Decision, SessionId } from './command.ts'
 
 export type Outcome =
   | { readonly type: 'committed'; readonly at: Timestamp }
@@ -17,6 +17,18 @@ export type Outcome =
    * `check`: position in the command's checks, and behind them in its ranges; `found`: the timestamp of the key that is not as it was, 0 where that is absent.
    */
   | { readonly type: 'conflict'; readonly check: number; readonly found: Timestamp }
+  /** Not executed: a prepared transaction, of this id, has what it would write. Or, of a prepare: would write what it has read. */
+  | { readonly type: 'held'; readonly by: string }
+  /** Of a prepare, not executed: one of its id is prepared, or was decided lately. */
+  | { readonly type: 'exists' }
+  /** Of a prepare, not executed: as many are prepared as may be. */
+  | { readonly type: 'full' }
+  /** Of a decision, not executed: none of this id is prepared, or was decided lately. */
+  | { readonly type: 'unknown' }
+  /** Of a decision, not executed: the first one was another one. */
+  | { readonly type: 'decided'; readonly decision: Decision }
+  /** Of a decision, not executed: it does not say what was prepared. To be sent again; nothing is remembered of it. */
+  | { readonly type: 'unready' }
   /** Not executed: the session was never opened, or was forgotten. */
   | { readonly type: 'noSession' }
   /** Not executed now: the client has said that it no longer waits for this serial. */

@@ -8,6 +8,7 @@ import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { createMemoryDirectory } from '../../src/storage/memory-directory.ts'
 import { databaseSuite } from './database-suite.ts'
 import { lockingSuite } from './locking-suite.ts'
+import { preparedSuite } from './prepared-suite.ts'
 import { transactionSuite } from './transaction-suite.ts'
 import { watchSuite } from './watch-suite.ts'
 
@@ -54,3 +55,5 @@ lockingSuite('locks over a peer', here)
 lockingSuite('locks over a peer behind a port', behindPort)
 watchSuite('watching over a peer', here)
 watchSuite('watching over a peer behind a port', behindPort)
+preparedSuite('prepared transactions over a peer', here)
+preparedSuite('prepared transactions over a peer behind a port', behindPort)

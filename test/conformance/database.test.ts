@@ -5,6 +5,7 @@ import type { RpcPort } from '../../src/rpc/protocol.ts'
 import { databaseSuite } from './database-suite.ts'
 import { lockingSuite } from './locking-suite.ts'
 import { MemoryCore, testClock } from './memory-core.ts'
+import { preparedSuite } from './prepared-suite.ts'
 import { transactionSuite } from './transaction-suite.ts'
 import { watchSuite } from './watch-suite.ts'
 
@@ -24,3 +25,5 @@ lockingSuite('locks over a core in memory', here)
 lockingSuite('locks over a core behind a port', behindPort)
 watchSuite('watching over a core in memory', here)
 watchSuite('watching over a core behind a port', behindPort)
+preparedSuite('prepared transactions over a core in memory', here)
+preparedSuite('prepared transactions over a core behind a port', behindPort)

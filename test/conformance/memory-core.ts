@@ -8,10 +8,13 @@ import { peerId, term } from '../../src/base/ids.ts'
 import { Locks } from '../../src/cluster/locks.ts'
 import type {
   Core,
+  CoreDecide,
   CoreJoin,
   CoreLock,
   CoreMirror,
   CorePage,
+  CorePrepare,
+  CorePrepared,
   CoreReadOptions,
   CoreScan,
   CoreSnapshot,
@@ -22,6 +25,7 @@ import type {
 import { EntryPacker, type PackedEntries } from '../../src/database/entries.ts'
 import type { DatabaseEvent } from '../../src/database/types.ts'
 import { type CoreBatch, packBatches } from '../../src/database/watch-batches.ts'
+import { MemoryPrepared } from './memory-prepared.ts'
 
 const statesKept = 16
 
@@ -78,6 +82,7 @@ export class MemoryCore implements Core {
     leads: () => term(1),
     send: () => {},
   })
+  private readonly waiting = new MemoryPrepared()
   private cut = false
   private closed = false
   private readonly pending = new Set<(error: HarmonyError) => void>()
@@ -142,33 +147,65 @@ export class MemoryCore implements Core {
     return this.run(() => {
       const answer = request.idempotencyKey === undefined ? undefined : this.answered.get(request.idempotencyKey)
       if (answer !== undefined) return { version: answer }
-      for (const { key, version } of request.checks) {
-        const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? null
-        if (found !== version) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
-      }
-      for (const { from, to, version, count } of request.ranges ?? []) {
-        const inside = this.entries.filter(
-          ({ key }) =>
-            (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
-        )
-        if (inside.length === count && inside.every(entry => entry.version <= version)) continue
-        throw new HarmonyError('CONFLICT', 'a range has changed', { retryable: false })
-      }
-      this.version++
-      const version = versionText(this.version)
-      let entries = [...this.entries]
-      for (const op of request.ops) {
-        entries = entries.filter(entry => compareBytes(entry.key, op.key) !== 0)
-        if (op.type === 'put') entries.push({ key: op.key, value: op.value, version })
-      }
-      this.commits.push({ version: this.version, resync: false, ops: request.ops })
-      for (const one of this.watching.values()) one.wake?.()
-      this.entries = entries.sort((a, b) => compareBytes(a.key, b.key))
-      for (const name of this.states.keys()) if (this.states.size > statesKept) this.states.delete(name)
+      this.validate(request)
+      this.waiting.assertFree(request)
+      const version = this.execute(request.ops)
       if (request.idempotencyKey !== undefined) this.answered.set(request.idempotencyKey, version)
+      return { version }
+    })
+  }
+
+  prepare(write: CoreWrite, as: CorePrepare): Promise<{ readonly id: string }> {
+    return this.run(() => {
+      this.validate(write)
+      const expire = (id: string): void => void this.decide({ id, commit: false, timeoutMs: 1 }).catch(() => {})
+      const id = this.waiting.add(write, as, expire)
+      this.push()
+      return { id }
+    })
+  }
+
+  decide({ id, commit }: CoreDecide): Promise<{ readonly version: string }> {
+    return this.run(() => {
+      const version = this.waiting.decide(id, commit, ops => this.execute(ops))
       this.push()
       return { version }
     })
+  }
+
+  prepared(): Promise<readonly CorePrepared[]> {
+    return this.run(() => this.waiting.list())
+  }
+
+  private validate(request: CoreWrite): void {
+    for (const { key, version } of request.checks) {
+      const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? null
+      if (found !== version) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
+    }
+    for (const { from, to, version, count } of request.ranges ?? []) {
+      const inside = this.entries.filter(
+        ({ key }) =>
+          (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
+      )
+      if (inside.length === count && inside.every(entry => entry.version <= version)) continue
+      throw new HarmonyError('CONFLICT', 'a range has changed', { retryable: false })
+    }
+  }
+
+  private execute(ops: CoreWrite['ops']): string {
+    this.version++
+    const version = versionText(this.version)
+    let entries = [...this.entries]
+    for (const op of ops) {
+      entries = entries.filter(entry => compareBytes(entry.key, op.key) !== 0)
+      if (op.type === 'put') entries.push({ key: op.key, value: op.value, version })
+    }
+    this.commits.push({ version: this.version, resync: false, ops })
+    for (const one of this.watching.values()) one.wake?.()
+    this.entries = entries.sort((a, b) => compareBytes(a.key, b.key))
+    for (const name of this.states.keys()) if (this.states.size > statesKept) this.states.delete(name)
+    this.push()
+    return version
   }
 
   watch(request: CoreWatch): Promise<CoreWatching> {
@@ -327,6 +364,11 @@ export class MemoryCore implements Core {
         adopted: [],
         queues: { pendingWrites: 0, pendingReads: 0, bytes: 0, bytesMax: 1 },
         locks: this.locks.status,
+        prepared: {
+          transactions: this.waiting.list().length,
+          keys: this.waiting.list().reduce((sum, { keys }) => sum + keys, 0),
+          bytes: 0,
+        },
         frames: { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0, bytesInFlight: 0 },
       },
     }
@@ -351,6 +393,7 @@ export class MemoryCore implements Core {
     this.closed = true
     for (const reject of this.pending) reject(new HarmonyError('CLOSED', 'closed'))
     for (const { wake } of this.watching.values()) wake?.()
+    this.waiting.close()
   }
 
   get listeners(): number {

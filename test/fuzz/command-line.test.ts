@@ -230,6 +230,15 @@ describe('the control endpoint', () => {
       }),
     }),
     fc.constant({ verb: 'mirror' as const }),
+    fc.record({ verb: fc.constant('prepared' as const), timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }) }),
+    fc.record({
+      verb: fc.constant('decide' as const),
+      decision: fc.record({
+        id: fc.string(),
+        commit: fc.boolean(),
+        timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
+      }),
+    }),
   )
 
   it('a request comes back from its frame; cut, lengthened or changed it is refused or another request, never a throw', () => {
@@ -274,6 +283,8 @@ describe('the control endpoint', () => {
       { verb: 'read', entries: packed(true) },
       { verb: 'scan', page: { entries: packed(false), snapshot: 's', done: true } },
       { verb: 'write', version: '0b' },
+      { verb: 'decide', version: '0b' },
+      { verb: 'prepared', transactions: [{ id: 'x', keys: 2, preparedAtMs: 1e12, holdMs: 60_000 }] },
     ] as const
     for (const answer of answers) expect(decodeResponse(answer.verb, encodeAnswer(answer))).toEqual(answer)
     const holed = { verb: 'scan', page: { entries: packed(true), snapshot: 's', done: true } } as const

@@ -266,6 +266,11 @@ describe('control frames', () => {
       }),
     }),
     fc.record({ verb: fc.constant('mirror') }),
+    fc.record({ verb: fc.constant('prepared'), timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }) }),
+    fc.record({
+      verb: fc.constant('decide'),
+      decision: fc.record({ id: text, commit: fc.boolean(), timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }) }),
+    }),
   ) as fc.Arbitrary<Request>
   const answers: fc.Arbitrary<Answer> = fc.oneof(
     fc.record({ verb: fc.constant('read'), entries: packed(fc.option(entry, { nil: undefined })) }),
@@ -274,6 +279,11 @@ describe('control frames', () => {
       page: fc.record({ snapshot: text, done: fc.boolean(), entries: packed(entry) }),
     }),
     fc.record({ verb: fc.constant('write'), version: text }),
+    fc.record({ verb: fc.constant('decide'), version: text }),
+    fc.record({
+      verb: fc.constant('prepared'),
+      transactions: fc.array(fc.record({ id: text, keys: fc.nat(), preparedAtMs: fc.maxSafeNat(), holdMs: fc.nat() })),
+    }),
   ) as fc.Arbitrary<Answer>
   const failures = fc
     .record({

@@ -76,8 +76,18 @@ describe('serve alone', () => {
   test(
     'commands go through the running peer, which ends in order at SIGTERM',
     async () => {
+      await using made = await open({ name: 'db', storage: { dir: folder.in('db') } })
+      const tx = await made.begin()
+      tx.put('prepared', 'before')
+      await tx.prepare({ id: 'before it ran' })
+      await made.close()
       const peer = await serve('db')
       const at = ['--dir', folder.in('db')]
+      const waiting = JSON.parse((await harmonydb(['prepared', '--json', ...at])).out)
+      expect(waiting).toMatchObject({ id: 'before it ran', keys: 1, holdMs: 60_000 })
+      expect((await harmonydb(['prepared', 'commit', 'before it ran', ...at])).status).toBe(0)
+      expect((await harmonydb(['prepared', 'rollback', 'before it ran', ...at])).status).toBe(7)
+      expect((await harmonydb(['delete', 'prepared', ...at])).status).toBe(0)
       expect(await harmonydb(['put', '["user",1]', '{"name":"Ada"}', ...at])).toMatchObject({ status: 0, err: '' })
       expect((await harmonydb(['put', 'a', '1', '--if-absent', ...at])).status).toBe(0)
       expect(await harmonydb(['put', 'a', '2', '--if-absent', ...at])).toMatchObject({

@@ -55,6 +55,7 @@ describe('help and usage', () => {
     'delete',
     'scan',
     'import',
+    'prepared',
     'status',
     'compact',
     'verify',
@@ -180,6 +181,38 @@ describe('put, get, delete', () => {
     const { version } = JSON.parse((await harmonydb(['get', 'a', '--dir', dir, '--json'])).out)
     expect((await harmonydb(['put', 'a', '2', '--dir', dir, '--if-version', version])).status).toBe(0)
     expect((await harmonydb(['put', 'b', '1', '--dir', dir, '--if-absent'])).status).toBe(0)
+  })
+
+  test('prepared transactions are listed and decided; a decision that comes too late is CONFLICT', async () => {
+    const dir = await filled(async db => {
+      for (const id of ['one', 'two words']) {
+        const tx = await db.begin()
+        tx.put(id, 1)
+        await tx.prepare({ id, holdMs: 3_600_000 })
+      }
+    })
+    const at = ['--dir', dir]
+    const shown = await harmonydb(['prepared', ...at])
+    expect(shown).toMatchObject({ status: 0, err: '' })
+    expect(shown.out).toMatch(/^"one"\t1 keys\tsince 20\d\d-.*Z\theld for 3600 s\n"two words"\t/)
+    expect((await harmonydb(['status', ...at])).out).toMatch(/^prepared {3}2 transactions, 2 keys$/m)
+    expect(await harmonydb(['put', 'one', '2', ...at])).toMatchObject({
+      status: 7,
+      err: expect.stringMatching(/^harmonydb: CONFLICT: .*"one"/),
+    })
+    const { out: version } = await harmonydb(['prepared', 'commit', 'one', ...at])
+    expect(JSON.parse((await harmonydb(['prepared', 'commit', 'one', '--json', ...at])).out)).toEqual({
+      id: 'one',
+      version: version.trim(),
+    })
+    expect((await harmonydb(['get', 'one', ...at])).out).toBe('1\n')
+    expect((await harmonydb(['prepared', 'rollback', 'one', ...at])).status).toBe(7)
+    expect(await harmonydb(['prepared', 'rollback', 'two words', ...at])).toEqual({ status: 0, out: '', err: '' })
+    expect((await harmonydb(['prepared', 'commit', 'two words', ...at])).status).toBe(7)
+    expect((await harmonydb(['get', 'two words', ...at])).status).toBe(3)
+    expect(await harmonydb(['prepared', '--json', ...at])).toEqual({ status: 0, out: '', err: '' })
+    for (const wrong of [['commit'], ['commit', 'three'], ['forget', 'one'], ['commit', 'one', 'two']])
+      expect((await harmonydb(['prepared', ...wrong, ...at])).status, wrong.join(' ')).toBe(2)
   })
 
   test('a key that is too large for the database is status 2', async () => {

@@ -63,7 +63,9 @@ process.exit()
 `
 
 export const typedProgram = `
-import { type Database, type Entry, type HarmonyError, isHarmonyError, type Key, open, type OpenOptions } from 'harmonydb'
+import {
+  type Database, type Entry, type HarmonyError, isHarmonyError, type Key, open, type OpenOptions, type Prepared, type PreparedTransaction,
+} from 'harmonydb'
 
 interface User { readonly name: string }
 
@@ -88,6 +90,14 @@ export async function main(options: OpenOptions): Promise<User | undefined> {
   await db.cluster.join({ secret: 's' })
   // @ts-expect-error there is no such code
   isHarmonyError(new Error('x'), 'NO_SUCH_CODE')
+  const tx = await db.begin()
+  tx.put(key, { name: 'Eve' } satisfies User)
+  const { id }: Prepared = await tx.prepare({ holdMs: 1000 })
+  const waiting: PreparedTransaction[] = await db.prepared.list()
+  const version: string = waiting.length > 1 ? '' : (await db.prepared.commit(id)).version
+  // @ts-expect-error the function's transaction is committed by it, and not prepared
+  await db.transaction(inner => inner.prepare())
+  console.log(version)
   const stopped: Promise<void> = db.close()
   await stopped
   const values: (number | undefined)[] = await db.getMany<number>(['a', ['b', 2n, true, new Uint8Array(1)]])

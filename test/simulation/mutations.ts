@@ -185,7 +185,7 @@ export const ofClusters: readonly NamedMutation[] = [
   },
   {
     name: 'a new leader gives out timestamps before it knows the newest',
-    file: 'src/shard/stamps.ts',
+    file: 'src/txn/oracle.ts',
     edits: [['return applied >= this.leadingSince.index', 'return applied >= 0']],
   },
   {

@@ -92,6 +92,7 @@ function pieceOf({ restored: { cluster, log } }: Store): SnapshotPiece {
     fingerprint: 1,
     sessions: { sessions: [], keys: [] },
     idle: { behind: index(0), writes: [] },
+    prepared: { kept: [], decided: [] },
   })
   const { configuration } = log.base
   const at = { index: index(base), term: term(1), configuration }

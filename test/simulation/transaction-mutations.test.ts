@@ -15,6 +15,8 @@ const usual = [
   'ranges that were read are not validated',
   'the first committer does not win',
   'gets do not see own writes',
+  'a write does not look at what is prepared',
+  'prepared transactions have no end of their time',
 ]
 
 afterAll(removeBundles)

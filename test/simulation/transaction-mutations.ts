@@ -143,4 +143,54 @@ export const transactionMutations: readonly TransactionMutation[] = [
     workload: 'list-append',
     isolation: 'snapshot',
   },
+  {
+    name: 'a write does not look at what is prepared',
+    file: 'src/shard/apply.ts',
+    edits: [['this.prepared.size === 0 ? undefined : this.prepared.refusal(write)', 'undefined']],
+    workload: 'prepared-bank',
+    isolation: 'snapshot',
+  },
+  {
+    name: 'what a prepared transaction has read is not locked',
+    file: 'src/shard/prepared.ts',
+    edits: [
+      ['if (!written.has(keyText(key))) locks.push({ span: keySpan(key), owner, isExclusive: false })', ''],
+      ['for (const span of joined(ranges)) locks.push({ span, owner, isExclusive: false })', ''],
+    ],
+    workload: 'prepared-list-append',
+    isolation: 'serializable',
+  },
+  {
+    name: 'a prepare may have read what another one will write',
+    file: 'src/shard/prepared.ts',
+    edits: [['if (phase === undefined) return undefined', 'if (phase !== null) return undefined']],
+    workload: 'prepared-list-append',
+    isolation: 'serializable',
+  },
+  {
+    name: 'the first decision does not win',
+    file: 'src/shard/prepared.ts',
+    edits: [["const isSame = (known.decision === 'committed') === (decision === 'committed')", 'const isSame = true']],
+    workload: 'prepared-list-append',
+    isolation: 'snapshot',
+  },
+  {
+    name: 'prepared transactions have no end of their time',
+    file: 'src/cluster/prepared-deadlines.ts',
+    edits: [['nowMs - sinceMs >= holdMs', 'nowMs - sinceMs >= Number.POSITIVE_INFINITY']],
+    workload: 'prepared-bank',
+    isolation: 'serializable',
+  },
+  {
+    name: 'the note of a checkpoint forgets what is prepared',
+    file: 'src/shard/prepared.ts',
+    edits: [
+      [
+        'for (const { sinceMs, write } of kept) this.keep(',
+        'for (const { sinceMs, write } of [] as typeof kept) this.keep(',
+      ],
+    ],
+    workload: 'prepared-bank',
+    isolation: 'serializable',
+  },
 ]

@@ -24,6 +24,12 @@ const allowed: Readonly<Record<WorkloadName, Readonly<Record<Isolation, readonly
   'long-fork': { serializable: [], snapshot: [], 'read-committed': [] },
   'range-insert': { serializable: [], snapshot: ['G2-item'], 'read-committed': ['lost-update', 'G2-item'] },
   counter: { serializable: [], snapshot: [], 'read-committed': ['out-of-bounds'] },
+  'prepared-bank': { serializable: [], snapshot: [], 'read-committed': ['total-changed'] },
+  'prepared-list-append': {
+    serializable: [],
+    snapshot: ['G2-item'],
+    'read-committed': ['G-single', 'lost-update', 'G2-item'],
+  },
 }
 
 /** Seldom, so that a few seeds may lack them. */

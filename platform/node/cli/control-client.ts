@@ -122,6 +122,17 @@ class ControlClient implements ControlledCore {
     return { version }
   }
 
+  prepare = refused
+
+  async decide(...[decision]: Parameters<Core['decide']>): ReturnType<Core['decide']> {
+    const { version } = await this.ask({ verb: 'decide', decision }, decision.timeoutMs)
+    return { version }
+  }
+
+  async prepared(timeoutMs: number): ReturnType<Core['prepared']> {
+    return (await this.ask({ verb: 'prepared', timeoutMs }, timeoutMs)).transactions
+  }
+
   async refresh(): Promise<CoreMirror> {
     const { mirror } = await this.ask({ verb: 'mirror' }, mirrorTimeoutMs)
     this.latest = mirror
@@ -168,7 +179,7 @@ class ControlClient implements ControlledCore {
   private askNow(request: Request, timeoutMs: number): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.ended !== undefined) return reject(this.ended)
-      const mayCommit = request.verb === 'write'
+      const mayCommit = request.verb === 'write' || request.verb === 'decide'
       const timer = setTimeout(() => {
         const limitMs = timeoutMs + marginMs
         this.end(new HarmonyError('TIMEOUT', `the running peer did not answer within ${limitMs} ms`))

@@ -93,7 +93,10 @@ async function respond(core: Core, request: Request): Promise<Uint8Array> {
     if (isHarmonyError(error)) return encodeFailure(error)
     const message = `the peer failed: ${error instanceof Error ? error.message : String(error)}`
     return encodeFailure(
-      new HarmonyError('CLOSED', message, { maybeCommitted: request.verb === 'write', cause: error }),
+      new HarmonyError('CLOSED', message, {
+        maybeCommitted: request.verb === 'write' || request.verb === 'decide',
+        cause: error,
+      }),
     )
   }
 }
@@ -106,6 +109,10 @@ async function answer(core: Core, request: Request): Promise<Answer> {
       return { verb: 'scan', page: await core.scan(request.scan) }
     case 'write':
       return { verb: 'write', version: (await core.write(request.write)).version }
+    case 'prepared':
+      return { verb: 'prepared', transactions: await core.prepared(request.timeoutMs) }
+    case 'decide':
+      return { verb: 'decide', version: (await core.decide(request.decision)).version }
     case 'mirror':
       return { verb: 'mirror', mirror: core.mirror() }
   }

@@ -9,6 +9,8 @@
  *     3 write   varint checks { bytes key | bool present, [text version] } | varint ops { bool put | bytes key | [bytes value] }
  *               | bool has idempotency key, [text] | varint timeout in ms
  *     4 mirror  nothing
+ *     5 prepared  varint timeout in ms
+ *     6 decide  text id | bool commit | varint timeout in ms
  *     options = u8 consistency | varint staleness in ms | varint timeout in ms;  bound = bool present, [bytes]
  *
  *   response  u8 0, then the answer:
@@ -16,6 +18,8 @@
  *     2 scan    text snapshot | bool done | entries
  *     3 write   text version
  *     4 mirror  text JSON
+ *     5 prepared  varint count, that many: text id | varint keys | varint when in ms | varint hold in ms
+ *     6 decide  text version
  *             or u8 1, then: text code | text message | bool retryable | bool maybeCommitted
  *
  * Frames have at most `frameBytesMax`. Decoding is total.
@@ -28,6 +32,8 @@ export type CoreReadOptions = Parameters<Core['getMany']>[1]
 export type CoreScan = Parameters<Core['scan']>[0]
 export type CoreWrite = Parameters<Core['write']>[0]
 export type CorePage = Awaited<ReturnType<Core['scan']>>
+export type CoreDecide = Parameters<Core['decide']>[0]
+export type CorePrepared = Awaited<ReturnType<Core['prepared']>>[number]
 export type CoreMirror = ReturnType<Core['mirror']>
 
 /** Above the largest batch, and the largest page: one value of 16 MiB behind a MiB of others. */
@@ -38,12 +44,16 @@ export type Request =
   | { readonly verb: 'scan'; readonly scan: CoreScan }
   | { readonly verb: 'write'; readonly write: CoreWrite }
   | { readonly verb: 'mirror' }
+  | { readonly verb: 'prepared'; readonly timeoutMs: number }
+  | { readonly verb: 'decide'; readonly decision: CoreDecide }
 
 export type Answer =
   | { readonly verb: 'read'; readonly entries: PackedEntries }
   | { readonly verb: 'scan'; readonly page: CorePage }
   | { readonly verb: 'write'; readonly version: string }
   | { readonly verb: 'mirror'; readonly mirror: CoreMirror }
+  | { readonly verb: 'prepared'; readonly transactions: readonly CorePrepared[] }
+  | { readonly verb: 'decide'; readonly version: string }
 
 /** A Buffer's `slice` is a view where a Uint8Array's is a copy: what goes into the core must be the latter. */
 export const plainBytes = (buffer: Buffer): Uint8Array =>
@@ -51,7 +61,7 @@ export const plainBytes = (buffer: Buffer): Uint8Array =>
 
 type Verb = Request['verb']
 
-const verbs: readonly Verb[] = ['read', 'scan', 'write', 'mirror']
+const verbs: readonly Verb[] = ['read', 'scan', 'write', 'mirror', 'prepared', 'decide']
 const consistencies: readonly Consistency[] = ['linearizable', 'bounded', 'session', 'local']
 
 export function encodeRequest(request: Request): Uint8Array {
@@ -77,6 +87,14 @@ export function encodeRequest(request: Request): Uint8Array {
     case 'write':
       writeWrite(writer, request.write)
       break
+    case 'prepared':
+      writer.varint(Math.ceil(request.timeoutMs))
+      break
+    case 'decide': {
+      const { id, commit, timeoutMs } = request.decision
+      writer.text(id).bool(commit).varint(Math.ceil(timeoutMs))
+      break
+    }
     case 'mirror':
   }
   return writer.finish()
@@ -110,6 +128,13 @@ function readRequest(reader: ByteReader): Request | undefined {
       return { verb: 'write', write: readWrite(reader) }
     case 'mirror':
       return { verb: 'mirror' }
+    case 'prepared':
+      return { verb: 'prepared', timeoutMs: readTimeout(reader) }
+    case 'decide':
+      return {
+        verb: 'decide',
+        decision: { id: reader.text(), commit: reader.bool(), timeoutMs: readTimeout(reader) },
+      }
     default:
       return undefined
   }
@@ -127,7 +152,13 @@ export function encodeAnswer(answer: Answer): Uint8Array {
       break
     }
     case 'write':
+    case 'decide':
       writer.text(answer.version)
+      break
+    case 'prepared':
+      writer.varint(answer.transactions.length)
+      for (const { id, keys, preparedAtMs, holdMs } of answer.transactions)
+        writer.text(id).varint(keys).varint(preparedAtMs).varint(holdMs)
       break
     case 'mirror':
       writer.text(JSON.stringify(answer.mirror))
@@ -157,7 +188,10 @@ function readAnswer(verb: Verb, reader: ByteReader): Answer | undefined {
       return { verb, page: { snapshot, done, entries: readEntries(reader, false) } }
     }
     case 'write':
+    case 'decide':
       return { verb, version: reader.text() }
+    case 'prepared':
+      return { verb, transactions: list(reader, () => readPrepared(reader)) }
     case 'mirror': {
       const mirror = parseMirror(reader.text())
       return mirror && { verb, mirror }
@@ -236,6 +270,13 @@ function readWrite(reader: ByteReader): CoreWrite {
   const idempotencyKey = reader.bool() ? reader.text() : undefined
   return { checks, ops, idempotencyKey, timeoutMs: readTimeout(reader) }
 }
+
+const readPrepared = (reader: ByteReader): CorePrepared => ({
+  id: reader.text(),
+  keys: reader.varint(),
+  preparedAtMs: reader.varint(),
+  holdMs: reader.varint(),
+})
 
 function writeEntries(writer: ByteWriter, { count, bytes }: PackedEntries): void {
   writer.varint(count).bytes(bytes)

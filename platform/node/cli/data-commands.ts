@@ -137,7 +137,7 @@ export async function status(options: CommonOptions, output: Output): Promise<vo
       await output.line(JSON.stringify({ dir, through, cluster, members, status: numbers }))
       return
     }
-    const { storage, cache, log } = numbers
+    const { storage, cache, log, prepared } = numbers
     const lines = [
       `directory  ${dir} (${through === 'peer' ? 'through the running peer' : 'no peer runs on it'})`,
       `peer       ${cluster.self}, ${cluster.role}`,
@@ -147,6 +147,9 @@ export async function status(options: CommonOptions, output: Output): Promise<vo
       `storage    ${storage.keys} keys, ${storage.bytes} bytes, log ${storage.logBytes} bytes, ${storage.durability}`,
       `pages      ${storage.usedBytes} of ${storage.fileBytes} bytes in use, ${storage.checkpoints} checkpoints`,
       `cache      ${cache.bytes} of ${cache.bytesMax} bytes, ${cache.dirtyBytes} not written yet, ${cache.hits} hits, ${cache.misses} misses`,
+      ...(prepared.transactions === 0
+        ? []
+        : [`prepared   ${prepared.transactions} transactions, ${prepared.keys} keys`]),
       ...members.map(shownMember),
     ]
     for (const line of lines) await output.line(line)

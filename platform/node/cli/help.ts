@@ -52,6 +52,7 @@ const examples: Readonly<Record<string, readonly string[]>> = {
     '$ harmonydb scan --json > all.jsonl',
   ],
   import: ['$ harmonydb import cities.jsonl', '$ harmonydb scan --json | harmonydb import - --dir ./copy'],
+  prepared: ['$ harmonydb prepared', '$ harmonydb prepared rollback order-17 --dir ./data'],
   status: ['$ harmonydb status --dir ./data', '$ harmonydb status --json'],
   compact: ['$ harmonydb compact --dir ./data'],
   check: [

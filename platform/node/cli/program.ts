@@ -1,6 +1,6 @@
 /** The command line's grammar: commands, options and their help. What a command does is in the other files. */
 import { readFileSync } from 'node:fs'
-import { Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander'
+import { Argument, Command, InvalidArgumentError, Option, type OutputConfiguration } from 'commander'
 import type { Consistency } from '../../../src/index.ts'
 import { historyModels } from '../../histories/check.ts'
 import { isolationLevels } from '../../histories/list-append.ts'
@@ -12,6 +12,7 @@ import { systemFailure, usage } from './exit-status.ts'
 import { checkHelp, examplesOf, generalHelp } from './help.ts'
 import { importFile } from './import-command.ts'
 import type { Output } from './output.ts'
+import { prepared } from './prepared-command.ts'
 import { type RecoverOptions, recover } from './recover-command.ts'
 import { serve } from './serve-command.ts'
 import { verify } from './verify-command.ts'
@@ -99,6 +100,12 @@ export function createProgram(
     .argument('<file>', 'a file of JSON lines; - for standard input')
     .option('--batch <number>', 'records in one write', batchSize, 500)
     .action((file: string, options) => importFile(file, options, output))
+
+  onData(program.command('prepared'))
+    .description('print the transactions that are prepared and wait for a decision; or decide one of them')
+    .addArgument(new Argument('[decision]', 'what becomes of it').choices(['commit', 'rollback']))
+    .argument('[id]', 'its id')
+    .action((decision, id, options) => prepared(decision, id, options, output))
 
   onData(program.command('status'))
     .description('print the state of the peer, its cluster and its storage')

@@ -42,10 +42,17 @@ export const drawWorkloadPlan = (seed: number, { faultMs = faultMsDefault, ...sh
 
 function workloadOf(name: WorkloadName, seed: number, isolation: Isolation): Workload {
   const random = seededRandom(`${seed}/${name}/${isolation}`)
-  const style = { random, isolation, deadlocks: random.pick([...deadlockPolicies, undefined]) }
-  if (name === 'bank') return new Bank(style)
-  if (name === 'counter') return new Counter(style)
-  return listWorkload(name, style)
+  const deadlocks = random.pick([...deadlockPolicies, undefined])
+  const style = { random, isolation, deadlocks, prepares: name.startsWith('prepared-') }
+  switch (name) {
+    case 'bank':
+    case 'prepared-bank':
+      return new Bank(style)
+    case 'counter':
+      return new Counter(style)
+    default:
+      return listWorkload(name === 'prepared-list-append' ? 'list-append' : name, style)
+  }
 }
 
 /** @param tell Hears of every line of the history, as `harmonydb check` reads it. */
@@ -136,6 +143,9 @@ async function finish(cluster: SimulatedCluster, members: readonly Member[], run
   if (!(await settled('not everybody was well', areWell))) return
   const areFree = (): boolean => members.every(({ isWell, peer }) => isWell && peer.db.status().locks.spans === 0)
   await settled('locks outlived their transactions: none was let go of', async () => areFree())
+  const areDecided = (): boolean =>
+    members.every(({ isWell, peer }) => isWell && peer.db.status().prepared.transactions === 0)
+  await settled('prepared transactions outlived their time: not all were decided', async () => areDecided())
   for (const member of members) {
     const lasts = run.recorder.counts.ok
     // Reading everything may be what finds damage; another peer begins anew then.

@@ -3,7 +3,14 @@
  * draws comes from the run's own numbers.
  */
 import type { SeededRandom } from '../../../src/base/random.ts'
-import type { Database, Isolation, Reader, Transaction, TransactionOptions } from '../../../src/index.ts'
+import {
+  type Database,
+  type Isolation,
+  isHarmonyError,
+  type Reader,
+  type Transaction,
+  type TransactionOptions,
+} from '../../../src/index.ts'
 import type { CheckOptions } from '../../histories/check.ts'
 import type { Fields } from '../../histories/recorder.ts'
 
@@ -37,6 +44,8 @@ export interface Style {
   readonly isolation: Isolation
   /** Undefined: each transaction has its own. */
   readonly deadlocks: DeadlockPolicy | undefined
+  /** Many are prepared first (`preparing`). */
+  readonly prepares: boolean
 }
 
 /** A client's own code threw: nothing may be written. */
@@ -59,6 +68,7 @@ export function transact<T>(style: Style, body: (tx: Transaction) => Promise<T>)
     if (isGivenUp) throw new GivenUp()
     return result
   }
+  if (style.prepares && random.chance(0.6)) return preparing(style, whole, options)
   if (!isByHand) return db => db.transaction(whole, options)
   return async db => {
     const tx = await db.begin(options)
@@ -69,6 +79,52 @@ export function transact<T>(style: Style, body: (tx: Transaction) => Promise<T>)
     } finally {
       await tx.rollback()
     }
+  }
+}
+
+/**
+ * As by hand, but prepared first; what becomes of it is drawn, too: most are committed, at once or after a look around, some are given up, some left to the end of their time. Now
+ * and then a client gives up what others have prepared, as somebody does who comes after one that died.
+ */
+function preparing<T>(
+  { random }: Style,
+  whole: (tx: Transaction) => Promise<T>,
+  options: TransactionOptions,
+): (db: Database) => Promise<T> {
+  // Less than a leader's tick, about as long as a commit takes under faults, and longer than those are.
+  const holdMs = random.pick([1, 60, 500, 5000, 5000])
+  const end = random.pick(['commit', 'commit', 'commit', 'commit', 'late', 'late', 'rollback', 'leave'] as const)
+  const meddles = random.chance(0.1)
+  return async db => {
+    if (meddles) await meddle(db)
+    const tx = await db.begin(options)
+    try {
+      const result = await whole(tx)
+      const { id } = await tx.prepare({ holdMs })
+      if (end === 'leave') throw new GivenUp()
+      if (end === 'rollback') {
+        await db.prepared.rollback(id, { timeoutMs })
+        throw new GivenUp()
+      }
+      if (end === 'late') for (let looks = 0; looks < 4; looks++) await db.prepared.list({ timeoutMs })
+      const first = await db.prepared.commit(id, { timeoutMs })
+      // Whoever asks again hears the same.
+      if (end === 'late' && (await db.prepared.commit(id, { timeoutMs })).version !== first.version)
+        throw new Error(`${id} was committed twice`)
+      return result
+    } finally {
+      await tx.rollback()
+    }
+  }
+}
+
+async function meddle(db: Database): Promise<void> {
+  try {
+    const [one] = await db.prepared.list({ timeoutMs })
+    if (one !== undefined) await db.prepared.rollback(one.id, { timeoutMs })
+  } catch (error) {
+    // Committed before it, or out of reach: nobody's loss.
+    if (!isHarmonyError(error)) throw error
   }
 }
 

@@ -16,6 +16,7 @@ const machine = {
   fingerprint: 1,
   sessions: { sessions: [], keys: [] },
   idle: { behind: index(0), writes: [] },
+  prepared: { kept: [], decided: [] },
 }
 const data = new Uint8Array(0)
 

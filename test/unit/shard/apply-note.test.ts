@@ -5,7 +5,8 @@ import { type ClusterId, clusterId, index, term, timestamp } from '../../../src/
 import type { Completion, Done } from '../../../src/platform.ts'
 import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
 import { decodeNote, encodeNote, type Note } from '../../../src/shard/apply-note.ts'
-import { type Command, encodeBody, stampBody } from '../../../src/shard/command.ts'
+import { type Command, decisions, encodeBody, stampBody } from '../../../src/shard/command.ts'
+import type { Kept, PreparedTable } from '../../../src/shard/prepared.ts'
 import type { Outcome } from '../../../src/shard/sessions.ts'
 import type { Change, Compacted, Engine, EngineSnapshot, Update, View } from '../../../src/storage/engine.ts'
 import { MemoryEngine } from '../../../src/storage/memory-engine.ts'
@@ -18,7 +19,44 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
   fc.record({ type: fc.constant('conflict' as const), check: fc.nat(500), found: count.map(timestamp) }),
   fc.constant({ type: 'noSession' as const }),
   fc.constant({ type: 'stale' as const }),
+  fc.record({ type: fc.constant('held' as const), by: fc.string({ maxLength: 256 }) }),
+  fc.constantFrom('exists' as const, 'full' as const, 'unknown' as const, 'unready' as const).map(type => ({ type })),
+  fc.record({ type: fc.constant('decided' as const), decision: fc.constantFrom(...decisions) }),
 )
+const key = fc.uint8Array({ maxLength: 20 })
+const kept: fc.Arbitrary<Kept> = fc.record({
+  sinceMs: count,
+  write: fc.record({
+    serial: count,
+    idempotencyKey: fc.constant(undefined),
+    checks: fc.array(fc.record({ key, at: count.map(timestamp) }), { maxLength: 3 }),
+    ranges: fc.array(
+      fc.record({ from: fc.option(key, { nil: undefined }), to: key, at: count.map(timestamp), count: fc.nat() }),
+      { maxLength: 2 },
+    ),
+    ops: fc.array(
+      fc.oneof(
+        fc.record({ type: fc.constant('put' as const), key, value: key }),
+        fc.record({ type: fc.constant('delete' as const), key }),
+      ),
+      { maxLength: 4 },
+    ),
+    phase: fc.record({
+      type: fc.constant('prepare' as const),
+      id: fc.string({ minLength: 1, maxLength: 256 }),
+      holdMs: count,
+    }),
+  }),
+})
+const prepared: fc.Arbitrary<PreparedTable> = fc
+  .record({
+    kept: fc.uniqueArray(kept, { maxLength: 5, selector: ({ write }) => write.phase.id }),
+    decided: fc.uniqueArray(
+      fc.tuple(fc.string(), fc.record({ decision: fc.constantFrom(...decisions), at: count.map(timestamp) })),
+      { maxLength: 5, selector: ([one]) => one },
+    ),
+  })
+  .filter(table => table.decided.every(([one]) => !table.kept.some(({ write }) => write.phase.id === one)))
 const note: fc.Arbitrary<Note> = fc.record({
   cluster: id.map(clusterId),
   applied: count.map(index),
@@ -45,6 +83,7 @@ const note: fc.Arbitrary<Note> = fc.record({
       })
       return { behind: index(behind), writes }
     }),
+  prepared,
 })
 
 describe('the note of a checkpoint', () => {
@@ -59,13 +98,18 @@ describe('the note of a checkpoint', () => {
   it('of an earlier build knows nothing of the entries before it', () => {
     fc.assert(
       fc.property(note, value => {
-        const bytes = encodeNote({ ...value, idle: { behind: index(0), writes: [] } })
-        const before = bytes.slice(0, bytes.length - 9)
+        const nothing = { kept: [], decided: [] }
+        const bytes = encodeNote({ ...value, idle: { behind: index(0), writes: [] }, prepared: nothing })
+        const before = bytes.slice(0, bytes.length - 11)
         before[0] = 1
         expect(decodeNote(before)).toEqual({
           ok: true,
-          value: { ...value, idle: { behind: value.applied, writes: [] } },
+          value: { ...value, idle: { behind: value.applied, writes: [] }, prepared: nothing },
         })
+        const lately = bytes.slice(0, bytes.length - 2)
+        lately[0] = 4
+        const { idle } = { idle: { behind: index(0), writes: [] } }
+        expect(decodeNote(lately)).toEqual({ ok: true, value: { ...value, idle, prepared: nothing } })
       }),
     )
   })

@@ -420,12 +420,17 @@ describe('the command codec', () => {
       { maxLength: 3 },
     ),
   })
+  const phaseId = fc.string({ minLength: 1, maxLength: 256 })
+  const prepared = fc.record({ type: fc.constant('prepare' as const), id: phaseId, holdMs: serial })
+  const committed = phaseId.map(one => ({ type: 'decide' as const, id: one, decision: 'committed' as const }))
   const writes: fc.Arbitrary<Command> = fc.record({
     type: fc.constant('writes' as const),
     session: id,
     floor: serial,
     writes: fc.oneof(
       conditional.map(one => [one]),
+      fc.record({ ...plain, idempotencyKey: fc.constant(undefined), checks, phase: prepared }).map(one => [one]),
+      fc.record({ ...plain, idempotencyKey: fc.constant(undefined), phase: committed }).map(one => [one]),
       fc.array(fc.record({ ...plain, checks }), { minLength: 1, maxLength: 4 }),
     ),
   })

@@ -62,6 +62,7 @@ describe('what a checkpoint says of the log', () => {
     fingerprint: 7,
     sessions: { sessions: [], keys: [] },
     idle: { behind: index(0), writes: [] },
+    prepared: { kept: [], decided: [] },
   })
   const begin: fc.Arbitrary<LogBegin> = fc
     .tuple(

@@ -44,6 +44,7 @@ function noteOf(atLeast: number, of = cluster, applied = 7): Uint8Array {
       fingerprint: 1,
       sessions: { sessions: [], keys },
       idle: { behind: index(0), writes: [] },
+      prepared: { kept: [], decided: [] },
     })
     if (note.length >= atLeast) return note
     length += Math.max(0, Math.floor((atLeast - note.length) / 2) - 1)

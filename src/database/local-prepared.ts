@@ -1,0 +1,67 @@
+/** Prepared transactions of a peer in this realm: requests and outcomes of its clients, as `Core` says them. */
+import { HarmonyError, isHarmonyError } from '../base/errors.ts'
+import type { Clients } from '../cluster/clients.ts'
+import { decisionOf } from '../cluster/prepared-deadlines.ts'
+import type { WriteRequest, WriteResult } from '../cluster/writes.ts'
+import { versionOf } from '../mvcc/versioned.ts'
+import { checksOf, rangesOf, refusalOf } from './conflicts.ts'
+import type { CoreDecide, CorePrepared, CoreWrite } from './core.ts'
+
+type Way = Pick<Clients, 'write' | 'prepared'>
+
+export function prepareIn(
+  clients: Way,
+  request: CoreWrite,
+  { id, holdMs }: { readonly id: string; readonly holdMs: number },
+): Promise<{ readonly id: string }> {
+  const { ops } = request
+  const checks = checksOf(request)
+  const ranges = rangesOf(request)
+  if (checks instanceof HarmonyError) return Promise.reject(checks)
+  if (ranges instanceof HarmonyError) return Promise.reject(ranges)
+  const write = { ops, checks, ranges, idempotencyKey: undefined, phase: { type: 'prepare', id, holdMs } } as const
+  const what = `it may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
+  return explained(settled(clients, write, request.timeoutMs, id), what).then(() => ({ id }))
+}
+
+export async function decideIn(
+  clients: Way,
+  { id, commit, timeoutMs }: CoreDecide,
+): Promise<{ readonly version: string }> {
+  const deciding = settled(clients, decisionOf(id, commit ? 'committed' : 'rolledBack'), timeoutMs, id)
+  return { version: await explained(deciding, 'ask again, the first decision counts and is remembered') }
+}
+
+export function preparedIn(clients: Way, timeoutMs: number): Promise<readonly CorePrepared[]> {
+  return new Promise((resolve, reject) => {
+    clients.prepared(timeoutMs, found => {
+      if (found instanceof HarmonyError) return reject(found)
+      const all = found.map(({ sinceMs, write: { ops, phase } }): CorePrepared => {
+        return { id: phase.id, keys: ops.length, preparedAtMs: sinceMs, holdMs: phase.holdMs }
+      })
+      resolve(all)
+    })
+  })
+}
+
+function settled(clients: Way, write: WriteRequest, timeoutMs: number, id: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    clients.write(write, timeoutMs, (result: WriteResult) => {
+      if ('error' in result) return reject(result.error)
+      const { outcome } = result
+      if (outcome.type === 'committed') resolve(versionOf(outcome.at))
+      else reject(refusalOf(outcome, write.checks.length, id))
+    })
+  })
+}
+
+/** Whoever does not know what came of it can find out, and needs the id for that, drawn or not. */
+async function explained<T>(work: Promise<T>, what: string): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!isHarmonyError(error) || !error.maybeCommitted) throw error
+    const { code, retryable, maybeCommitted } = error
+    throw new HarmonyError(code, `${error.message}. Of this one: ${what}`, { retryable, maybeCommitted, cause: error })
+  }
+}
