@@ -436,11 +436,13 @@ test('a transfer between two databases is done in both or in neither, wherever i
   timeout: 240_000,
 }, async () => {
   let [died, moved] = [0, 0]
-  for (const seed of fewerSeeds(25)) {
+  const seeds = fewerSeeds(25)
+  for (const seed of seeds) {
     const told = await twoBanks(seed)
     died += told.died
     moved += told.moved
   }
-  expect(died).toBeGreaterThan(5)
-  expect(moved).toBeGreaterThan(5)
+  // Both happen, in a run or two at least.
+  expect(died).toBeGreaterThan(seeds.length)
+  if (seeds.length > 4) expect(moved).toBeGreaterThan(seeds.length)
 })
