@@ -25,5 +25,5 @@ export default defineConfig({
     // Failovers within two seconds, ten tabs at once: alone.
     { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
   ],
-  use: { launchOptions: { executablePath }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
+  use: { launchOptions: { executablePath, args: (process.env.QARGS ?? '').split(' ').filter(Boolean) }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
 })
