@@ -14,16 +14,10 @@ export default defineConfig({
   forbidOnly: true,
   reporter: 'list',
   projects: [
-    { name: 'packages', testMatch: '**/packages.spec.ts' },
     // What waits more than it computes: two at a time, with `--workers 2`.
-    {
-      name: 'browser',
-      testIgnore: ['**/demo.spec.ts', '**/packages.spec.ts'],
-      fullyParallel: false,
-      dependencies: ['packages'],
-    },
+    { name: 'browser', testIgnore: '**/demo.spec.ts', fullyParallel: false },
     // Failovers within two seconds, ten tabs at once: alone.
     { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
   ],
-  use: { launchOptions: { executablePath, args: (process.env.QARGS ?? '').split(' ').filter(Boolean) }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
+  use: { launchOptions: { executablePath }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
 })
