@@ -19,5 +19,10 @@ export default defineConfig({
     // Failovers within two seconds, ten tabs at once: alone.
     { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
   ],
-  use: { launchOptions: { executablePath }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
+  use: {
+    launchOptions: { executablePath },
+    screenshot: 'only-on-failure',
+    // What was done, and what pages said. Pictures of every tab, all the time, take a third of two cores: `--trace retain-on-failure` has them, too.
+    trace: { mode: 'retain-on-failure', screenshots: false, snapshots: false },
+  },
 })
