@@ -81,7 +81,7 @@ describe('a validator that reads traces', () => {
   it.each([
     ['votes for everybody who asks', 'one vote', 2],
     ['terms are not looked at where logs are matched', 'state machine', 10],
-    ['a minority elects', 'election safety', 1],
+    ['a minority elects', 'election safety', 6],
   ])('finds a mistake in consensus: %s', { timeout: 300_000 }, async (name, kind, likely) => {
     const mistake = mutations.find(one => one.name === name)!
     const { runPlan: wrong } = (await import(await bundle('platform/simulation/runs/run.ts', mistake))) as typeof Runs
