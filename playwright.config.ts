@@ -22,7 +22,7 @@ export default defineConfig({
   use: {
     launchOptions: { executablePath },
     screenshot: 'only-on-failure',
-    // What was done, and what pages said. Pictures of every tab, all the time, take a third of two cores: `--trace retain-on-failure` has them, too.
+    // What was done, and what pages said. Pictures of every tab, all the time, take a fifth of the processor time: `--trace retain-on-failure` has them, too.
     trace: { mode: 'retain-on-failure', screenshots: false, snapshots: false },
   },
 })
