@@ -14,16 +14,15 @@ export default defineConfig({
   forbidOnly: true,
   reporter: 'list',
   projects: [
-    { name: 'packages', testMatch: '**/packages.spec.ts' },
     // What waits more than it computes: two at a time, with `--workers 2`.
-    {
-      name: 'browser',
-      testIgnore: ['**/demo.spec.ts', '**/packages.spec.ts'],
-      fullyParallel: false,
-      dependencies: ['packages'],
-    },
+    { name: 'browser', testIgnore: '**/demo.spec.ts', fullyParallel: false },
     // Failovers within two seconds, ten tabs at once: alone.
     { name: 'demo', testMatch: '**/demo.spec.ts', workers: 1 },
   ],
-  use: { launchOptions: { executablePath }, screenshot: 'only-on-failure', trace: 'retain-on-failure' },
+  use: {
+    launchOptions: { executablePath },
+    screenshot: 'only-on-failure',
+    // What was done, and what pages said. Pictures of every tab, all the time, take a fifth of the processor time: `--trace retain-on-failure` has them, too.
+    trace: { mode: 'retain-on-failure', screenshots: false, snapshots: false },
+  },
 })

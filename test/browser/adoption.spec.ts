@@ -4,25 +4,10 @@
  */
 import { type BrowserContext, expect, type Page, test } from '@playwright/test'
 import type { ClusterStatus, DatabaseEvent, Member } from '../../src/database/types.ts'
+import { call, pageUrl, serveTabs, tab } from './open-tabs.ts'
 import { callsTo } from './page-calls.ts'
-import { type PageServer, startPageServer } from './page-server.ts'
 
-let server: PageServer
-
-test.beforeAll(async () => {
-  server = await startPageServer()
-})
-test.afterAll(() => server.stop())
-
-type Here = typeof import('./open-page.ts')
-
-const call = callsTo<Here>('./open-page.ts')
-
-async function tab(context: BrowserContext): Promise<Page> {
-  const page = await context.newPage()
-  await page.goto(server.url)
-  return page
-}
+serveTabs()
 
 /** Crashes the tab's renderer: nothing of it runs any more, nothing was handed over. */
 async function kill(context: BrowserContext, page: Page): Promise<void> {
@@ -96,7 +81,7 @@ for (const storage of ['auto', 'indexeddb'] as const) {
 test('A5: two tabs that are opened at once each get one of what was adopted, and neither waits for what the other got', async ({
   page,
 }) => {
-  await page.goto(server.url)
+  await page.goto(pageUrl())
   const { slots, ms } = (await callsTo<typeof import('./conformance-page.ts')>('./conformance-page.ts')(
     page,
     'claimTwoAtOnce',

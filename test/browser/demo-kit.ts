@@ -18,7 +18,7 @@ import { attachSignaling } from '../../platform/node/signaling/server.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const site = join(root, 'dist/demo')
 const commandLine = join(root, 'dist/node/cli.js')
-export const shots = join(root, 'test-results')
+const shots = join(root, 'test-results')
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',
@@ -167,7 +167,23 @@ export class DemoTab {
     return (await this.part('role').getAttribute('data-role')) === 'leader'
   }
 
+  /** As a person does who wants to press something: a tab in the background draws once a second, and a click waits for two drawings. */
+  private front(): Promise<void> {
+    return this.page.bringToFront()
+  }
+
+  async click(testId: string): Promise<void> {
+    await this.front()
+    await this.part(testId).click()
+  }
+
+  async screenshot(name: string): Promise<void> {
+    await this.front()
+    await this.page.screenshot({ path: join(shots, name), fullPage: true })
+  }
+
   async read(consistency: 'linearizable' | 'local'): Promise<void> {
+    await this.front()
     await this.part(`consistency-${consistency}`).check()
   }
 
@@ -175,12 +191,12 @@ export class DemoTab {
   async put(key: string, value: string): Promise<void> {
     await this.part('put-key').fill(key)
     await this.part('put-value').fill(value)
-    await this.part('put-button').click()
+    await this.click('put-button')
   }
 
   async get(key: string): Promise<void> {
     await this.part('put-key').fill(key)
-    await this.part('get-button').click()
+    await this.click('get-button')
   }
 
   async expectResult(kind: string, value: string, timeout = 5_000): Promise<void> {

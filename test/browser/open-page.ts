@@ -277,10 +277,9 @@ export const locksHeld = async () =>
   ((await navigator.locks.query()).held ?? []).flatMap(({ name = '' }) => (name.startsWith('harmonydb/') ? [name] : []))
 
 let suites = 0
-const bundledWorker = () => new Worker('/bundled-worker.js', { type: 'module' })
 
 export function suite(storage: 'memory' | 'indexeddb' | 'opfs', where: 'worker' | 'page'): Promise<Outcome[]> {
-  const worker = where === 'worker' ? bundledWorker : false
+  const worker = where === 'worker' ? 'auto' : false
   databaseSuite(`${storage}, in the ${where}`, () => open({ name: `suite ${suites++}`, storage, worker }))
   return runAll()
 }

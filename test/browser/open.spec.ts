@@ -1,24 +1,8 @@
 /** `open` in a real Chromium: storage slots, workers and their ends, and the database's rules through the public entry. */
-import { type BrowserContext, expect, type Page, test } from '@playwright/test'
-import { callsTo } from './page-calls.ts'
-import { type PageServer, startPageServer } from './page-server.ts'
+import { expect, test } from '@playwright/test'
+import { call, type Here, serveTabs, tab } from './open-tabs.ts'
 
-let server: PageServer
-
-test.beforeAll(async () => {
-  server = await startPageServer()
-})
-test.afterAll(() => server.stop())
-
-type Here = typeof import('./open-page.ts')
-
-const call = callsTo<Here>('./open-page.ts')
-
-async function tab(context: BrowserContext): Promise<Page> {
-  const page = await context.newPage()
-  await page.goto(server.url)
-  return page
-}
+serveTabs()
 
 const durable = { name: 'shop', storage: 'auto' }
 const fleeting = { name: 'shop', storage: 'memory' }

@@ -1,86 +1,82 @@
-/** Serves the sources of this repository to a real browser, as Vite's development server does to an application. */
+/**
+ * Serves the sources of this repository to a real browser. What a page or a worker begins with is sent as one file, with all that it imports: a development server
+ * would send it in seventy or more, to each tab and to each worker again, and most of a test's time would go by with that.
+ */
+import { readFile } from 'node:fs/promises'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { relative, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
-import { createServer, type Plugin } from 'vite'
+import { build, type Plugin } from 'esbuild'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Where the worker is served as one file: a development server sends it in seventy, once for each worker. */
-export const bundledWorkerPath = '/bundled-worker.js'
-
-const bundledWorker: Plugin = {
-  name: 'bundled-worker',
-  configureServer(server) {
-    const bundle = build({
-      absWorkingDir: root,
-      entryPoints: ['platform/browser/worker/entry.ts'],
-      bundle: true,
-      write: false,
-      format: 'esm',
-      logLevel: 'silent',
-    })
-    bundle.catch(() => {}) // It is told where it is asked for.
-    server.middlewares.use(bundledWorkerPath, (_, response, next) => {
-      bundle.then(({ outputFiles }) => {
-        response.setHeader('content-type', 'text/javascript')
-        response.end(outputFiles[0]?.contents)
-      }, next)
+/** In one file with others, a module is not any more where `import.meta.url` says: it is told its own place. */
+const ownPlaces: Plugin = {
+  name: 'own-places',
+  setup({ onLoad }) {
+    onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+      const place = JSON.stringify(`/${relative(root, path).split(sep).join('/')}`)
+      const text = await readFile(path, 'utf8')
+      return { contents: text.replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`), loader: 'ts' }
     })
   },
 }
 
-const packages = [
-  '@noble/ed25519',
-  '@noble/hashes/hkdf.js',
-  '@noble/hashes/hmac.js',
-  '@noble/hashes/scrypt.js',
-  '@noble/hashes/sha2.js',
-  '@vitest/expect',
-  'comlink',
-  'idb',
-  'snappyjs/snappy_compressor.js',
-  'snappyjs/snappy_decompressor.js',
-]
+async function bundled(module: string): Promise<Uint8Array> {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: [`.${module}`],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    logLevel: 'silent',
+    alias: { vitest: './test/browser/vitest-in-page.ts' },
+    plugins: [ownPlaces],
+  })
+  return outputFiles[0]!.contents
+}
+
+/** By path; made once in a process. */
+const modules = new Map<string, Promise<Uint8Array>>()
+
+async function answer(path: string): Promise<{ readonly type: string; readonly body: Uint8Array }> {
+  if (path.endsWith('.html')) return { type: 'text/html', body: await readFile(`${root}${path.slice(1)}`) }
+  if (!path.endsWith('.ts')) throw new Error(`${path} is not served`)
+  const made = modules.get(path) ?? bundled(path)
+  modules.set(path, made)
+  return { type: 'text/javascript', body: await made }
+}
 
 export interface PageServer {
   /** An empty page of an origin of its own; modules are at `/src/…`, `/test/…`. */
   readonly url: string
-  /** What pages load from packages is made. */
-  prepared(): Promise<void>
   stop(): Promise<void>
 }
 
 /** @param isolated Pages are cross-origin isolated: they may share memory with their workers. */
 export async function startPageServer({ isolated = false } = {}): Promise<PageServer> {
-  const server = await createServer({
-    root,
-    configFile: false,
-    plugins: [bundledWorker],
-    logLevel: 'error',
-    cacheDir: 'node_modules/.vite-test',
-    server: {
-      port: 0,
-      host: '127.0.0.1',
-      hmr: false,
-      watch: null,
-      ...(isolated
-        ? { headers: { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' } }
-        : {}),
-    },
-    resolve: { alias: { vitest: '/test/browser/vitest-in-page.ts' } },
-    optimizeDeps: {
-      entries: [],
-      // All of them: one that is found later has the others made anew, under the feet of pages that load.
-      include: packages,
-    },
+  const headers = {
+    // A tab keeps what it has compiled, for its next worker.
+    'cache-control': 'max-age=3600',
+    ...(isolated
+      ? { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' }
+      : {}),
+  }
+  const server = http.createServer((request, response) => {
+    answer(new URL(request.url ?? '/', 'http://localhost').pathname).then(
+      ({ type, body }) => response.writeHead(200, { 'content-type': `${type}; charset=utf-8`, ...headers }).end(body),
+      (error: Error) => response.writeHead(404).end(error.message),
+    )
   })
-  await server.listen()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
-    url: `${server.resolvedUrls?.local[0]}test/browser/page.html`,
-    async prepared() {
-      const made = server.environments.client.depsOptimizer?.metadata.depInfoList ?? []
-      await Promise.all(made.map(({ processing }) => processing))
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/test/browser/page.html`,
+    async stop() {
+      server.closeAllConnections()
+      await new Promise(resolve => server.close(resolve))
     },
-    stop: () => server.close(),
   }
 }

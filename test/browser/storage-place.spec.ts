@@ -1,25 +1,9 @@
 /** Where a browser's database is kept, and how it gets from one place to the other. */
-import { type BrowserContext, expect, type Page, test } from '@playwright/test'
-import { callsTo } from './page-calls.ts'
-import { type PageServer, startPageServer } from './page-server.ts'
-
-let server: PageServer
+import { expect, type Page, test } from '@playwright/test'
+import { call, serveTabs, tab } from './open-tabs.ts'
 
 test.describe.configure({ mode: 'parallel' })
-test.beforeAll(async () => {
-  server = await startPageServer()
-})
-test.afterAll(() => server.stop())
-
-type Here = typeof import('./open-page.ts')
-
-const call = callsTo<Here>('./open-page.ts')
-
-async function tab(context: BrowserContext): Promise<Page> {
-  const page = await context.newPage()
-  await page.goto(server.url)
-  return page
-}
+serveTabs()
 
 const auto = { name: 'shop', storage: 'auto' }
 const opfs = { name: 'shop', storage: 'opfs' }

@@ -75,10 +75,11 @@ test('a plan that is stored runs again', async () => {
 })
 
 test('a promise that is broken: status 1, and the command that replays it', { timeout: 240_000 }, async () => {
+  // Like that of the next test, it shows in nearly every seed.
   const mistake = mutations.find(({ name }) => name === 'a minority elects')!
   const broken = await bundle([mutating(mistake)])
   try {
-    const several = await run(broken.cli, ['simulate', '--from', '5', '--seeds', '5'])
+    const several = await run(broken.cli, ['simulate', '--from', '5', '--seeds', '2'])
     expect(several.status).toBe(1)
     expect(several.out).toMatch(/\d BROKEN[\s\S]*\nagain: harmonydb simulate --seed \d+ --shrink\n$/)
     const [, seed] = several.out.match(/--seed (\d+) --shrink/)!
@@ -111,7 +112,7 @@ test('a history that is not linearizable: check says so, too', { timeout: 240_00
   const mistake = mutations.find(({ name }) => name === 'every read is local')!
   const broken = await bundle([mutating(mistake)])
   try {
-    const several = await run(broken.cli, ['simulate', '--seeds', '6', '--json'])
+    const several = await run(broken.cli, ['simulate', '--seeds', '2', '--json'])
     const reports = linesOf(several.out).map(line => JSON.parse(line))
     const found = reports.find(({ violations }) =>
       violations.some((one: string) => one.startsWith('linearizability: ')),

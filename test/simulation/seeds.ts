@@ -14,6 +14,11 @@ export function fewerSeeds(each: number): readonly number[] {
   return Array.from({ length: Math.max(1, Math.round(count / each)) }, (_, at) => at + 1)
 }
 
+/** For a search: where something was found last is looked first. */
+export function likelyFirst(likely: number, seedsMax: number): readonly number[] {
+  return [likely, ...Array.from({ length: seedsMax }, (_, at) => at + 1).filter(seed => seed !== likely)]
+}
+
 /** The first seed whose run breaks a promise, or stops: what gave it away, or undefined where none of the first `seedsMax` does. */
 export async function firstBroken(
   seedsMax: number,
