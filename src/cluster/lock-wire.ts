@@ -1,7 +1,8 @@
 /** What peers say about locks, to the byte: see `wire.ts`. */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { keyText } from '../base/key-map.ts'
 import { type DeadlockPolicy, deadlockPolicies, type LockMode, lockModes } from '../txn/lock-table.ts'
-import { keyText, type Span } from '../txn/spans.ts'
+import type { Span } from '../txn/spans.ts'
 
 /** Spans of one request, and of one transaction. */
 export const lockSpansMax = 10_000

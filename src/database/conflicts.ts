@@ -1,5 +1,5 @@
 /** The conditions of a write, and what one that lost says: which condition did not hold, and what the key is now, so that its caller can decide anew. */
-import { HarmonyError } from '../base/errors.ts'
+import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { timestamp } from '../base/ids.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
@@ -76,3 +76,9 @@ const ends = {
 }
 
 export const conflict = (message: string): HarmonyError => new HarmonyError('CONFLICT', message, { retryable: false })
+
+/** A new attempt may do better, whatever this one was refused for. */
+export function overtaken(error: unknown): unknown {
+  if (!isHarmonyError(error, 'CONFLICT') || error.retryable) return error
+  return new HarmonyError('CONFLICT', `another write came first: ${error.message}`, { retryable: true, cause: error })
+}

@@ -2,7 +2,7 @@
  * The `Core` of a peer in this realm: promises around the peer's callbacks, scans in pages over one snapshot, and the pushed mirror
  * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
  */
-import { HarmonyError } from '../base/errors.ts'
+import { HarmonyError, withoutStack } from '../base/errors.ts'
 import { isId128, peerId } from '../base/ids.ts'
 import { Lives } from '../cluster/lives.ts'
 import type { Peer } from '../cluster/peer.ts'
@@ -219,7 +219,7 @@ export class LocalCore implements Core {
         if ('error' in result) return reject(result.error)
         const { outcome } = result
         if (outcome.type === 'committed') return resolve({ version: versionOf(outcome.at) })
-        reject(refusalOf(outcome, checks.length))
+        reject(withoutStack(() => refusalOf(outcome, checks.length)))
       })
     })
   }

@@ -85,6 +85,17 @@ export function readOptions(options: ReadOptions): CoreReadOptions {
   }
 }
 
+/** Reads this state, whatever the options say. Written out: a spread costs as much as finding the key. */
+export const inState = (
+  { consistency, maxStalenessMs, timeoutMs }: CoreReadOptions,
+  snapshot: string,
+): CoreReadOptions => ({
+  consistency,
+  maxStalenessMs,
+  timeoutMs,
+  snapshot,
+})
+
 /** Infinity where there is none. */
 export function limitOf({ limit }: ScanOptions): number {
   if (limit === undefined || limit === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY

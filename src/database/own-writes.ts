@@ -1,5 +1,6 @@
 /** What a transaction has written and not committed yet: the last write of each key, in bytes. */
-import { keyText } from '../txn/spans.ts'
+import { compareBytes } from '../base/bytes.ts'
+import { KeyMap } from '../base/key-map.ts'
 import type { CoreOp } from './core.ts'
 import { tooMany } from './reader.ts'
 
@@ -9,47 +10,44 @@ export const batchOpsMax = 10_000
 export const batchBytesMax = 20 * 1024 * 1024
 
 export class OwnWrites {
-  private readonly byKey = new Map<string, CoreOp>()
+  private readonly byKey = new KeyMap<CoreOp>()
   private bytes = 0
-  /** Of all keys, ascending; undefined: to be made. */
-  private sorted: string[] | undefined
+  /** By keys, ascending; undefined: to be made. */
+  private sorted: CoreOp[] | undefined
 
   get size(): number {
     return this.byKey.size
   }
 
   get ops(): readonly CoreOp[] {
-    return [...this.byKey.values()]
+    return this.byKey.values.slice()
   }
 
   /** @throws TOO_LARGE; nothing is changed then. */
   set(op: CoreOp): void {
-    const text = keyText(op.key)
-    const known = this.byKey.get(text)
+    const known = this.byKey.get(op.key)
     const bytes = this.bytes + bytesOf(op) - (known === undefined ? 0 : bytesOf(known))
     if (bytes > batchBytesMax) throw tooMany('a transaction writes', batchBytesMax, 'bytes of keys and values')
     if (known === undefined && this.byKey.size >= batchOpsMax)
       throw tooMany('a transaction writes', batchOpsMax, 'keys')
-    if (known === undefined) this.sorted = undefined
+    this.sorted = undefined
     this.bytes = bytes
-    this.byKey.set(text, op)
+    this.byKey.set(op.key, op)
   }
 
   get(key: Uint8Array): CoreOp | undefined {
-    return this.byKey.size === 0 ? undefined : this.byKey.get(keyText(key))
+    return this.byKey.get(key)
   }
 
   /** In from ≤ key < to, ascending. */
   within(from: Uint8Array | undefined, to: Uint8Array | undefined): CoreOp[] {
     if (this.byKey.size === 0) return []
-    this.sorted ??= [...this.byKey.keys()].sort((a, b) => (a < b ? -1 : 1))
-    const low = from === undefined ? '' : keyText(from)
-    const high = to === undefined ? undefined : keyText(to)
+    this.sorted ??= [...this.byKey.values].sort((a, b) => compareBytes(a.key, b.key))
     const found: CoreOp[] = []
-    for (const text of this.sorted) {
-      if (text < low) continue
-      if (high !== undefined && text >= high) break
-      found.push(this.byKey.get(text) as CoreOp)
+    for (const op of this.sorted) {
+      if (from !== undefined && compareBytes(op.key, from) < 0) continue
+      if (to !== undefined && compareBytes(op.key, to) >= 0) break
+      found.push(op)
     }
     return found
   }

@@ -1,5 +1,5 @@
 /** What a transaction has read, as it will be checked when it commits: keys with the versions that were seen, and ranges with the number of keys that were in them. */
-import { keyText } from '../txn/spans.ts'
+import { KeyMap } from '../base/key-map.ts'
 import type { Core, CoreRange, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
 import { EntryReader } from './entries.ts'
 import { lastKey } from './merged-page.ts'
@@ -19,20 +19,21 @@ interface SeenRange {
 }
 
 export class ReadSet {
-  private readonly keys = new Map<string, Check>()
+  private readonly keys = new KeyMap<Check>()
   private readonly seen: SeenRange[] = []
-  private lockedKeys: Map<string, Check> | undefined
+  private lockedKeys: KeyMap<Check> | undefined
 
   /** `version` null: absent. `locked`: by this transaction, before it was read. @throws TOO_LARGE */
   key(key: Uint8Array, version: string | null, locked: boolean): void {
-    const text = keyText(key)
-    const known = this.keys.get(text)
-    if (known === undefined) this.assertRoom()
-    const check = known ?? { key, version }
-    this.keys.set(text, check)
+    let check = this.keys.get(key)
+    if (check === undefined) {
+      this.assertRoom()
+      check = { key, version }
+      this.keys.set(key, check)
+    }
     if (!locked) return
-    this.lockedKeys ??= new Map()
-    this.lockedKeys.set(text, check)
+    this.lockedKeys ??= new KeyMap()
+    this.lockedKeys.set(key, check)
   }
 
   /** `count` keys were in from ≤ key < to, in the state with this version. @throws TOO_LARGE */
@@ -42,26 +43,27 @@ export class ReadSet {
   }
 
   has(key: Uint8Array): boolean {
-    return this.keys.has(keyText(key))
+    return this.keys.get(key) !== undefined
   }
 
+  /** As here, `ranges`: what is read later is not in it any more. */
   get checks(): readonly Check[] {
-    return [...this.keys.values()]
+    return this.keys.values.slice()
   }
 
   /** Those of `keys` that were read, and what was locked to be read. */
-  checksOf(keys: Iterable<Uint8Array>): Check[] {
-    const found = new Map(this.lockedKeys)
+  checksOf(keys: Iterable<Uint8Array>): readonly Check[] {
+    const found = new KeyMap<Check>()
+    for (const check of this.lockedKeys?.values ?? []) found.set(check.key, check)
     for (const key of keys) {
-      const text = keyText(key)
-      const check = this.keys.get(text)
-      if (check !== undefined) found.set(text, check)
+      const check = this.keys.get(key)
+      if (check !== undefined) found.set(key, check)
     }
-    return [...found.values()]
+    return found.values
   }
 
   get ranges(): readonly CoreRange[] {
-    return this.seen
+    return this.seen.slice()
   }
 
   /** Is everything that was read the same in this state? */

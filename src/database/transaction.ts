@@ -19,12 +19,13 @@ import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
+import { overtaken } from './conflicts.ts'
 import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
 import type { Deadlines, Expiring } from './deadlines.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
 import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
-import { aborted, flag, invalid } from './options.ts'
+import { aborted, flag, inState, invalid } from './options.ts'
 import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
 import { prepareOptions } from './prepared.ts'
@@ -87,6 +88,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   slot: number | undefined
   private packer: EntryPacker | undefined
   private isCommitted = false
+  /** Its commit was refused, for what a new attempt may find otherwise. */
+  wasOvertaken = false
   private renewing: Promise<void> | undefined
   /** That it read before it had to go on with a newer one. */
   private older: CoreSnapshot[] = []
@@ -150,6 +153,15 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
    * @throws CONFLICT, retryable: what was read (or written, see the isolation level) has changed; begin anew. And as `Database.put`.
    */
   async commit(): Promise<Committed> {
+    try {
+      return await this.commitOnce()
+    } catch (error) {
+      throw overtaken(error)
+    }
+  }
+
+  /** As `commit`, for who says himself what a conflict means (`wasOvertaken`): an error that another attempt follows is made for nobody. */
+  async commitOnce(): Promise<Committed> {
     this.assertOpen()
     if (this.committing) throw ended('it is being committed')
     this.committing = true
@@ -162,7 +174,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
       this.isCommitted = true
       return committed
     } catch (error) {
-      throw overtaken(error)
+      this.wasOvertaken = isHarmonyError(error, 'CONFLICT')
+      throw error
     } finally {
       this.finish(over)
     }
@@ -476,21 +489,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   }
 }
 
-/** Written out: a spread costs as much as finding the key. */
-const inState = ({ consistency, maxStalenessMs, timeoutMs }: CoreReadOptions, snapshot: string): CoreReadOptions => ({
-  consistency,
-  maxStalenessMs,
-  timeoutMs,
-  snapshot,
-})
-
 const ended = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)
 
 const over = ended('it was committed, prepared or given up')
-
-/** A new attempt may do better, whatever this one was refused for. */
-function overtaken(error: unknown): unknown {
-  if (!isHarmonyError(error, 'CONFLICT') || error.retryable) return error
-  return new HarmonyError('CONFLICT', `another write came first: ${error.message}`, { retryable: true, cause: error })
-}

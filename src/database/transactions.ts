@@ -3,6 +3,7 @@
 import type { HarmonyError } from '../base/errors.ts'
 import { isHarmonyError } from '../base/errors.ts'
 import { deadlockPolicies } from '../txn/lock-table.ts'
+import { overtaken } from './conflicts.ts'
 import type { Core } from './core.ts'
 import { Deadlines } from './deadlines.ts'
 import { flag, idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
@@ -54,7 +55,9 @@ export class Transactions {
         await tx.rollback()
         age = tx.age
         const leftMs = run.deadlineMs - this.core.clock.now()
-        if (attempt >= run.retries || leftMs <= 0 || !mayRetry(error, run)) throw error
+        const { wasOvertaken } = tx
+        if (attempt >= run.retries || leftMs <= 0 || !(wasOvertaken || mayRetry(error, run)))
+          throw wasOvertaken ? overtaken(error) : error
         await this.pause(attempt, leftMs)
         this.counts.retried++
         // Closed or aborted meanwhile: the next attempt says so.
@@ -106,7 +109,7 @@ function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<
 
 async function committed<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
   const result = await fn(tx)
-  await tx.commit()
+  await tx.commitOnce()
   return result
 }
 

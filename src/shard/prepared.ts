@@ -21,7 +21,8 @@
 import { assert } from '../base/assert.ts'
 import { copyBytes, equalBytes } from '../base/bytes.ts'
 import type { Timestamp } from '../base/ids.ts'
-import { keySpan, keyText, rangeSpan, type Span, SpanIndex, type Spanned } from '../txn/spans.ts'
+import { keyText } from '../base/key-map.ts'
+import { keySpan, rangeSpan, type Span, SpanIndex, type Spanned } from '../txn/spans.ts'
 import type { Command, Decision, Phase, RangeCheck, Write, WriteOp } from './command.ts'
 import type { Outcome } from './sessions.ts'
 

@@ -8,10 +8,10 @@
  */
 import { keyBehind } from '../base/bytes.ts'
 import { type Timestamp, timestamp } from '../base/ids.ts'
+import { KeyMap } from '../base/key-map.ts'
 import { timestampOf } from '../mvcc/versioned.ts'
 import type { Completion } from '../platform.ts'
 import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
-import { keyText } from '../txn/spans.ts'
 import type { RangeCheck, Write, WriteCheck, WriteOp } from './command.ts'
 import type { Outcome } from './sessions.ts'
 
@@ -25,7 +25,7 @@ export class ChecksInOrder {
   private readonly checks: readonly WriteCheck[]
   private readonly found: readonly Timestamp[]
   private next = 0
-  private readonly written = new Map<string, Timestamp>()
+  private readonly written = new KeyMap<Timestamp>()
 
   /** @param found By each of `checks`, which are those of all writes in order, before the first write. */
   constructor(checks: readonly WriteCheck[], found: readonly Timestamp[]) {
@@ -39,7 +39,7 @@ export class ChecksInOrder {
     this.next += checks.length
     for (let i = 0; i < checks.length; i++) {
       const { key, at } = checks[i]!
-      const written = this.written.size === 0 ? undefined : this.written.get(keyText(key))
+      const written = this.written.get(key)
       const found = written ?? this.found[from + i]!
       if (found !== at) return { type: 'conflict', check: i, found }
     }
@@ -49,7 +49,7 @@ export class ChecksInOrder {
   wrote(ops: readonly WriteOp[], at: Timestamp): void {
     // Nobody is left to ask.
     if (this.next === this.checks.length) return
-    for (const { type, key } of ops) this.written.set(keyText(key), type === 'put' ? at : absent)
+    for (const { type, key } of ops) this.written.set(key, type === 'put' ? at : absent)
   }
 }
 

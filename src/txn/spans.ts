@@ -4,21 +4,12 @@
  * Single keys are found by a map, spans of several by looking through all of them: locks on ranges are few beside those on keys. For a span, the keys inside are found by a
  * sorted list, which is made when it is first needed and kept up from then on.
  */
+import { keyText } from '../base/key-map.ts'
 
 /** from ≤ key < to; `to` undefined: without end. */
 export interface Span {
   readonly from: string
   readonly to: string | undefined
-}
-
-const argumentsMax = 4096
-
-/** One character a byte: equal for equal keys, and in their order. */
-export function keyText(key: Uint8Array): string {
-  if (key.length <= argumentsMax) return String.fromCharCode.apply(undefined, key as unknown as number[])
-  let text = ''
-  for (let at = 0; at < key.length; at += argumentsMax) text += keyText(key.subarray(at, at + argumentsMax))
-  return text
 }
 
 export const keySpan = (key: Uint8Array): Span => {

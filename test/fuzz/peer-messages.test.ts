@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { crc32c } from '../../src/base/checksum.ts'
 import { clusterId, groupId, index, term } from '../../src/base/ids.ts'
+import { keyText } from '../../src/base/key-map.ts'
 import { lockOutcomes } from '../../src/cluster/lock-wire.ts'
 import {
   decodePeerMessage,
@@ -14,7 +15,6 @@ import {
 import { packRows, unpackRows } from '../../src/shard/snapshot-wire.ts'
 import { MemoryEngine } from '../../src/storage/memory-engine.ts'
 import { deadlockPolicies, lockModes } from '../../src/txn/lock-table.ts'
-import { keyText } from '../../src/txn/spans.ts'
 import { damaged } from '../damaged.ts'
 import { anyConfiguration, anyMessage, anyPeer } from '../unit/raft/arbitrary.ts'
 

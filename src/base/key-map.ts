@@ -1,0 +1,81 @@
+/**
+ * A map by keys in bytes, in order of their first `set`: to make a string of each, which a `Map` needs, would cost more than all the rest. The keys must stay as they are; nothing is
+ * copied.
+ */
+import { equalBytes } from './bytes.ts'
+
+const fewMax = 8
+const argumentsMax = 4096
+
+/** One character a byte: equal for equal keys, and in their order. */
+export function keyText(key: Uint8Array): string {
+  if (key.length <= argumentsMax) return String.fromCharCode.apply(undefined, key as unknown as number[])
+  let text = ''
+  for (let at = 0; at < key.length; at += argumentsMax) text += keyText(key.subarray(at, at + argumentsMax))
+  return text
+}
+
+export class KeyMap<V> {
+  private readonly keys: Uint8Array[] = []
+  private readonly held: V[] = []
+  /** By hash the place of the last key that has it; undefined while they are few. */
+  private places: Map<number, number> | undefined
+  /** With `places`: of each key the place of the one before with the same hash, or -1. */
+  private readonly before: number[] = []
+
+  get size(): number {
+    return this.keys.length
+  }
+
+  /** Not to be changed. */
+  get values(): readonly V[] {
+    return this.held
+  }
+
+  get(key: Uint8Array): V | undefined {
+    const place = this.places === undefined ? this.lookThrough(key) : this.lookUp(this.places, key, hashOf(key))
+    return place < 0 ? undefined : this.held[place]
+  }
+
+  set(key: Uint8Array, value: V): void {
+    const { places } = this
+    const hash = places === undefined ? 0 : hashOf(key)
+    const place = places === undefined ? this.lookThrough(key) : this.lookUp(places, key, hash)
+    if (place >= 0) {
+      this.held[place] = value
+      return
+    }
+    this.keys.push(key)
+    this.held.push(value)
+    if (places !== undefined) this.index(places, hash, this.keys.length - 1)
+    else if (this.keys.length > fewMax) {
+      this.places = new Map()
+      for (const [at, one] of this.keys.entries()) this.index(this.places, hashOf(one), at)
+    }
+  }
+
+  private index(places: Map<number, number>, hash: number, place: number): void {
+    this.before.push(places.get(hash) ?? -1)
+    places.set(hash, place)
+  }
+
+  private lookThrough(key: Uint8Array): number {
+    for (let place = this.keys.length - 1; place >= 0; place--) {
+      if (equalBytes(this.keys[place] as Uint8Array, key)) return place
+    }
+    return -1
+  }
+
+  private lookUp(places: Map<number, number>, key: Uint8Array, hash: number): number {
+    let place = places.get(hash) ?? -1
+    while (place >= 0 && !equalBytes(this.keys[place] as Uint8Array, key)) place = this.before[place] as number
+    return place
+  }
+}
+
+/** FNV-1a, 30 bits: what the host keeps without an object. Who chooses keys so that they meet makes his own transactions slow, which are bounded. */
+function hashOf(key: Uint8Array): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193)
+  return hash >>> 2
+}
