@@ -416,7 +416,7 @@ export interface Status {
     wounds: number
     deaths: number
   }
-  /** Transactions of the whole database that are prepared and not decided, as far as is known here: at most 1,024, with 65,536 keys (read and written) and 32 MiB. */
+  /** Transactions of the whole database that are prepared and not decided, as far as is known here: at most 1,024, with 65,536 keys (read and written), 1,024 ranges and 32 MiB. */
   prepared: { transactions: number; keys: number; bytes: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
 }
