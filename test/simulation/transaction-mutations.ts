@@ -16,7 +16,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'ranges that were read are not validated',
     file: 'src/database/transaction.ts',
-    edits: [['ranges: this.reads.ranges }', 'ranges: [] }']],
+    edits: [['ranges: reads.ranges }', 'ranges: [] }']],
     workload: 'range-insert',
     isolation: 'serializable',
   },
@@ -37,21 +37,21 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'keys that were read are not validated',
     file: 'src/database/transaction.ts',
-    edits: [['checks: this.reads.checks, ranges: this.reads.ranges }', 'checks: [], ranges: this.reads.ranges }']],
+    edits: [['checks: reads.checks, ranges: reads.ranges }', 'checks: [], ranges: reads.ranges }']],
     workload: 'list-append',
     isolation: 'serializable',
   },
   {
     name: 'the first committer does not win',
     file: 'src/database/transaction.ts',
-    edits: [['checks: this.reads.checksOf(ops.map(({ key }) => key))', 'checks: []']],
+    edits: [['checks: reads.checksOf(ops.map(({ key }) => key))', 'checks: []']],
     workload: 'counter',
     isolation: 'snapshot',
   },
   {
     name: 'what is written without having been read is not validated at snapshot',
     file: 'src/database/transaction.ts',
-    edits: [['      await this.readUnread(ops)\n', '']],
+    edits: [[' await this.readUnread(ops)', ' return']],
     workload: 'bank',
     isolation: 'snapshot',
   },
@@ -96,7 +96,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'a commit writes a part',
     file: 'src/database/transaction.ts',
-    edits: [['this.core.write({ ops, ...conditions', 'this.core.write({ ops: ops.slice(0, 1), ...conditions']],
+    edits: [['return { ops, ...this.conditions(ops)', 'return { ops: ops.slice(0, 1), ...this.conditions(ops)']],
     workload: 'bank',
     isolation: 'serializable',
   },
@@ -127,7 +127,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'locks are not released',
     file: 'src/database/own-locks.ts',
-    edits: [['if (this.asked) this.core.unlock(this.transaction)', '']],
+    edits: [['if (this.keys !== undefined) this.core.unlock(this.transaction)', '']],
     workload: 'bank',
     isolation: 'serializable',
   },
