@@ -154,7 +154,7 @@ export interface OpenTransaction extends Transaction, AsyncDisposable {
 }
 
 export interface PrepareOptions {
-  /** 1 to 256 characters, by which it is decided; of one that is prepared, or was decided lately, it is `EXISTS`. Drawn where none is given. */
+  /** 1 to 256 characters, by which it is decided; of one that is prepared, or was decided lately, it is `EXISTS`. Drawn where none is given: whoever aborts a signal then has only `prepared.list` to find it. */
   id?: string
   /**
    * When nobody has decided it for so long, it is rolled back. 1 ms to a day; default 60,000. It may be held for longer, and never for less: the leader's own clock counts, and a new
