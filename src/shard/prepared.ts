@@ -207,11 +207,14 @@ export class PreparedTransactions {
 /** Undefined: no machine has these. */
 export function tableOf(kept: PreparedTable['kept'], decided: PreparedTable['decided']): PreparedTable | undefined {
   const ids = new Set([...kept.map(({ write }) => write.phase.id), ...decided.map(([id]) => id)])
-  let bytes = 0
-  for (const { write } of kept) bytes += costOf(write).bytes
-  const isPossible =
-    ids.size === kept.length + decided.length && kept.length <= preparedMax && bytes <= preparedBytesMax
-  return isPossible ? { kept, decided } : undefined
+  if (ids.size < kept.length + decided.length || kept.length > preparedMax) return undefined
+  let there: Cost = { bytes: 0, keys: 0, ranges: 0 }
+  for (const { write } of kept) {
+    if (!hasRoomBeside(there, write)) return undefined
+    const { bytes, keys, ranges } = costOf(write)
+    there = { bytes: there.bytes + bytes, keys: there.keys + keys, ranges: there.ranges + ranges }
+  }
+  return { kept, decided }
 }
 
 function hasRoomBeside(there: Cost, write: Omit<Write, 'serial'>): boolean {
