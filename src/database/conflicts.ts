@@ -3,7 +3,7 @@ import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { timestamp } from '../base/ids.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
-import { decidedMax, preparedBytesMax, preparedMax } from '../shard/prepared.ts'
+import { decidedMax, lockedKeysMax, lockedRangesMax, preparedBytesMax, preparedMax } from '../shard/prepared.ts'
 import type { Outcome } from '../shard/sessions.ts'
 import type { CoreWrite } from './core.ts'
 
@@ -53,7 +53,7 @@ export function refusalOf(outcome: Outcome, checks: number, id = ''): HarmonyErr
     case 'exists':
       return new HarmonyError('EXISTS', `a transaction ${name} is prepared, or was decided lately; choose another id`)
     case 'full': {
-      const message = `too much is prepared already (${preparedMax} transactions, ${preparedBytesMax >> 20} MiB and 65,536 keys at most, all together); decide some of it first (prepared.list)`
+      const message = `too much is prepared already (${preparedMax} transactions, ${preparable} at most, all together); decide some of it first (prepared.list)`
       return new HarmonyError('TOO_LARGE', message, { retryable: true })
     }
     case 'unknown': {
@@ -68,6 +68,12 @@ export function refusalOf(outcome: Outcome, checks: number, id = ''): HarmonyErr
     }
   }
 }
+
+const preparable = `${preparedBytesMax >> 20} MiB, ${lockedKeysMax} keys and ${lockedRangesMax} ranges`
+
+/** What others have prepared has no part in it: it is of no use to try again. */
+export const tooLargeToPrepare = (): HarmonyError =>
+  new HarmonyError('TOO_LARGE', `a transaction that writes or has read more than ${preparable} cannot be prepared`)
 
 const ends = {
   committed: 'is committed: what it wrote is there',

@@ -65,7 +65,7 @@ export interface CoreWrite {
 }
 
 export interface CorePrepare {
-  /** Undefined: it is drawn. */
+  /** 1 to 256 characters; undefined: it is drawn. */
   readonly id: string | undefined
   /** An integer, ≥ 1. */
   readonly holdMs: number

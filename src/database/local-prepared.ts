@@ -1,33 +1,43 @@
-/** Prepared transactions of a peer in this realm: requests and outcomes of its clients, as `Core` says them. */
+/**
+ * Prepared transactions of a peer in this realm: requests and outcomes of its clients, as `Core` says them. Ids are looked at once more: they come over a socket or a port, too, and one that
+ * is malformed would be an entry that no peer can read.
+ */
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { Clients } from '../cluster/clients.ts'
 import { decisionOf } from '../cluster/prepared-deadlines.ts'
 import type { WriteRequest, WriteResult } from '../cluster/writes.ts'
 import { versionOf } from '../mvcc/versioned.ts'
-import { checksOf, rangesOf, refusalOf } from './conflicts.ts'
+import { fitsAlone } from '../shard/prepared.ts'
+import { checksOf, rangesOf, refusalOf, tooLargeToPrepare } from './conflicts.ts'
 import type { CoreDecide, CorePrepared, CoreWrite } from './core.ts'
+import { idOf } from './prepared.ts'
 
 type Way = Pick<Clients, 'write' | 'prepared'>
 
-export function prepareIn(
+export async function prepareIn(
   clients: Way,
   request: CoreWrite,
-  { id, holdMs }: { readonly id: string; readonly holdMs: number },
+  as: { readonly id: string; readonly holdMs: number },
 ): Promise<{ readonly id: string }> {
   const { ops } = request
+  const id = idOf(as.id)
   const checks = checksOf(request)
   const ranges = rangesOf(request)
-  if (checks instanceof HarmonyError) return Promise.reject(checks)
-  if (ranges instanceof HarmonyError) return Promise.reject(ranges)
-  const write = { ops, checks, ranges, idempotencyKey: undefined, phase: { type: 'prepare', id, holdMs } } as const
+  if (checks instanceof HarmonyError) throw checks
+  if (ranges instanceof HarmonyError) throw ranges
+  const phase = { type: 'prepare', id, holdMs: as.holdMs } as const
+  const write = { ops, checks, ranges, idempotencyKey: undefined, phase }
+  if (!fitsAlone(write)) throw tooLargeToPrepare()
   const what = `it may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
-  return explained(settled(clients, write, request.timeoutMs, id), what).then(() => ({ id }))
+  await explained(settled(clients, write, request.timeoutMs, id), what)
+  return { id }
 }
 
 export async function decideIn(
   clients: Way,
-  { id, commit, timeoutMs }: CoreDecide,
+  { id: of, commit, timeoutMs }: CoreDecide,
 ): Promise<{ readonly version: string }> {
+  const id = idOf(of)
   const deciding = settled(clients, decisionOf(id, commit ? 'committed' : 'rolledBack'), timeoutMs, id)
   return { version: await explained(deciding, 'ask again, the first decision counts and is remembered') }
 }

@@ -16,7 +16,8 @@ export function prepareOptions(options: PrepareOptions | undefined): CorePrepare
   return { id: id === undefined ? undefined : idOf(id), holdMs: Math.ceil(holdMs) }
 }
 
-function idOf(id: string): string {
+/** @throws VALIDATION: no entry of the log may have it. */
+export function idOf(id: string): string {
   if (typeof id === 'string' && id.length > 0 && id.length <= idLengthMax) return id
   throw invalid(`the id of a prepared transaction is a string of 1 to ${idLengthMax} characters, not ${shown(id)}`)
 }

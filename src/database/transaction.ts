@@ -183,7 +183,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   /**
    * Checks everything as `commit` does, and keeps it until it is decided (`Database.prepared`), durably. Ends this object.
-   * @throws EXISTS; TOO_LARGE where too much is prepared already; CONFLICT as `commit`; VALIDATION and READ_ONLY, after which the transaction goes on.
+   * @throws EXISTS; TOO_LARGE where too much is prepared already (retryable), or this is too much by itself; CONFLICT as `commit`; VALIDATION and READ_ONLY, after which the transaction goes on.
    */
   async prepare(options?: PrepareOptions): Promise<Prepared> {
     this.assertOpen()

@@ -154,7 +154,7 @@ export interface OpenTransaction extends Transaction, AsyncDisposable {
 }
 
 export interface PrepareOptions {
-  /** 1 to 256 characters, by which it is decided; of one that is prepared, or was decided lately, it is `EXISTS`. Drawn where none is given. */
+  /** 1 to 256 characters, by which it is decided; of one that is prepared, or was decided lately, it is `EXISTS`. Drawn where none is given: whoever aborts a signal then has only `prepared.list` to find it. */
   id?: string
   /**
    * When nobody has decided it for so long, it is rolled back. 1 ms to a day; default 60,000. It may be held for longer, and never for less: the leader's own clock counts, and a new
@@ -416,7 +416,7 @@ export interface Status {
     wounds: number
     deaths: number
   }
-  /** Transactions of the whole database that are prepared and not decided, as far as is known here: at most 1,024, with 65,536 keys (read and written) and 32 MiB. */
+  /** Transactions of the whole database that are prepared and not decided, as far as is known here: at most 1,024, with 65,536 keys (read and written), 1,024 ranges and 32 MiB. */
   prepared: { transactions: number; keys: number; bytes: number }
   frames: { sent: number; received: number; bytesSent: number; bytesReceived: number; bytesInFlight: number }
 }

@@ -103,5 +103,6 @@ export function parseVersion(version: string): Timestamp | undefined {
     else if (code >= 0x61 && code <= 0x66) value = value * 16 + code - 0x57
     else return undefined
   }
-  return timestamp(value)
+  // Fourteen digits say more than any timestamp is.
+  return value > Number.MAX_SAFE_INTEGER ? undefined : timestamp(value)
 }

@@ -18,7 +18,7 @@ import { type ClusterId, clusterId, type Index, index, type Timestamp, timestamp
 import type { Result } from '../platform.ts'
 import { type Decision, decisions, decodeWrite, encodeWrite, idBytesMax } from './command.ts'
 import type { IdleTable, IdleWrite } from './idle-writes.ts'
-import { decidedMax, type Kept, type PreparedTable, tableOf } from './prepared.ts'
+import { decidedMax, type Kept, type PreparedTable, preparedMax, tableOf } from './prepared.ts'
 import { idempotencyKeysMax, type Outcome, outcomesPerSessionMax, type SessionTable, sessionsMax } from './sessions.ts'
 
 export interface Note {
@@ -190,7 +190,7 @@ function readPrepared(reader: ByteReader): PreparedTable | undefined {
   for (let count = reader.count(8); count > 0 && !reader.failed; count--) {
     const sinceMs = reader.u64()
     const write = decodeWrite(reader)
-    if (write?.phase?.type !== 'prepare') return undefined
+    if (write?.phase?.type !== 'prepare' || kept.length === preparedMax) return undefined
     kept.push({ sinceMs, write: { ...write, phase: write.phase } })
   }
   const decided: [string, { readonly decision: Decision; readonly at: Timestamp }][] = []

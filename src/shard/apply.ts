@@ -28,7 +28,7 @@ import {
 import { IdleWrites } from './idle-writes.ts'
 import { PreparedTransactions } from './prepared.ts'
 import { type Outcome, type Session, Sessions } from './sessions.ts'
-import { ChecksInOrder, foundBy, validate } from './validation.ts'
+import { ChecksInOrder, lookUp, validate } from './validation.ts'
 
 /** What became of a write. */
 export interface AppliedWrite {
@@ -231,13 +231,10 @@ export class ApplyMachine {
     }
     const checks = batch.flatMap(({ command }) => command.writes.flatMap(write => write.checks))
     if (checks.length === 0) return this.inOrder(batch, new ChecksInOrder(checks, []), done)
-    this.engine.read(
-      view => foundBy(view, checks),
-      found => {
-        if (found.ok) this.inOrder(batch, new ChecksInOrder(checks, found.value), done)
-        else done(found)
-      },
-    )
+    lookUp(this.engine, checks, found => {
+      if (found.ok) this.inOrder(batch, new ChecksInOrder(checks, found.value), done)
+      else done(found)
+    })
   }
 
   private inOrder(batch: readonly Writes[], checks: ChecksInOrder, done: Completion<readonly Applied[]>): void {

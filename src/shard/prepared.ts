@@ -22,7 +22,7 @@ import { assert } from '../base/assert.ts'
 import { copyBytes, equalBytes } from '../base/bytes.ts'
 import type { Timestamp } from '../base/ids.ts'
 import { keyText } from '../base/key-map.ts'
-import { keySpan, rangeSpan, type Span, SpanIndex, type Spanned } from '../txn/spans.ts'
+import { isEmpty, keySpan, rangeSpan, type Span, SpanIndex, type Spanned } from '../txn/spans.ts'
 import type { Command, Decision, Phase, RangeCheck, Write, WriteOp } from './command.ts'
 import type { Outcome } from './sessions.ts'
 
@@ -59,11 +59,11 @@ interface Held extends Kept {
 }
 
 export const preparedMax = 1024
-/** Of keys, values and bounds, and 32 for each: every checkpoint and every snapshot carries them. More than the largest transaction. */
+/** Of keys, values and bounds, and 32 for each: every checkpoint and every snapshot carries them. More than the largest transaction writes. */
 export const preparedBytesMax = 32 * 1024 * 1024
 /** Locks of all of them: keys; ranges, each of which is looked at for every key that is written. */
-const lockedKeysMax = 65_536
-const lockedRangesMax = 1024
+export const lockedKeysMax = 65_536
+export const lockedRangesMax = 1024
 export const decidedMax = 4096
 
 interface Cost {
@@ -83,9 +83,10 @@ export class PreparedTransactions {
   private readonly byId = new Map<string, Held>()
   private readonly decided = new Map<string, Decided>()
   private locks = new SpanIndex<Lock>()
-  private bytes = 0
-  private keys = 0
-  private ranges = 0
+  /** What they cost, together. */
+  bytes = 0
+  keys = 0
+  ranges = 0
 
   get size(): number {
     return this.byId.size
@@ -114,13 +115,7 @@ export class PreparedTransactions {
   }
 
   private hasRoom(write: Write): boolean {
-    const { bytes, keys, ranges } = costOf(write)
-    return (
-      this.byId.size < preparedMax &&
-      this.bytes + bytes <= preparedBytesMax &&
-      this.keys + keys <= lockedKeysMax &&
-      this.ranges + ranges <= lockedRangesMax
-    )
+    return this.byId.size < preparedMax && hasRoomBeside(this, write)
   }
 
   private holder({ ops, checks, ranges, phase }: Write): string | undefined {
@@ -213,14 +208,30 @@ export class PreparedTransactions {
 /** Undefined: no machine has these. */
 export function tableOf(kept: PreparedTable['kept'], decided: PreparedTable['decided']): PreparedTable | undefined {
   const ids = new Set([...kept.map(({ write }) => write.phase.id), ...decided.map(([id]) => id)])
-  let bytes = 0
-  for (const { write } of kept) bytes += costOf(write).bytes
-  const isPossible =
-    ids.size === kept.length + decided.length && kept.length <= preparedMax && bytes <= preparedBytesMax
-  return isPossible ? { kept, decided } : undefined
+  if (ids.size < kept.length + decided.length || kept.length > preparedMax) return undefined
+  let there: Cost = { bytes: 0, keys: 0, ranges: 0 }
+  for (const { write } of kept) {
+    if (!hasRoomBeside(there, write)) return undefined
+    const { bytes, keys, ranges } = costOf(write)
+    there = { bytes: there.bytes + bytes, keys: there.keys + keys, ranges: there.ranges + ranges }
+  }
+  return { kept, decided }
 }
 
-function costOf({ ops, checks, ranges, phase }: Write): Cost {
+function hasRoomBeside(there: Cost, write: Omit<Write, 'serial'>): boolean {
+  const { bytes, keys, ranges } = costOf(write)
+  return (
+    there.bytes + bytes <= preparedBytesMax &&
+    there.keys + keys <= lockedKeysMax &&
+    there.ranges + ranges <= lockedRangesMax
+  )
+}
+
+/** There would be room for it, if nothing else were prepared. */
+export const fitsAlone = (prepare: Omit<Write, 'serial'>): boolean =>
+  hasRoomBeside({ bytes: 0, keys: 0, ranges: 0 }, prepare)
+
+function costOf({ ops, checks, ranges, phase }: Omit<Write, 'serial'>): Cost {
   let bytes = phase === undefined ? 0 : phase.id.length
   for (const op of ops) bytes += op.key.length + (op.type === 'put' ? op.value.length : 0) + 32
   for (const { key } of checks) bytes += key.length + 32
@@ -258,9 +269,15 @@ function locksOf({ ops, checks, ranges, phase: { id: owner } }: Kept['write']): 
   return locks
 }
 
-/** As few as they can be: the pages of a scan adjoin each other. */
+/**
+ * As few as they can be: the pages of a scan adjoin each other. How many there are does not depend on what a host's sorting does with equal ones: those begin with the same key, and
+ * are one.
+ */
 function joined(ranges: readonly RangeCheck[]): Span[] {
-  const spans = ranges.map(({ from, to }) => rangeSpan(from, to)).sort((a, b) => (a.from < b.from ? -1 : 1))
+  const spans = ranges
+    .map(({ from, to }) => rangeSpan(from, to))
+    .filter(span => !isEmpty(span))
+    .sort((a, b) => (a.from < b.from ? -1 : 1))
   const found: Span[] = []
   for (const span of spans) {
     const last = found.at(-1)

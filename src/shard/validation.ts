@@ -2,13 +2,14 @@
  * Is what a command read still as it was? Its checks of keys and ranges, against the state before its entry: backward validation (Kung and Robinson, "On optimistic
  * methods for concurrency control", 1981) by versions instead of the write sets of others, so that nothing has to be remembered.
  *
- * Many checks, and ranges, are made in steps of a few keys each, so that a small cache is enough for them; nothing changes in between, because entries are applied
- * one after the other. The few checks of writes that are done together are read at once, before all of them, and each write is told what those before it wrote
- * (`ChecksInOrder`).
+ * Checks and ranges are made in steps of a few keys each, so that a small cache is enough for them; nothing changes in between, because entries are applied
+ * one after the other, and a state that was received waits for that. Those of writes that are done together are looked up before all of them, and each write is told what those before
+ * it wrote (`ChecksInOrder`).
  */
 import { keyBehind } from '../base/bytes.ts'
 import { type Timestamp, timestamp } from '../base/ids.ts'
 import { KeyMap } from '../base/key-map.ts'
+import { repeat } from '../base/repeat.ts'
 import { timestampOf } from '../mvcc/versioned.ts'
 import type { Completion } from '../platform.ts'
 import type { Engine, EngineSnapshot, View } from '../storage/engine.ts'
@@ -55,9 +56,22 @@ export class ChecksInOrder {
 
 const absent = timestamp(0)
 
-/** The timestamp of each key, 0 where it is absent. */
-export const foundBy = (view: View, checks: readonly WriteCheck[]): readonly Timestamp[] =>
-  checks.map(({ key }) => foundAt(view, key))
+/** The timestamp of each key, 0 where it is absent. Nothing may change before it is done. */
+export function lookUp(engine: Engine, checks: readonly WriteCheck[], done: Completion<readonly Timestamp[]>): void {
+  const found: Timestamp[] = []
+  repeat(again => {
+    const from = found.length
+    if (from === checks.length) return done({ ok: true, value: found })
+    engine.read(
+      view => checks.slice(from, from + checksAtOnce).map(({ key }) => foundAt(view, key)),
+      read => {
+        if (!read.ok) return done(read)
+        for (const at of read.value) found.push(at)
+        again()
+      },
+    )
+  })
+}
 
 /** Undefined: all hold. Where the state was given up meanwhile: SNAPSHOT_TOO_OLD. */
 export function validate(engine: Engine, command: Write, done: Completion<Conflict | undefined>): void {

@@ -241,7 +241,7 @@ export function preparedSuite(name: string, open: () => Promise<Database>): void
         expect([keys, holdMs]).toEqual([1, 60_000])
         expect(Math.abs(now - preparedAtMs)).toBeLessThan(60_000)
       }
-      expect(db.status().prepared).toMatchObject({ transactions: 2, keys: 2 })
+      await expect.poll(() => db.status().prepared).toMatchObject({ transactions: 2, keys: 2 })
     })
 
     test('Z8 what is invalid is refused, and the transaction goes on; afterwards it has ended', async () => {

@@ -133,6 +133,43 @@ test('who hears no answer is told the id, and finds out what became of it', asyn
   expect(await cluster.run(peer.db.get('seat'))).toBe('ada')
 })
 
+test('what is prepared outlives a recovery, is held once more, and is decided there', async () => {
+  const { cluster, peers } = await three('recovery')
+  const [survivor, ...lost] = peers
+  const id = await cluster.run(take(survivor.db, 'ada', { holdMs: 3_600_000 }))
+  const tx = await cluster.run(survivor.db.begin())
+  tx.put('another', 'ada')
+  await cluster.run(tx.prepare({ id: 'short', holdMs: 20_000 }))
+  for (const peer of lost) peer.crash()
+  await cluster.advance(6000)
+  await cluster.run(survivor.db.cluster.recover({ confirmDataLoss: true }), 60_000)
+  await expect(cluster.run(survivor.db.put('seat', 'bob'), 60_000)).rejects.toMatchObject(heldUp)
+  expect(await cluster.run(survivor.db.prepared.list())).toMatchObject([{ id }, { id: 'short' }])
+  const { version } = await cluster.run(survivor.db.prepared.commit(id))
+  expect(await cluster.run(survivor.db.getEntry('seat'))).toMatchObject({ value: 'ada', version })
+  await cluster.advance(18_000)
+  expect(await cluster.run(survivor.db.prepared.list())).toMatchObject([{ id: 'short' }])
+  await cluster.advance(3000)
+  expect(await cluster.run(survivor.db.prepared.list())).toEqual([])
+})
+
+test('what is prepared is data: nobody gives it up who was not told to, and then it is gone', async () => {
+  const { cluster, peers } = await three('a room')
+  const newcomer = cluster.peer('newcomer')
+  await newcomer.open()
+  const tx = await cluster.run(newcomer.db.begin())
+  tx.put('seat', 'ada')
+  await cluster.run(tx.prepare({ id: 'ours', holdMs: 3_600_000 }))
+  await expect(newcomer.join()).rejects.toMatchObject({ code: 'ROOM_CONFLICT' })
+  expect(await cluster.run(newcomer.db.prepared.list())).toMatchObject([{ id: 'ours' }])
+  await newcomer.join({ onConflict: 'discard-local' })
+  for (const { db } of [newcomer, ...peers]) {
+    expect(await cluster.run(db.prepared.list())).toEqual([])
+    await expect(cluster.run(db.prepared.commit('ours'))).rejects.toMatchObject({ code: 'VALIDATION' })
+  }
+  await cluster.run(newcomer.db.put('seat', 'bob'))
+})
+
 test('a peer alone that starts again holds it once more, and then no longer', async () => {
   const cluster = simulate(4)
   const peer = cluster.peer('solo')

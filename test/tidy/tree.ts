@@ -51,9 +51,11 @@ export function readTree(): Tree {
   const texts: Record<string, string> = {}
   const walk = (folder: string): void => {
     for (const entry of readdirSync(`${root}${folder}`, { withFileTypes: true })) {
+      // In a linked worktree `.git` is a file.
+      if (unread.has(entry.name)) continue
       const path = `${folder}${entry.name}`
       if (entry.isDirectory()) {
-        if (!unread.has(entry.name) && !entry.name.endsWith('.harmony')) walk(`${path}/`)
+        if (!entry.name.endsWith('.harmony')) walk(`${path}/`)
       } else if (entry.isFile() && textExtensions.has(extname(entry.name)) && entry.name !== 'package-lock.json') {
         texts[path] = readFileSync(`${root}${path}`, 'utf8')
       }

@@ -114,6 +114,33 @@ describe('the note of a checkpoint', () => {
     )
   })
 
+  it('has no more that is prepared than a machine keeps', () => {
+    const withKept = (from: Kept['write'][]) => {
+      const base = fc.sample(note, { numRuns: 1, seed: 1 })[0] as Note
+      const value = { ...base, prepared: { kept: from.map(write => ({ sinceMs: 1, write })), decided: [] } }
+      return decodeNote(encodeNote(value)).ok
+    }
+    const one = (n: number, ranges: number, keys: number): Kept['write'] => ({
+      serial: 1,
+      idempotencyKey: undefined,
+      checks: Array.from({ length: keys }, (_, i) => ({ key: Uint8Array.of(1, n, i >> 8, i & 255), at: timestamp(1) })),
+      ranges: Array.from({ length: ranges }, (_, i) => ({
+        from: Uint8Array.of(2, n, i >> 8, i & 255, 0),
+        to: Uint8Array.of(2, n, i >> 8, i & 255, 1),
+        at: timestamp(1),
+        count: 0,
+      })),
+      ops: [],
+      phase: { type: 'prepare', id: `id ${n}`, holdMs: 1 },
+    })
+    expect(withKept([one(1, 1000, 0), one(2, 24, 0)])).toBe(true)
+    expect(withKept([one(1, 1000, 0), one(2, 25, 0)])).toBe(false)
+    expect(withKept([one(1, 0, 40_000), one(2, 0, 25_536)])).toBe(true)
+    expect(withKept([one(1, 0, 40_000), one(2, 0, 25_537)])).toBe(false)
+    const many = Array.from({ length: 1024 }, (_, n) => one(n, 0, 0))
+    expect([withKept(many), withKept([...many, one(1024, 0, 0)])]).toEqual([true, false])
+  })
+
   it('is a value or CORRUPT or VERSION_MISMATCH, whatever the bytes', () => {
     const changed = damaged(note, encodeNote)
     fc.assert(

@@ -332,7 +332,13 @@ describe('prepared transactions in the state machine', () => {
       'committed',
       'full',
     ])
-    for (const id of ['b', 'c']) decided(id)
+    // Ranges in which no key can be lock nothing.
+    const empty = ranges(2000, 500).flatMap(({ from, to, ...rest }) => [
+      { ...rest, from: to, to: from },
+      { ...rest, from, to: from },
+    ])
+    expect(prepared('e', { ranges: empty })).toBe('committed')
+    for (const id of ['b', 'c', 'e']) decided(id)
     expect(apply.prepared.status).toEqual({ transactions: 0, keys: 0, bytes: 0 })
     for (let i = 0; i < decidedMax; i++) {
       prepared(`late ${i}`, {})

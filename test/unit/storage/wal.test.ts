@@ -131,30 +131,37 @@ describe('write-ahead log', () => {
     expect(count).toBe(4001)
   })
 
-  it('pitfall 18: after a failed sync every flush and read fails, and nothing is written any more', () => {
-    const log = new FakeLog()
-    const { wal } = mustOpen(log)
-    const position = wal.append(entry(1))
-    wal.flush(noError)
-    log.settle()
-    log.failSync = log.syncs + 1
-    const errors: (string | undefined)[] = []
-    const collect: Done = error => errors.push(error?.code)
-    wal.append(entry(2))
-    wal.flush(collect)
-    wal.append(entry(3))
-    wal.flush(collect)
-    log.settle()
-    const appends = log.appends
-    wal.append(entry(4))
-    wal.flush(collect)
-    wal.read(position, result => errors.push(result.ok ? undefined : result.error.code))
-    wal.close(collect)
-    log.settle()
-    expect(errors).toEqual(Array(5).fill('STORAGE_LOST'))
-    expect(log.appends).toBe(appends)
-    expect(mustOpen(new FakeLog(log.durable)).records).toEqual([entry(1)])
-  })
+  it.each([
+    ['beside the thread', false],
+    ['holding it', true],
+  ])(
+    'pitfall 18: after a failed sync, %s, every flush and read fails, and nothing is written any more',
+    (_, gathers) => {
+      const log = new FakeLog()
+      if (gathers) log.gathers()
+      const { wal } = mustOpen(log)
+      const position = wal.append(entry(1))
+      wal.flush(noError)
+      log.settle()
+      log.failSync = log.syncs + 1
+      const errors: (string | undefined)[] = []
+      const collect: Done = error => errors.push(error?.code)
+      wal.append(entry(2))
+      wal.flush(collect)
+      wal.append(entry(3))
+      wal.flush(collect)
+      log.settle()
+      const appends = log.appends
+      wal.append(entry(4))
+      wal.flush(collect)
+      wal.read(position, result => errors.push(result.ok ? undefined : result.error.code))
+      wal.close(collect)
+      log.settle()
+      expect(errors).toEqual(Array(5).fill('STORAGE_LOST'))
+      expect(log.appends).toBe(appends)
+      expect(mustOpen(new FakeLog(log.durable)).records).toEqual([entry(1)])
+    },
+  )
 
   it('close makes durable what is left; afterwards everything completes with CLOSED', () => {
     const log = new FakeLog()
