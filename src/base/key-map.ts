@@ -21,7 +21,7 @@ export class KeyMap<V> {
   /** By hash the place of the last key that has it; undefined while they are few. */
   private places: Map<number, number> | undefined
   /** With `places`: of each key the place of the one before with the same hash, or -1. */
-  private readonly before: number[] = []
+  private before: number[] = none
 
   get size(): number {
     return this.keys.length
@@ -50,6 +50,7 @@ export class KeyMap<V> {
     if (places !== undefined) this.index(places, hash, this.keys.length - 1)
     else if (this.keys.length > fewMax) {
       this.places = new Map()
+      this.before = []
       for (const [at, one] of this.keys.entries()) this.index(this.places, hashOf(one), at)
     }
   }
@@ -72,6 +73,8 @@ export class KeyMap<V> {
     return place
   }
 }
+
+const none: number[] = []
 
 /** FNV-1a, 30 bits: what the host keeps without an object. Who chooses keys so that they meet makes his own transactions slow, which are bounded. */
 function hashOf(key: Uint8Array): number {

@@ -10,8 +10,7 @@ export class OwnLocks {
   private readonly core: Core
   private readonly transaction: number
   private readonly policy: DeadlockPolicy
-  /** Undefined: it never asked for any. */
-  private keys: Map<string, LockMode> | undefined
+  private readonly keys = new Map<string, LockMode>()
   private readonly ranges: { readonly span: Span; readonly mode: LockMode }[] = []
 
   constructor(core: Core, transaction: number, policy: DeadlockPolicy, age: number) {
@@ -28,25 +27,23 @@ export class OwnLocks {
   /** @throws As `Core.lock`. */
   async lock(spans: readonly Span[], mode: LockMode, timeoutMs: number): Promise<void> {
     const { transaction, policy, age } = this
-    this.keys ??= new Map()
-    const { keys } = this
     const answer = await this.core.lock({ transaction, mode, policy, age, spans, timeoutMs })
     this.age = answer.age
     for (const span of spans) {
-      if (isOneKey(span)) keys.set(span.from, mode)
+      if (isOneKey(span)) this.keys.set(span.from, mode)
       else this.ranges.push({ span, mode })
     }
   }
 
   /** All of them, also those that are still asked for. */
   release(): void {
-    if (this.keys !== undefined) this.core.unlock(this.transaction)
+    this.core.unlock(this.transaction)
   }
 
   private has(span: Span, mode: LockMode): boolean {
     const enough = (held: LockMode | undefined): boolean => held === 'exclusive' || held === mode
     return (
-      (isOneKey(span) && enough(this.keys?.get(span.from))) ||
+      (isOneKey(span) && enough(this.keys.get(span.from))) ||
       this.ranges.some(held => enough(held.mode) && covers(held.span, span))
     )
   }

@@ -19,9 +19,10 @@ import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
+import type { AttemptHost, AttemptNumber, AttemptOptions } from './attempt.ts'
 import { overtaken } from './conflicts.ts'
 import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
-import type { Deadlines, Expiring } from './deadlines.ts'
+import type { Expiring } from './deadlines.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
 import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
@@ -32,10 +33,7 @@ import { prepareOptions } from './prepared.ts'
 import { ReadSet } from './read-set.ts'
 import { EntriesReader, type ReadSource } from './reader.ts'
 import type {
-  AbortSignalLike,
   Committed,
-  DeadlockPolicy,
-  Isolation,
   Key,
   LockingReadOptions,
   OpenTransaction,
@@ -45,36 +43,9 @@ import type {
 } from './types.ts'
 import { encodeValue } from './value-encode.ts'
 
-export interface AttemptOptions {
-  readonly isolation: Isolation
-  readonly readOnly: boolean
-  readonly locking: 'optimistic' | 'pessimistic'
-  readonly deadlocks: DeadlockPolicy
-  readonly idempotencyKey: string | undefined
-  readonly signal: AbortSignalLike | undefined
-  /** By `core.clock`. */
-  readonly deadlineMs: number
-  readonly timeoutMs: number
-}
-
 const nothingVersion = '0'.repeat(14)
 /** States that cursors may go on in. */
 const olderMax = 16
-
-/** Of one attempt. `age`: of the attempt before, 0 for the first. */
-export interface AttemptNumber {
-  readonly number: number
-  readonly age: number
-}
-
-/** What the attempts of one database share. */
-export interface AttemptHost {
-  readonly core: Core
-  readonly deadlines: Deadlines
-  /** Why nothing is possible any more; undefined while the database is open. */
-  ended(): HarmonyError | undefined
-  onOver(isCommitted: boolean): void
-}
 
 /** Thousands a second are made: what few of them need is made when it is needed. */
 export class CoreTransaction extends EntriesReader implements OpenTransaction, Expiring {
@@ -84,7 +55,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private readonly options: AttemptOptions
   private readonly writes = new OwnWrites()
   private readonly reads = new ReadSet()
-  private readonly locks: OwnLocks
+  /** Undefined: it never asked for any. */
+  private locks: OwnLocks | undefined
+  private readonly attempt: AttemptNumber
   slot: number | undefined
   private packer: EntryPacker | undefined
   private isCommitted = false
@@ -99,13 +72,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private onEnded: ((error: HarmonyError) => void) | undefined
   private readonly onAbort: (() => void) | undefined
 
-  constructor(host: AttemptHost, options: AttemptOptions, { number, age }: AttemptNumber) {
+  constructor(host: AttemptHost, options: AttemptOptions, attempt: AttemptNumber) {
     super()
     const { core } = host
     this.core = core
     this.host = host
     this.options = options
-    this.locks = new OwnLocks(core, number, options.deadlocks, age)
+    this.attempt = attempt
     this.source = {
       ended: () => this.end ?? host.ended(),
       getMany: (keys, read, lock) => {
@@ -234,7 +207,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   /** See `AttemptNumber`. */
   get age(): number {
-    return this.locks.age
+    return this.locks?.age ?? this.attempt.age
   }
 
   protected override lockOf(options: LockingReadOptions | undefined): LockMode | undefined {
@@ -317,12 +290,19 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   /** Undefined: it has them. `renew`: then goes on with a state that has everything which those before it wrote. */
   private lock(spans: readonly Span[], mode: LockMode, renew: CoreReadOptions | undefined): Promise<void> | undefined {
+    const { number, age } = this.attempt
+    this.locks ??= new OwnLocks(this.core, number, this.options.deadlocks, age)
     const missing = this.locks.missing(spans, mode)
-    return missing.length === 0 ? undefined : this.lockMissing(missing, mode, renew)
+    return missing.length === 0 ? undefined : this.lockMissing(this.locks, missing, mode, renew)
   }
 
-  private async lockMissing(spans: readonly Span[], mode: LockMode, renew: CoreReadOptions | undefined): Promise<void> {
-    await this.locks.lock(spans, mode, this.leftMs())
+  private async lockMissing(
+    locks: OwnLocks,
+    spans: readonly Span[],
+    mode: LockMode,
+    renew: CoreReadOptions | undefined,
+  ): Promise<void> {
+    await locks.lock(spans, mode, this.leftMs())
     if (renew === undefined || this.options.isolation === 'read-committed') return
     while (this.renewing !== undefined) await this.renewing
     this.renewing = this.renew(renew)
@@ -483,7 +463,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.host.onOver(this.isCommitted)
     if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
     for (const { name } of this.older) this.core.release(name)
-    this.locks.release()
+    this.locks?.release()
     if (why !== over) this.onEnded?.(why)
     this.onEnded = undefined
   }

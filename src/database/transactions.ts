@@ -3,11 +3,12 @@
 import type { HarmonyError } from '../base/errors.ts'
 import { isHarmonyError } from '../base/errors.ts'
 import { deadlockPolicies } from '../txn/lock-table.ts'
+import type { AttemptHost, AttemptOptions } from './attempt.ts'
 import { overtaken } from './conflicts.ts'
 import type { Core } from './core.ts'
 import { Deadlines } from './deadlines.ts'
 import { flag, idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
-import { type AttemptHost, type AttemptOptions, CoreTransaction } from './transaction.ts'
+import { CoreTransaction } from './transaction.ts'
 import type { Isolation, Transaction, TransactionOptions } from './types.ts'
 
 const lockings = ['optimistic', 'pessimistic'] as const

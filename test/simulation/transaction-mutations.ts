@@ -127,7 +127,7 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'locks are not released',
     file: 'src/database/own-locks.ts',
-    edits: [['if (this.keys !== undefined) this.core.unlock(this.transaction)', '']],
+    edits: [['    this.core.unlock(this.transaction)\n', '']],
     workload: 'bank',
     isolation: 'serializable',
   },
