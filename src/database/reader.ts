@@ -123,7 +123,10 @@ export abstract class EntriesReader implements Reader {
     if (options === undefined)
       return { given: {} as O, read: this.defaults, signal: undefined, lock: this.lockOf(undefined) }
     const given = record(options, 'options')
-    return { given, read: readOptions(given), signal: signalOf(given), lock: this.lockOf(given) }
+    const { consistency, maxStalenessMs, timeoutMs } = given
+    const isUsual = consistency === undefined && maxStalenessMs === undefined && timeoutMs === undefined
+    const read = isUsual ? this.defaults : readOptions(given)
+    return { given, read, signal: signalOf(given), lock: this.lockOf(given) }
   }
 
   /** What a read with these options locks. */

@@ -128,12 +128,23 @@ async function meddle(db: Database): Promise<void> {
   }
 }
 
-/** As `transact`, of a transaction that is sent again where its outcome is not known: what it reads then may not be what was committed. */
+/** As `transact`, of a transaction that is sent again where its outcome is not known, also by who called it: what it reads then may not be what was committed. */
 export function transactOnce(style: Style, body: (tx: Transaction) => Promise<void>): (db: Database) => Promise<void> {
   const { random, isolation } = style
   const idempotencyKey = `key ${random.below(2 ** 31)}`
   const options = { isolation, timeoutMs, retries: 30, idempotencyKey, ...lockingOf(style) }
-  return db => db.transaction(body, options)
+  const firstMs = random.pick([50, 200, timeoutMs])
+  return async db => {
+    try {
+      await db.transaction(body, { ...options, timeoutMs: firstMs })
+    } catch (error) {
+      if (!isHarmonyError(error) || !error.maybeCommitted) throw error
+      // As users are told to: once more, with the same key. Where that fails, it says nothing of the first time.
+      await db.transaction(body, options).catch(again => {
+        throw isHarmonyError(again) ? error : again
+      })
+    }
+  }
 }
 
 /** Reads one state, in one of the ways in which that can be done. At `read-committed` a transaction is none of them. */
