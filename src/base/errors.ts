@@ -67,7 +67,9 @@ export class HarmonyError extends Error {
 export function withoutStack<E extends Error>(make: () => E): E {
   const host = Error as { stackTraceLimit?: number }
   const { stackTraceLimit } = host
-  if (stackTraceLimit === undefined || Object.isFrozen(Error)) return make()
+  // Hardened realms do not let it be changed.
+  const isWritable = Object.getOwnPropertyDescriptor(Error, 'stackTraceLimit')?.writable === true
+  if (stackTraceLimit === undefined || !isWritable) return make()
   host.stackTraceLimit = 0
   try {
     return make()

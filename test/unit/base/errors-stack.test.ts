@@ -16,3 +16,13 @@ it('an error without a stack says the same, and the next one has its stack', () 
   ).toThrow('while it was made')
   expect(Error.stackTraceLimit).toBe(limit)
 })
+
+it('where a realm lets the limit not be changed, the error has its stack', () => {
+  const limit = Error.stackTraceLimit
+  Object.defineProperty(Error, 'stackTraceLimit', { writable: false })
+  try {
+    expect(withoutStack(() => new HarmonyError('CONFLICT', 'gone')).stack).toContain('errors-stack.test')
+  } finally {
+    Object.defineProperty(Error, 'stackTraceLimit', { writable: true, value: limit })
+  }
+})
