@@ -3,6 +3,7 @@
  * copied.
  */
 import { equalBytes } from './bytes.ts'
+import { fnv1a } from './checksum.ts'
 
 const fewMax = 8
 const argumentsMax = 4096
@@ -76,9 +77,5 @@ export class KeyMap<V> {
 
 const none: number[] = []
 
-/** FNV-1a, 30 bits: what the host keeps without an object. Who chooses keys so that they meet makes his own transactions slow, which are bounded. */
-function hashOf(key: Uint8Array): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193)
-  return hash >>> 2
-}
+/** 30 bits: what the host keeps without an object. Who chooses keys so that they meet makes his own transactions slow, which are bounded. */
+const hashOf = (key: Uint8Array): number => fnv1a(key) >>> 2

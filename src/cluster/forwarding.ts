@@ -31,11 +31,9 @@ export class Forwarding {
     const replica = this.host.replica()
     const leader = replica?.leader
     if (replica === undefined || leader === undefined) return 'later'
-    if (leader === self) {
-      const body = encodeBody(replica.prepared.filled(command))
-      return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
-    }
-    const body = encodeBody(command)
+    const leads = leader === self
+    const body = encodeBody(leads ? replica.prepared.filled(command) : command)
+    if (leads) return replica.propose(body, stampsOf(command)).ok ? 'sent' : 'later'
     replica.stir()
     return links.send(leader, { type: 'forward', group: group0, session, serial, body }) ? 'sent' : 'later'
   }

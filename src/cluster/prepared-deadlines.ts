@@ -6,6 +6,7 @@
  */
 import type { Term } from '../base/ids.ts'
 import type { Clock } from '../platform.ts'
+import type { Decision } from '../shard/command.ts'
 import type { Replica } from '../shard/replica.ts'
 import type { WriteRequest, WriteResult } from './writes.ts'
 
@@ -57,7 +58,7 @@ export class PreparedDeadlines {
 }
 
 /** As a client asks for it. */
-export const decisionOf = (id: string, decision: 'committed' | 'rolledBack' | 'expired'): WriteRequest => ({
+export const decisionOf = (id: string, decision: Decision): WriteRequest => ({
   ops: [],
   checks: [],
   ranges: [],

@@ -1,6 +1,7 @@
 /** The conditions of a write, and what one that lost says: which condition did not hold, and what the key is now, so that its caller can decide anew. */
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { timestamp } from '../base/ids.ts'
+import type { WriteRequest } from '../cluster/writes.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { RangeCheck, WriteCheck } from '../shard/command.ts'
 import { decidedMax, lockedKeysMax, lockedRangesMax, preparedBytesMax, preparedMax } from '../shard/prepared.ts'
@@ -10,7 +11,7 @@ import type { CoreWrite } from './core.ts'
 const noChecks: readonly WriteCheck[] = []
 const noRanges: readonly RangeCheck[] = []
 
-export function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyError {
+function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyError {
   if (request.checks.length === 0) return noChecks
   const checks: WriteCheck[] = []
   for (const { key, version } of request.checks) {
@@ -22,7 +23,7 @@ export function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyErr
   return checks
 }
 
-export function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
+function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
   if (request.ranges === undefined) return noRanges
   const ranges: RangeCheck[] = []
   for (const { from, to, version, count } of request.ranges) {
@@ -31,6 +32,14 @@ export function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyErr
     ranges.push({ from, to, at, count })
   }
   return ranges
+}
+
+/** As the group takes them, or why no state of this database meets them. */
+export function conditionsOf(request: CoreWrite): Pick<WriteRequest, 'checks' | 'ranges'> | HarmonyError {
+  const checks = checksOf(request)
+  const ranges = rangesOf(request)
+  if (checks instanceof HarmonyError) return checks
+  return ranges instanceof HarmonyError ? ranges : { checks, ranges }
 }
 
 function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {

@@ -2,7 +2,7 @@
  * The `Core` of a peer in this realm: promises around the peer's callbacks, scans in pages over one snapshot, and the pushed mirror
  * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
  */
-import { HarmonyError, withoutStack } from '../base/errors.ts'
+import { HarmonyError } from '../base/errors.ts'
 import { isId128, peerId } from '../base/ids.ts'
 import { Lives } from '../cluster/lives.ts'
 import type { Peer } from '../cluster/peer.ts'
@@ -13,7 +13,7 @@ import type { Cancel, Platform } from '../platform.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, differences, members } from './cluster-status.ts'
-import { checksOf, rangesOf, refusalOf } from './conflicts.ts'
+import { conditionsOf } from './conflicts.ts'
 import type {
   Core,
   CoreDecide,
@@ -35,6 +35,7 @@ import { EntryPacker, type PackedEntries } from './entries.ts'
 import { HeldSnapshots, type HeldState } from './held-snapshots.ts'
 import type { LocalCoreOptions } from './local-core-options.ts'
 import { decideIn, preparedIn, prepareIn } from './local-prepared.ts'
+import { settled } from './local-write.ts'
 import { numbersOf } from './numbers.ts'
 import { entriesOf, type Page, pageOf } from './page-read.ts'
 import { type ReadThreads, ReadThreadsUse } from './read-threads.ts'
@@ -210,18 +211,10 @@ export class LocalCore implements Core {
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
     const { ops, idempotencyKey } = request
-    const checks = checksOf(request)
-    const ranges = rangesOf(request)
-    if (checks instanceof HarmonyError) return Promise.reject(checks)
-    if (ranges instanceof HarmonyError) return Promise.reject(ranges)
-    return new Promise((resolve, reject) => {
-      this.peer.clients.write({ ops, checks, ranges, idempotencyKey }, request.timeoutMs, result => {
-        if ('error' in result) return reject(result.error)
-        const { outcome } = result
-        if (outcome.type === 'committed') return resolve({ version: versionOf(outcome.at) })
-        reject(withoutStack(() => refusalOf(outcome, checks.length)))
-      })
-    })
+    const conditions = conditionsOf(request)
+    if (conditions instanceof HarmonyError) return Promise.reject(conditions)
+    const { checks, ranges } = conditions
+    return settled(this.peer.clients, { ops, checks, ranges, idempotencyKey }, request.timeoutMs)
   }
 
   prepare(write: CoreWrite, { id, holdMs }: CorePrepare): Promise<{ readonly id: string }> {

@@ -5,11 +5,10 @@
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { Clients } from '../cluster/clients.ts'
 import { decisionOf } from '../cluster/prepared-deadlines.ts'
-import type { WriteRequest, WriteResult } from '../cluster/writes.ts'
-import { versionOf } from '../mvcc/versioned.ts'
 import { fitsAlone } from '../shard/prepared.ts'
-import { checksOf, rangesOf, refusalOf, tooLargeToPrepare } from './conflicts.ts'
+import { conditionsOf, tooLargeToPrepare } from './conflicts.ts'
 import type { CoreDecide, CorePrepared, CoreWrite } from './core.ts'
+import { settled } from './local-write.ts'
 import { idOf } from './prepared.ts'
 
 type Way = Pick<Clients, 'write' | 'prepared'>
@@ -21,12 +20,10 @@ export async function prepareIn(
 ): Promise<{ readonly id: string }> {
   const { ops } = request
   const id = idOf(as.id)
-  const checks = checksOf(request)
-  const ranges = rangesOf(request)
-  if (checks instanceof HarmonyError) throw checks
-  if (ranges instanceof HarmonyError) throw ranges
+  const conditions = conditionsOf(request)
+  if (conditions instanceof HarmonyError) throw conditions
   const phase = { type: 'prepare', id, holdMs: as.holdMs } as const
-  const write = { ops, checks, ranges, idempotencyKey: undefined, phase }
+  const write = { ops, ...conditions, idempotencyKey: undefined, phase }
   if (!fitsAlone(write)) throw tooLargeToPrepare()
   const what = `it may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
   await explained(settled(clients, write, request.timeoutMs, id), what)
@@ -39,7 +36,7 @@ export async function decideIn(
 ): Promise<{ readonly version: string }> {
   const id = idOf(of)
   const deciding = settled(clients, decisionOf(id, commit ? 'committed' : 'rolledBack'), timeoutMs, id)
-  return { version: await explained(deciding, 'ask again, the first decision counts and is remembered') }
+  return explained(deciding, 'ask again, the first decision counts and is remembered')
 }
 
 export function preparedIn(clients: Way, timeoutMs: number): Promise<readonly CorePrepared[]> {
@@ -50,17 +47,6 @@ export function preparedIn(clients: Way, timeoutMs: number): Promise<readonly Co
         return { id: phase.id, keys: ops.length, preparedAtMs: sinceMs, holdMs: phase.holdMs }
       })
       resolve(all)
-    })
-  })
-}
-
-function settled(clients: Way, write: WriteRequest, timeoutMs: number, id: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    clients.write(write, timeoutMs, (result: WriteResult) => {
-      if ('error' in result) return reject(result.error)
-      const { outcome } = result
-      if (outcome.type === 'committed') resolve(versionOf(outcome.at))
-      else reject(refusalOf(outcome, write.checks.length, id))
     })
   })
 }

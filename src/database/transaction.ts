@@ -65,7 +65,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   wasOvertaken = false
   private renewing: Promise<void> | undefined
   /** That it read before it had to go on with a newer one. */
-  private older: CoreSnapshot[] = []
+  private readonly older: CoreSnapshot[] = []
   private state: CoreSnapshot | Promise<CoreSnapshot> | undefined
   private end: HarmonyError | undefined
   private committing = false

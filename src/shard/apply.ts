@@ -17,7 +17,8 @@ import { decodeCheckpointNote } from './checkpoint-note.ts'
 import {
   type CommandHeader,
   decodeCommand,
-  type Phase,
+  noOps,
+  opsDone,
   type SessionId,
   stampsOf,
   standsAlone,
@@ -230,9 +231,8 @@ export class ApplyMachine {
       next = fits ? notAlone(behind) : undefined
     }
     const checks = batch.flatMap(({ command }) => command.writes.flatMap(write => write.checks))
-    if (checks.length === 0) return this.inOrder(batch, new ChecksInOrder(checks, []), done)
     lookUp(this.engine, checks, found => {
-      if (found.ok) this.inOrder(batch, new ChecksInOrder(checks, found.value), done)
+      if (found.ok) this.inOrder(batch, new ChecksInOrder(found.value), done)
       else done(found)
     })
   }
@@ -356,7 +356,6 @@ export class ApplyMachine {
 }
 
 const noSession: Outcome = { type: 'noSession' }
-const noOps: readonly WriteOp[] = []
 
 /** What cannot be decoded is dealt with when it is the first. */
 function notAlone(entry: Entry): Writes | undefined {
@@ -367,10 +366,6 @@ function notAlone(entry: Entry): Writes | undefined {
   if (command.type !== 'writes' || command.writes.some(standsAlone)) return undefined
   return { entry, header, command }
 }
-
-/** Of a write that was executed: what it changed. */
-export const opsDone = (ops: readonly WriteOp[], phase: Phase | undefined): readonly WriteOp[] =>
-  phase?.type === 'prepare' ? noOps : ops
 
 /** A replica that refuses what others do has another state, though it has the same log. */
 function withOutcome(hash: number, outcome: Outcome): number {

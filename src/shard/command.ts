@@ -259,6 +259,12 @@ const checksTogetherMax = 16
 export const standsAlone = ({ checks, ranges, phase }: Pick<Write, 'checks' | 'ranges' | 'phase'>): boolean =>
   checks.length > checksTogetherMax || ranges.length > 0 || phase !== undefined
 
+export const noOps: readonly WriteOp[] = []
+
+/** Of a write that was executed: what it changed. */
+export const opsDone = (ops: readonly WriteOp[], phase: Phase | undefined): readonly WriteOp[] =>
+  phase?.type === 'prepare' ? noOps : ops
+
 /** How many timestamps a command takes, from its header's on. */
 export const stampsOf = (command: Command): number => (command.type === 'writes' ? command.writes.length : 1)
 

@@ -3,8 +3,7 @@
  */
 import { type Index, index, type Timestamp, timestamp } from '../base/ids.ts'
 import type { Entry } from '../raft/types.ts'
-import { opsDone } from './apply.ts'
-import { decodeCommand, stampsOf, type WriteOp } from './command.ts'
+import { decodeCommand, opsDone, stampsOf, type WriteOp } from './command.ts'
 import type { GroupLog } from './group-log.ts'
 import type { IdleWrites } from './idle-writes.ts'
 

@@ -23,14 +23,12 @@ const rowsAtOnce = 64
 
 /** Checks of writes that are done one after the other, and take effect together. */
 export class ChecksInOrder {
-  private readonly checks: readonly WriteCheck[]
   private readonly found: readonly Timestamp[]
   private next = 0
   private readonly written = new KeyMap<Timestamp>()
 
-  /** @param found By each of `checks`, which are those of all writes in order, before the first write. */
-  constructor(checks: readonly WriteCheck[], found: readonly Timestamp[]) {
-    this.checks = checks
+  /** @param found By each check of all writes, in order, before the first write. */
+  constructor(found: readonly Timestamp[]) {
     this.found = found
   }
 
@@ -49,7 +47,7 @@ export class ChecksInOrder {
 
   wrote(ops: readonly WriteOp[], at: Timestamp): void {
     // Nobody is left to ask.
-    if (this.next === this.checks.length) return
+    if (this.next === this.found.length) return
     for (const { type, key } of ops) this.written.set(key, type === 'put' ? at : absent)
   }
 }

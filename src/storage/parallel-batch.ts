@@ -14,6 +14,7 @@
  *   bytes      keys and values
  */
 import { compareBytes } from '../base/bytes.ts'
+import { fnv1a } from '../base/checksum.ts'
 import type { Change } from './engine.ts'
 import type { SharedPool } from './pool-memory.ts'
 import type { SharedSection } from './shared-section.ts'
@@ -196,7 +197,7 @@ function pack(changes: readonly Change[], total: number, section: SharedSection)
   } else {
     const portionOf = new Int32Array(count)
     for (let i = 0; i < count; i++) {
-      portionOf[i] = hashOf(changes[i]!.key) % portions
+      portionOf[i] = fnv1a(changes[i]!.key) % portions
       begins[portionOf[i]! + 1]!++
     }
     for (let portion = 0; portion < portions; portion++) begins[portion + 1]! += begins[portion]!
@@ -226,11 +227,4 @@ function isAscending(changes: readonly Change[]): boolean {
     if (compareBytes(changes[i - 1]!.key, changes[i]!.key) >= 0) return false
   }
   return true
-}
-
-/** FNV-1a. */
-function hashOf(key: Uint8Array): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key[i]!, 0x01000193)
-  return hash >>> 0
 }

@@ -4,16 +4,9 @@ import { openDirectory } from '../../platform/node/storage/directory.ts'
 import { type Files, systemFiles } from '../../platform/node/storage/files.ts'
 import { type StoreReport, verifyStore } from '../../src/cluster/verify.ts'
 import { createDatabase, type Database, openLocalCore } from '../../src/index.ts'
-import type { Directory, Transport } from '../../src/platform.ts'
+import type { Directory } from '../../src/platform.ts'
+import { loneTransport } from '../lone-core.ts'
 import { fingerprint, inFlightMax, type Script, stateText } from '../simulation/crash-script.ts'
-
-/** A peer that is alone connects to nobody. */
-const transport: Transport = {
-  connect: () => ({ introduce() {}, close() {} }),
-  adopt: () => ({ introduce() {}, close() {} }),
-  assertAdoptable() {},
-  close() {},
-}
 
 /** Where no crash is meant, nobody has to wait for a disk. */
 export const unsyncedFiles: Files = {
@@ -38,7 +31,13 @@ const directoryAt = (dir: string, files: Files): Promise<Directory> =>
 export async function openLocal(dir: string, options: LocalOptions = {}): Promise<Database> {
   const { files = systemFiles, ...sizes } = options
   const directory = await directoryAt(dir, files)
-  const platform = { kind: 'node', clock: nodeClock, random: nodeRandom, transport, foundingLock: undefined } as const
+  const platform = {
+    kind: 'node',
+    clock: nodeClock,
+    random: nodeRandom,
+    transport: loneTransport,
+    foundingLock: undefined,
+  } as const
   const rendezvous = () => []
   return createDatabase(
     await openLocalCore({ platform, directory, storageKind: dir, durability: 'strict', rendezvous, ...sizes }),

@@ -1,36 +1,7 @@
 /** Decisions and prepares as they come to a peer from elsewhere: over a socket or a port, past the checks of the public API. */
 import { expect, it } from 'vitest'
 import type { CorePrepare, CoreWrite } from '../../../src/database/core.ts'
-import { type LocalCore, openLocalCore } from '../../../src/database/local-core.ts'
-import type { Clock, Random, Transport } from '../../../src/platform.ts'
-import { createMemoryDirectory } from '../../../src/storage/memory-directory.ts'
-
-const clock: Clock = {
-  now: () => performance.now(),
-  wall: () => Date.now(),
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs)
-    return () => clearTimeout(timer)
-  },
-  soon: run => queueMicrotask(run),
-}
-const random: Random = { fill: bytes => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>) }
-/** A peer that is alone connects to nobody. */
-const transport: Transport = {
-  connect: () => ({ introduce() {}, close() {} }),
-  adopt: () => ({ introduce() {}, close() {} }),
-  assertAdoptable() {},
-  close() {},
-}
-
-const open = (): Promise<LocalCore> =>
-  openLocalCore({
-    platform: { kind: 'node', clock, random, transport, foundingLock: undefined },
-    directory: createMemoryDirectory(),
-    storageKind: 'memory',
-    durability: 'relaxed',
-    rendezvous: () => [],
-  })
+import { openLoneCore } from '../../lone-core.ts'
 
 const timeoutMs = 5000
 const write = (key: number, more: Partial<CoreWrite> = {}): CoreWrite => ({
@@ -43,7 +14,7 @@ const write = (key: number, more: Partial<CoreWrite> = {}): CoreWrite => ({
 })
 
 it('an id that no log entry can have is VALIDATION, and the peer goes on', async () => {
-  const core = await open()
+  const core = await openLoneCore()
   for (const id of ['', 'x'.repeat(2000)]) {
     await expect(core.decide({ id, commit: true, timeoutMs })).rejects.toMatchObject({ code: 'VALIDATION' })
     const as: CorePrepare = { id, holdMs: 1000 }
@@ -54,7 +25,7 @@ it('an id that no log entry can have is VALIDATION, and the peer goes on', async
 })
 
 it('one that could never be prepared is told so, and not that others are in its way', async () => {
-  const core = await open()
+  const core = await openLoneCore()
   const ranges = Array.from({ length: 1025 }, (_, i) => {
     const from = Uint8Array.of(9, i >> 8, i & 255, 0)
     return { from, to: Uint8Array.of(9, i >> 8, i & 255, 1), version: '0'.repeat(14), count: 0 }
