@@ -11,15 +11,15 @@ export interface AttemptOptions {
   readonly deadlocks: DeadlockPolicy
   readonly idempotencyKey: string | undefined
   readonly signal: AbortSignalLike | undefined
-  /** By `core.clock`. */
-  readonly deadlineMs: number
   readonly timeoutMs: number
 }
 
-/** Of one attempt. `age`: of the attempt before, 0 for the first. */
-export interface AttemptNumber {
+export interface Attempt {
   readonly number: number
+  /** Of the attempt before, 0 for the first. */
   readonly age: number
+  /** By `core.clock`; of all attempts of a transaction. */
+  readonly deadlineMs: number
 }
 
 /** What the attempts of one database share. */

@@ -5,12 +5,12 @@
 import { HarmonyError } from '../base/errors.ts'
 import { unlessAborted } from './abort.ts'
 import { ClusterFacade } from './cluster.ts'
-import type { Core, CoreOp, CoreWrite } from './core.ts'
+import type { Core, CoreOp, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import { encodeKey } from './key.ts'
 import { idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf, versionOf } from './options.ts'
 import { batchBytesMax, batchOpsMax } from './own-writes.ts'
 import { PreparedFacade } from './prepared.ts'
-import { decodeEntry, EntriesReader, onlyOf, type ReadSource, tooMany } from './reader.ts'
+import { decodeEntry, EntriesReader, onlyOf, tooMany } from './reader.ts'
 import { CoreStateReader } from './snapshot.ts'
 import { Transactions } from './transactions.ts'
 import type {
@@ -45,7 +45,6 @@ export function createDatabase(core: Core, onClosed: () => void = () => {}): Dat
 }
 
 class CoreDatabase extends EntriesReader implements Database {
-  protected readonly source: ReadSource
   private readonly core: Core
   private readonly facade: ClusterFacade
   /** What was prepared and waits for a decision. */
@@ -58,12 +57,7 @@ class CoreDatabase extends EntriesReader implements Database {
     super()
     this.core = core
     this.onClosed = onClosed
-    this.source = {
-      ended: () => (this.closing === undefined ? undefined : closed()),
-      getMany: (keys, options) => core.getMany(keys, options),
-      scan: request => core.scan(request),
-    }
-    this.transactions = new Transactions(core, () => this.source.ended())
+    this.transactions = new Transactions(core, () => this.ended())
     this.facade = new ClusterFacade(core, () => this.assertOpen())
     this.prepared = new PreparedFacade(core, () => this.assertOpen())
   }
@@ -170,7 +164,7 @@ class CoreDatabase extends EntriesReader implements Database {
       taking.then(({ name }) => (signal.aborted ? this.core.release(name) : undefined)).catch(() => {})
     }
     const state = await unlessAborted(taking, signal, false)
-    return new CoreStateReader(this.core, state, () => this.source.ended())
+    return new CoreStateReader(this.core, state, () => this.ended())
   }
 
   /**
@@ -209,6 +203,18 @@ class CoreDatabase extends EntriesReader implements Database {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  protected override ended(): HarmonyError | undefined {
+    return this.closing === undefined ? undefined : closed()
+  }
+
+  protected override entriesOf(keys: readonly Uint8Array[], options: CoreReadOptions) {
+    return this.core.getMany(keys, options)
+  }
+
+  protected override pageOf(request: CoreScan) {
+    return this.core.scan(request)
   }
 
   private writing<O extends WriteOptions>(options: O | undefined): O {

@@ -464,8 +464,11 @@ export class LocalCore implements Core {
   }
 }
 
-const readFrom = <T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> =>
-  outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
+function readFrom<T>(snapshot: EngineSnapshot, operation: (view: View) => T): T | Promise<T> {
+  const peeked = snapshot.peek(operation)
+  if (peeked !== undefined) return peeked.value
+  return outcome(done => snapshot.read(operation, result => done(result.ok ? result.value : result.error)))
+}
 
 /** What `start` comes to: the result itself where it came before `start` returned, else a promise of it. @throws HarmonyError */
 function outcome<T>(start: (done: (result: T | HarmonyError) => void) => void): T | Promise<T> {

@@ -30,20 +30,16 @@ export const getManyKeysMax = 10_000
 
 const readDefaults = readOptions({})
 
-/** What is read, in bytes; both answer at once where nothing has to be waited for. `lock`: taken before, where a transaction wants it. */
-export interface ReadSource {
-  /** Undefined while reading is possible. */
-  ended(): HarmonyError | undefined
-  getMany(
+export abstract class EntriesReader implements Reader {
+  /** Why nothing can be read any more; undefined while it can. */
+  protected abstract ended(): HarmonyError | undefined
+  /** In bytes; this and the next answer at once where nothing has to be waited for. `lock`: taken before, where a transaction wants it. */
+  protected abstract entriesOf(
     keys: readonly Uint8Array[],
     options: CoreReadOptions,
     lock: LockMode | undefined,
   ): PackedEntries | Promise<PackedEntries>
-  scan(request: CoreScan, lock: LockMode | undefined): CorePage | Promise<CorePage>
-}
-
-export abstract class EntriesReader implements Reader {
-  protected abstract readonly source: ReadSource
+  protected abstract pageOf(request: CoreScan, lock: LockMode | undefined): CorePage | Promise<CorePage>
 
   /**
    * The value of a key, `undefined` where there is none.
@@ -76,8 +72,7 @@ export abstract class EntriesReader implements Reader {
     if (!Array.isArray(keys)) throw invalid(`getMany takes an array of keys, not ${shown(keys)}`)
     if (keys.length > getManyKeysMax) throw tooMany('getMany takes', getManyKeysMax, 'keys')
     if (keys.length === 0) return []
-    const encoded = Array.from(keys, (key, i) => encodeKey(key, () => `keys[${i}]`))
-    const fetched = this.fetch(encoded, read, signal, lock)
+    const fetched = this.fetch(encodedKeys(keys), read, signal, lock)
     const reader = new EntryReader(fetched instanceof Promise ? await fetched : fetched)
     const values: (V | undefined)[] = []
     while (reader.next()) values.push(reader.present ? decodedValue<V>(reader) : undefined)
@@ -100,16 +95,16 @@ export abstract class EntriesReader implements Reader {
           lock = this.lockOf(options)
           return this.scanRequest(range, options)
         },
-        page: (request: CoreScan, signal) => unlessAborted(this.source.scan(request, lock), signal, false),
+        page: (request: CoreScan, signal) => unlessAborted(this.pageOf(request, lock), signal, false),
         decode: (reader, shared) => decodeEntry<V>(reader, shared),
-        closed: () => this.source.ended(),
+        closed: () => this.ended(),
       },
       cursor,
     )
   }
 
   protected assertOpen(): void {
-    const ended = this.source.ended()
+    const ended = this.ended()
     if (ended !== undefined) throw ended
   }
 
@@ -163,8 +158,16 @@ export abstract class EntriesReader implements Reader {
     signal: AbortSignalLike | undefined,
     lock: LockMode | undefined,
   ) {
-    return unlessAborted(this.source.getMany(keys, read, lock), signal, false)
+    return unlessAborted(this.entriesOf(keys, read, lock), signal, false)
   }
+}
+
+function encodedKeys(keys: readonly Key[]): Uint8Array[] {
+  const encoded: Uint8Array[] = []
+  const name = (): string => `keys[${encoded.length}]`
+  // Not `for … of`, which would leave out what a hole in the array says.
+  for (let i = 0; i < keys.length; i++) encoded.push(encodeKey(keys[i]!, name))
+  return encoded
 }
 
 export function onlyOf(entries: PackedEntries): EntryReader | undefined {

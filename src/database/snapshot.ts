@@ -1,15 +1,15 @@
 /** `Database.snapshot()`: one state, to be read for as long as it is held. */
 import { HarmonyError } from '../base/errors.ts'
-import type { Core, CoreSnapshot } from './core.ts'
-import { invalid } from './options.ts'
-import { EntriesReader, type ReadSource } from './reader.ts'
+import type { Core, CoreReadOptions, CoreScan, CoreSnapshot } from './core.ts'
+import { inState, invalid } from './options.ts'
+import { EntriesReader } from './reader.ts'
 import type { ReadOptions, Snapshot } from './types.ts'
 
 export class CoreStateReader extends EntriesReader implements Snapshot {
   readonly version: string
-  protected readonly source: ReadSource
   private readonly core: Core
   private readonly name: string
+  private readonly dbEnded: () => HarmonyError | undefined
   private closed = false
 
   /** @param dbEnded Why nothing is possible any more; undefined while the database is open. */
@@ -18,16 +18,7 @@ export class CoreStateReader extends EntriesReader implements Snapshot {
     this.core = core
     this.name = name
     this.version = version
-    this.source = {
-      ended: () => (this.closed ? new HarmonyError('CLOSED', 'this snapshot was closed; take another one') : dbEnded()),
-      getMany: (keys, options) => core.getMany(keys, { ...options, snapshot: name }),
-      scan: request => {
-        const { continuation } = request
-        if (continuation !== undefined && continuation.snapshot !== name)
-          throw invalid('a cursor goes on within the snapshot that it is of')
-        return core.scan({ ...request, snapshot: name })
-      },
-    }
+    this.dbEnded = dbEnded
   }
 
   /** Lets go of the state. Does nothing where that was done. */
@@ -39,6 +30,21 @@ export class CoreStateReader extends EntriesReader implements Snapshot {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  protected override ended(): HarmonyError | undefined {
+    return this.closed ? new HarmonyError('CLOSED', 'this snapshot was closed; take another one') : this.dbEnded()
+  }
+
+  protected override entriesOf(keys: readonly Uint8Array[], options: CoreReadOptions) {
+    return this.core.getMany(keys, inState(options, this.name))
+  }
+
+  protected override pageOf(request: CoreScan) {
+    const { continuation } = request
+    if (continuation !== undefined && continuation.snapshot !== this.name)
+      throw invalid('a cursor goes on within the snapshot that it is of')
+    return this.core.scan({ ...request, snapshot: this.name })
   }
 
   protected override reading<O extends ReadOptions>(options: O | undefined) {

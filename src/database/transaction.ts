@@ -19,7 +19,7 @@ import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
-import type { AttemptHost, AttemptNumber, AttemptOptions } from './attempt.ts'
+import type { Attempt, AttemptHost, AttemptOptions } from './attempt.ts'
 import { overtaken } from './conflicts.ts'
 import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
 import type { Expiring } from './deadlines.ts'
@@ -31,7 +31,7 @@ import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
 import { prepareOptions } from './prepared.ts'
 import { ReadSet } from './read-set.ts'
-import { EntriesReader, type ReadSource } from './reader.ts'
+import { EntriesReader } from './reader.ts'
 import type {
   Committed,
   Key,
@@ -49,7 +49,6 @@ const olderMax = 16
 
 /** Thousands a second are made: what few of them need is made when it is needed. */
 export class CoreTransaction extends EntriesReader implements OpenTransaction, Expiring {
-  protected readonly source: ReadSource
   private readonly core: Core
   private readonly host: AttemptHost
   private readonly options: AttemptOptions
@@ -57,7 +56,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private readonly reads = new ReadSet()
   /** Undefined: it never asked for any. */
   private locks: OwnLocks | undefined
-  private readonly attempt: AttemptNumber
+  private readonly attempt: Attempt
   slot: number | undefined
   private packer: EntryPacker | undefined
   private isCommitted = false
@@ -69,29 +68,18 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private state: CoreSnapshot | Promise<CoreSnapshot> | undefined
   private end: HarmonyError | undefined
   private committing = false
+  /** Reads that were not awaited, perhaps. */
+  private readsUnderWay = 0
   private onEnded: ((error: HarmonyError) => void) | undefined
   private readonly onAbort: (() => void) | undefined
 
-  constructor(host: AttemptHost, options: AttemptOptions, attempt: AttemptNumber) {
+  constructor(host: AttemptHost, options: AttemptOptions, attempt: Attempt) {
     super()
     const { core } = host
     this.core = core
     this.host = host
     this.options = options
     this.attempt = attempt
-    this.source = {
-      ended: () => this.end ?? host.ended(),
-      getMany: (keys, read, lock) => {
-        const locking = lock && this.lock(keys.map(keySpan), lock, read)
-        return locking === undefined
-          ? this.getBytes(keys, read, lock)
-          : locking.then(() => this.getBytes(keys, read, lock))
-      },
-      scan: (request, lock) => {
-        const locking = lock && this.lock([rangeSpan(request.from, request.to)], lock, request)
-        return locking === undefined ? this.page(request) : locking.then(() => this.page(request))
-      },
-    }
     host.deadlines.add(this)
     const { signal } = options
     if (signal === undefined) return
@@ -136,14 +124,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   /** As `commit`, for who says himself what a conflict means (`wasOvertaken`): an error that another attempt follows is made for nobody. */
   async commitOnce(): Promise<Committed> {
     this.assertOpen()
-    if (this.committing) throw ended('it is being committed')
     this.committing = true
     try {
       const waiting = this.ready()
       if (waiting !== undefined) await waiting
       const committed = await (this.writes.size === 0
         ? { version: (this.state as CoreSnapshot | undefined)?.version ?? nothingVersion }
-        : unlessAborted(this.core.write(this.write()), this.options.signal, true))
+        : unlessAborted(this.core.write(this.written()), this.options.signal, true))
       this.isCommitted = true
       return committed
     } catch (error) {
@@ -160,7 +147,6 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
    */
   async prepare(options?: PrepareOptions): Promise<Prepared> {
     this.assertOpen()
-    if (this.committing) throw ended('it is being committed')
     const as = prepareOptions(options)
     if (this.options.readOnly)
       throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true; there is nothing to prepare')
@@ -169,7 +155,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.committing = true
     try {
       await this.ready()
-      const { id } = await unlessAborted(this.core.prepare(this.write(), as), this.options.signal, true)
+      const { id } = await unlessAborted(this.core.prepare(this.written(), as), this.options.signal, true)
       this.isCommitted = true
       return { id, holdMs: as.holdMs }
     } catch (error) {
@@ -195,7 +181,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   }
 
   get deadlineMs(): number {
-    return this.options.deadlineMs
+    return this.attempt.deadlineMs
   }
 
   /** Its time is over. */
@@ -205,9 +191,27 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.finish(new HarmonyError('TIMEOUT', message, { retryable: true }))
   }
 
-  /** See `AttemptNumber`. */
+  /** See `Attempt`. */
   get age(): number {
     return this.locks?.age ?? this.attempt.age
+  }
+
+  protected override ended(): HarmonyError | undefined {
+    return this.end ?? (this.committing ? committing : this.host.ended())
+  }
+
+  protected override entriesOf(keys: readonly Uint8Array[], options: CoreReadOptions, lock: LockMode | undefined) {
+    const locking = lock && this.lock(keys.map(keySpan), lock, options)
+    return this.underWay(
+      locking === undefined
+        ? this.getBytes(keys, options, lock)
+        : locking.then(() => this.getBytes(keys, options, lock)),
+    )
+  }
+
+  protected override pageOf(request: CoreScan, lock: LockMode | undefined) {
+    const locking = lock && this.lock([rangeSpan(request.from, request.to)], lock, request)
+    return this.underWay(locking === undefined ? this.page(request) : locking.then(() => this.page(request)))
   }
 
   protected override lockOf(options: LockingReadOptions | undefined): LockMode | undefined {
@@ -251,10 +255,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     if (isolation === 'snapshot' && this.state !== undefined) await this.readUnread(ops)
   }
 
-  private write(): CoreWrite {
+  /** All of it. The state that it read is not needed any more: as long as somebody holds that, each page is copied before it changes. */
+  private written(): CoreWrite {
     const { ops } = this.writes
     const { idempotencyKey } = this.options
-    return { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
+    const write = { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
+    if (this.readsUnderWay === 0) this.letGo()
+    return write
   }
 
   private conditions(ops: readonly CoreOp[]): Pick<CoreWrite, 'checks' | 'ranges'> {
@@ -275,7 +282,6 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private add(op: CoreOp): void {
     this.assertOpen()
     if (this.options.readOnly) throw new HarmonyError('READ_ONLY', 'this transaction was begun with readOnly: true')
-    if (this.committing) throw ended('it is being committed')
     this.writes.set(op)
   }
 
@@ -285,7 +291,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   }
 
   private leftMs(): number {
-    return Math.max(1, this.options.deadlineMs - this.core.clock.now())
+    return Math.max(1, this.deadlineMs - this.core.clock.now())
   }
 
   /** Undefined: it has them. `renew`: then goes on with a state that has everything which those before it wrote. */
@@ -389,11 +395,11 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   private page(request: CoreScan): CorePage | Promise<CorePage> {
     const state = this.theState(request)
-    if (state instanceof Promise) return state.then(found => this.pageOf(request, found))
-    return this.pageOf(request, state)
+    if (state instanceof Promise) return state.then(found => this.pageIn(request, found))
+    return this.pageIn(request, state)
   }
 
-  private pageOf(request: CoreScan, state: CoreSnapshot | undefined): CorePage | Promise<CorePage> {
+  private pageIn(request: CoreScan, state: CoreSnapshot | undefined): CorePage | Promise<CorePage> {
     const { continuation } = request
     const goesOnIn = continuation?.snapshot
     const seen =
@@ -461,15 +467,31 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.host.deadlines.delete(this)
     if (this.onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.onAbort)
     this.host.onOver(this.isCommitted)
-    if (this.state !== undefined && !(this.state instanceof Promise)) this.core.release(this.state.name)
-    for (const { name } of this.older) this.core.release(name)
+    this.letGo()
     this.locks?.release()
     if (why !== over) this.onEnded?.(why)
     this.onEnded = undefined
   }
+
+  private letGo(): void {
+    if (this.state !== undefined && !(this.state instanceof Promise)) {
+      this.core.release(this.state.name)
+      this.state = undefined
+    }
+    if (this.older.length > 0) for (const { name } of this.older.splice(0)) this.core.release(name)
+  }
+
+  private underWay<T>(read: T | Promise<T>): T | Promise<T> {
+    if (!(read instanceof Promise)) return read
+    this.readsUnderWay++
+    return read.finally(() => {
+      this.readsUnderWay--
+    })
+  }
 }
 
-const ended = (why: string): HarmonyError =>
+const unusable = (why: string): HarmonyError =>
   new HarmonyError('VALIDATION', `this transaction cannot be used any more: ${why}; begin another one`)
 
-const over = ended('it was committed, prepared or given up')
+const over = unusable('it was committed, prepared or given up')
+const committing = unusable('it is being committed')

@@ -41,21 +41,23 @@ export class Transactions {
   }
 
   begin(options: TransactionOptions | undefined): CoreTransaction {
-    return this.attempt(this.runOptions(options), 0)
+    const run = runOptions(options)
+    return this.attempt(run, 0, this.deadlineMs(run))
   }
 
   async run<T>(fn: (tx: Transaction) => T | Promise<T>, options: TransactionOptions | undefined): Promise<T> {
     if (typeof fn !== 'function') throw invalid(`transaction takes a function, not ${shown(fn)}`)
-    const run = this.runOptions(options)
+    const run = runOptions(options)
+    const deadlineMs = this.deadlineMs(run)
     let age = 0
     for (let attempt = 0; ; attempt++) {
-      const tx = this.attempt(run, age)
+      const tx = this.attempt(run, age, deadlineMs)
       try {
         return await attemptOf(tx, fn)
       } catch (error) {
         await tx.rollback()
         age = tx.age
-        const leftMs = run.deadlineMs - this.core.clock.now()
+        const leftMs = deadlineMs - this.core.clock.now()
         const { wasOvertaken } = tx
         if (attempt >= run.retries || leftMs <= 0 || !(wasOvertaken || mayRetry(error, run)))
           throw wasOvertaken ? overtaken(error) : error
@@ -67,28 +69,13 @@ export class Transactions {
     }
   }
 
-  private attempt(run: RunOptions, age: number): CoreTransaction {
+  private attempt(run: RunOptions, age: number, deadlineMs: number): CoreTransaction {
     this.counts.active++
-    return new CoreTransaction(this.host, run, { number: ++this.attempts, age })
+    return new CoreTransaction(this.host, run, { number: ++this.attempts, age, deadlineMs })
   }
 
-  private runOptions(options: TransactionOptions | undefined): RunOptions {
-    const given = record(options, 'options')
-    const { isolation = 'serializable', locking = 'optimistic', deadlocks = 'detect', retries = retriesDefault } = given
-    if (!Number.isInteger(retries) || retries < 0)
-      throw invalid(`retries must be an integer from 0, not ${shown(retries)}`)
-    const timeoutMs = timeoutOf(given)
-    return {
-      isolation: oneOf(isolation, isolations, 'isolation'),
-      locking: oneOf(locking, lockings, 'locking'),
-      deadlocks: oneOf(deadlocks, deadlockPolicies, 'deadlocks'),
-      readOnly: flag(given.readOnly, 'readOnly'),
-      retries,
-      idempotencyKey: idempotencyKeyOf(given),
-      signal: signalOf(given),
-      timeoutMs,
-      deadlineMs: this.core.clock.now() + timeoutMs,
-    }
+  private deadlineMs({ timeoutMs }: RunOptions): number {
+    return this.core.clock.now() + timeoutMs
   }
 
   /** Longer each time, by an amount that differs between attempts and peers. */
@@ -100,18 +87,50 @@ export class Transactions {
   }
 }
 
+function checkedOptions(options: TransactionOptions): RunOptions {
+  const given = record(options, 'options')
+  const { isolation = 'serializable', locking = 'optimistic', deadlocks = 'detect', retries = retriesDefault } = given
+  if (!Number.isInteger(retries) || retries < 0)
+    throw invalid(`retries must be an integer from 0, not ${shown(retries)}`)
+  return {
+    isolation: oneOf(isolation, isolations, 'isolation'),
+    locking: oneOf(locking, lockings, 'locking'),
+    deadlocks: oneOf(deadlocks, deadlockPolicies, 'deadlocks'),
+    readOnly: flag(given.readOnly, 'readOnly'),
+    retries,
+    idempotencyKey: idempotencyKeyOf(given),
+    signal: signalOf(given),
+    timeoutMs: timeoutOf(given),
+  }
+}
+
+/** Of most transactions. */
+const usualOptions = checkedOptions({})
+
+const runOptions = (options: TransactionOptions | undefined): RunOptions =>
+  options === undefined ? usualOptions : checkedOptions(options)
+
 /** Ends at once when the transaction does (its time is over, its signal fires), whatever `fn` is doing. */
 function attemptOf<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     tx.whenEnded(reject)
-    committed(tx, fn).then(resolve, reject)
+    void carryOut(tx, fn, resolve, reject)
   })
 }
 
-async function committed<T>(tx: CoreTransaction, fn: (tx: Transaction) => T | Promise<T>): Promise<T> {
-  const result = await fn(tx)
-  await tx.commitOnce()
-  return result
+async function carryOut<T>(
+  tx: CoreTransaction,
+  fn: (tx: Transaction) => T | Promise<T>,
+  resolve: (result: T) => void,
+  reject: (error: unknown) => void,
+): Promise<void> {
+  try {
+    const result = await fn(tx)
+    await tx.commitOnce()
+    resolve(result)
+  } catch (error) {
+    reject(error)
+  }
 }
 
 /** What the next attempt may mend. An unknown outcome is asked for again where an idempotency key makes that harmless. */

@@ -131,7 +131,7 @@ export class BTree implements TreeReader {
   /** As the tree is now; not while a batch is midway. Costs nothing until pages change. */
   snapshot(): BTreeSnapshot {
     const { core } = this
-    return new Snapshot(core, core.snapshots.take(core.root))
+    return new Snapshot(core, core.snapshots.take(core.root, core.places.shape))
   }
 
   /**

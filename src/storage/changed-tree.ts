@@ -1,4 +1,5 @@
 /** The seam between a change of a tree (`tree-change.ts`) and who makes it: the owner alone, or several threads at once. */
+import type { KeyPlaces } from './key-places.ts'
 import type { Chains } from './overflow.ts'
 import type { Pages, RestOrder } from './page.ts'
 import type { PageId } from './page-source.ts'
@@ -8,6 +9,8 @@ export interface ChangedTree extends RestOrder {
   root: PageId
   readonly pages: Pages
   readonly chains: Chains
+  /** Undefined where others change the tree at the same time. */
+  readonly places?: KeyPlaces
   /** Nothing leads to the chain any more. */
   unlink(first: PageId, total: number): void
 }

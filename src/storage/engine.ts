@@ -44,6 +44,8 @@ export interface EngineSnapshot {
   readonly applied: Index
   /** `present`: the engine's state is still this one. `gone`: reading it fails with SNAPSHOT_TOO_OLD. */
   standing(): 'present' | 'past' | 'gone'
+  /** As `Engine.peek`. */
+  peek<T>(operation: (view: View) => T): { readonly value: T } | undefined
   read<T>(operation: (view: View) => T, done: Completion<T>): void
   release(): void
 }

@@ -231,6 +231,16 @@ export class Pages {
     return ~low
   }
 
+  /** Does the key stand in this slot of a leaf, if there is such a slot? */
+  stands(base: number, slot: number, key: Uint8Array, rest: RestOrder): boolean {
+    return (
+      this.bytes[base] === kindLeaf &&
+      slot < this.count(base) &&
+      this.comparePrefix(base, key) === 0 &&
+      this.compareCell(base, this.cell(base, slot), key, this.prefixBytes(base), rest) === 0
+    )
+  }
+
   /** Place of the child under which the key belongs: -1 is the first. */
   childPosition(base: number, key: Uint8Array, rest: RestOrder): number {
     const slot = this.search(base, key, rest)

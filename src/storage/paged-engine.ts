@@ -149,11 +149,15 @@ export class PagedEngine implements Engine {
   }
 
   peek<T>(operation: (view: View) => T): { readonly value: T } | undefined {
+    return this.peekAt(this.view, operation)
+  }
+
+  private peekAt<T>(view: View, operation: (view: View) => T): { readonly value: T } | undefined {
     if (this.midway) return undefined
     const { pool } = this
     pool.peeking = true
     try {
-      return { value: operation(this.view) }
+      return { value: operation(view) }
     } catch (error) {
       if (error === pool.miss) return undefined
       throw error
@@ -363,6 +367,7 @@ export class PagedEngine implements Engine {
     return {
       applied,
       standing,
+      peek: operation => (generation === this.generation && !released ? this.peekAt(view, operation) : undefined),
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         this.waits.read(() => {

@@ -13,6 +13,7 @@
 import { assert } from '../base/assert.ts'
 import type { ChangedTree, ChangeHands } from './changed-tree.ts'
 import { corrupt } from './overflow.ts'
+import { notThere, overwrite, overwriteKnown } from './overwrite.ts'
 import { type Cell, kindBranch, kindLeaf, slotBytes } from './page.ts'
 import { emptyCell, separatorCell, setLeafCell } from './page-cells.ts'
 import { PageEntries } from './page-entries.ts'
@@ -55,6 +56,8 @@ export class TreeChange {
   /** Value undefined removes. Returns the length of the value that was there, or -1. @throws PageMiss */
   run(key: Uint8Array, value: Uint8Array | undefined): number {
     try {
+      const previous = value === undefined ? notThere : overwriteKnown(this.core, this.held, key, value)
+      if (previous !== notThere) return previous
       this.descend(key, value === undefined)
       return value === undefined ? this.remove(key) : this.put(key, value)
     } finally {
@@ -142,16 +145,14 @@ export class TreeChange {
     let oldChain = 0 as PageId
     let oldTotal = 0
     if (exists) {
+      core.places?.found(this.path[leaf]!, slot, core.places.shape)
+      const replaced = overwrite(core, this.held, this.path[leaf]!, this.frames[leaf]!, slot, value)
+      if (replaced !== notThere) return replaced
       const old = pages.cell(base, slot)
       previous = pages.valueBytes(old)
       if (pages.isLong(old)) {
         oldChain = pages.chain(old)
         oldTotal = previous + pages.restBytes(base, old)
-      } else if (!cell.long && previous === value.length) {
-        this.held.reserve(0)
-        this.editLevel(leaf)
-        pages.bytes.set(value, pages.inlineValue(old))
-        return previous
       }
     }
     const begins = exists || pages.comparePrefix(base, key) === 0

@@ -1,6 +1,7 @@
 /** What reading and changing a tree have in common: its root, its pages in the pool, its chains, its snapshots. */
 import { compareBytes } from '../base/bytes.ts'
 import type { BufferPool } from './buffer-pool.ts'
+import { KeyPlaces } from './key-places.ts'
 import { emptyHash, finishHash, hashBytes, LeafFilters } from './leaf-filters.ts'
 import { Chains, corrupt } from './overflow.ts'
 import { kindBranch, kindLeaf, Pages, type RestOrder } from './page.ts'
@@ -10,6 +11,7 @@ import { TreeSnapshots } from './tree-snapshots.ts'
 
 /** More levels than any tree has: whoever gets there goes round in a circle of damaged pages. */
 export const levelsMax = 40
+const placesMax = 8192
 const slabBytes = 16384
 const slabShareMax = 2048
 /** Memory of filters: so much less than the cache's frames. */
@@ -34,6 +36,10 @@ export class TreeCore implements RestOrder {
 
   /** The leaf that was last read because its filter did not exclude the key. */
   private letThrough = 0 as PageId
+  readonly places = new KeyPlaces(placesMax)
+  /** Where the last key stood that was looked for: the page that the way down led to, and the slot in it. */
+  leaf = 0 as PageId
+  slot = 0
   /** Undefined where memory for them is too little to be worth it. */
   readonly filters: LeafFilters | undefined
 

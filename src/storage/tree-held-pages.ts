@@ -58,6 +58,7 @@ export class HeldPages implements ChangeHands {
     this.frames.push(frame)
     this.pages.push(page)
     snapshots.made(page)
+    this.core.places.reshape()
     pool.beginWrite(frame)
     this.writing.push(frame)
     const base = frame * pages.pageBytes
@@ -80,6 +81,7 @@ export class HeldPages implements ChangeHands {
     for (const frame of this.writing) pool.endWrite(frame)
     for (const frame of this.frames) pool.unpin(frame)
     for (const page of this.dropped) snapshots.free(page)
+    if (this.dropped.length > 0) this.core.places.reshape()
     clear(this.frames)
     clear(this.pages)
     clear(this.writing)

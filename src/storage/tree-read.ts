@@ -17,7 +17,10 @@ function leafOf(core: TreeCore, root: PageId, snapshot: TreeSnapshot | undefined
   let page = root
   for (let level = 0; level < levelsMax; level++) {
     const base = core.node(snapshot === undefined ? page : snapshot.resolve(page)) * pages.pageBytes
-    if (pages.kind(base) === kindLeaf) return base
+    if (pages.kind(base) === kindLeaf) {
+      core.leaf = page
+      return base
+    }
     page = pages.child(base, pages.childPosition(base, key, core))
     if (pages.level(base) === 1 && core.excludes(snapshot === undefined ? page : snapshot.resolve(page), key)) {
       return absent
@@ -71,12 +74,8 @@ export function readKey(
   snapshot: TreeSnapshot | undefined,
   key: Uint8Array,
 ): Uint8Array | undefined {
-  const base = leafOf(core, root, snapshot, key)
-  if (base === absent) return undefined
-  const slot = core.pages.search(base, key, core)
-  if (slot >= 0) return core.valueAt(base, slot)
-  core.notFound(base)
-  return undefined
+  const base = leafWith(core, root, snapshot, key)
+  return base === absent ? undefined : core.valueAt(base, core.slot)
 }
 
 /** As `View.find` (`engine.ts`). */
@@ -86,12 +85,29 @@ export function findRow(
   snapshot: TreeSnapshot | undefined,
   key: Uint8Array,
 ): Row | undefined {
+  const base = leafWith(core, root, snapshot, key)
+  return base === absent ? undefined : core.found.found(base, core.slot, key)
+}
+
+/** Offset of the leaf that has the key, in `core.slot`; -1: none has it. */
+function leafWith(core: TreeCore, root: PageId, snapshot: TreeSnapshot | undefined, key: Uint8Array): number {
+  const { places, pages } = core
+  const shape = snapshot === undefined ? places.shape : snapshot.shape
+  const near = places.find(key, shape)
+  if (near !== 0) {
+    const base = core.node(snapshot === undefined ? near : snapshot.resolve(near)) * pages.pageBytes
+    core.slot = places.slot
+    if (pages.stands(base, core.slot, key, core)) return base
+  }
   const base = leafOf(core, root, snapshot, key)
-  if (base === absent) return undefined
-  const slot = core.pages.search(base, key, core)
-  if (slot >= 0) return core.found.found(base, slot, key)
+  if (base === absent) return absent
+  core.slot = pages.search(base, key, core)
+  if (core.slot >= 0) {
+    places.found(core.leaf, core.slot, shape)
+    return base
+  }
   core.notFound(base)
-  return undefined
+  return absent
 }
 
 /** As `View.scan` (`engine.ts`). */

@@ -73,6 +73,7 @@ export class TreeSection {
     const { core, memory, reserve } = this
     const { control, marks, sums, unlinked } = memory
     this.awaitWriters()
+    core.places.reshape()
     core.root = (this.control[rootWord]! >>> 0) as PageId
     for (const frame of reserve) {
       const made = (marks[frame]! & markMade) !== 0

@@ -14,6 +14,7 @@ import type { PageId } from './page-source.ts'
 
 export class TreeSnapshot {
   readonly root: PageId
+  readonly shape: number
   readonly copies = new Map<PageId, PageId>()
   readonly fresh = new Set<PageId>()
   readonly freed: PageId[] = []
@@ -22,8 +23,9 @@ export class TreeSnapshot {
   younger: TreeSnapshot | undefined
   released = false
 
-  constructor(root: PageId, older: TreeSnapshot | undefined) {
+  constructor(root: PageId, shape: number, older: TreeSnapshot | undefined) {
     this.root = root
+    this.shape = shape
     this.older = older
   }
 
@@ -55,8 +57,8 @@ export class TreeSnapshots {
     return this.newest !== undefined
   }
 
-  take(root: PageId): TreeSnapshot {
-    const snapshot = new TreeSnapshot(root, this.newest)
+  take(root: PageId, shape: number): TreeSnapshot {
+    const snapshot = new TreeSnapshot(root, shape, this.newest)
     if (this.newest !== undefined) this.newest.younger = snapshot
     this.newest = snapshot
     this.count++

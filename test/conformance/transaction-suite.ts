@@ -278,6 +278,20 @@ export function transactionSuite(name: string, open: () => Promise<Database>): v
       expect(await db.get('a')).toBe(1)
     })
 
+    test('X6 nothing is read any more once it is being committed, and what was asked for before is answered', async () => {
+      const db = await fresh({ a: 1, b: 2 })
+      const tx = await db.begin()
+      expect(await tx.get('a')).toBe(1)
+      const before = tx.getMany(['b', 'c'])
+      tx.put('a', 3)
+      const committing = tx.commit()
+      const [get, scan] = [codeOf(tx.get('a')), codeOf(tx.scan().toArray())]
+      expect([await get, await scan]).toEqual(['VALIDATION', 'VALIDATION'])
+      await committing
+      expect(await before).toEqual([2, undefined])
+      expect(await db.get('a')).toBe(3)
+    })
+
     test('X6 a function that never ends is TIMEOUT, and its transaction writes nothing', async () => {
       const db = await fresh({ a: 1 })
       let late: Transaction | undefined

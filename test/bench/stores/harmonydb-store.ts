@@ -18,10 +18,11 @@ export const harmonyStore = (db: Database, options?: TransactionOptions): Store<
 
 /** With locks, what is read is locked at once as what will be written. */
 export function harmonyTransact(db: Database, options: TransactionOptions = {}): Transact<Uint8Array> {
-  const forUpdate = options.locking === 'pessimistic'
+  const reading = options.locking === 'pessimistic' ? { forUpdate: true } : undefined
   return (keys, change) =>
     db.transaction(async tx => {
-      const values = await Promise.all(keys.map(key => tx.get<Uint8Array>(key, { forUpdate })))
+      const values =
+        keys.length === 1 ? [await tx.get<Uint8Array>(keys[0]!, reading)] : await tx.getMany<Uint8Array>(keys, reading)
       for (const [i, value] of change(values).entries()) tx.put(keys[i]!, value)
     }, options)
 }
