@@ -96,7 +96,9 @@ export const transactionMutations: readonly TransactionMutation[] = [
   {
     name: 'a commit writes a part',
     file: 'src/database/transaction.ts',
-    edits: [['const write = { ops, ...this.conditions(ops)', 'return { ops: ops.slice(0, 1), ...this.conditions(ops)']],
+    edits: [
+      ['const write = { ops, ...this.conditions(ops)', 'const write = { ops: ops.slice(0, 1), ...this.conditions(ops)'],
+    ],
     workload: 'bank',
     isolation: 'serializable',
   },
