@@ -22,7 +22,7 @@ const two32 = 0x1_0000_0000
 const keptBytesMax = 1 << 16
 const empty = new Uint8Array(0)
 /** Up to here a loop is faster than a call into the host. */
-const handBytesMax = 160
+const handBytesMax = 40
 
 /** Numbers out of range are bugs of the caller (assertion): check user input before it gets here. */
 export class ByteWriter {
@@ -111,10 +111,11 @@ export class ByteWriter {
     return this.varint(bytes.length).raw(bytes)
   }
 
-  /** The first `length` of them, whatever the array says of itself: for short arrays of somebody else's making. */
+  /** All of them, whatever the array says of itself: of somebody else's making. `length`: the true one. */
   elements(from: Uint8Array, length: number): this {
     this.reserve(length)
-    for (let i = 0; i < length; i++) this.buffer[this.used + i] = from[i]!
+    if (length <= handBytesMax) for (let i = 0; i < length; i++) this.buffer[this.used + i] = from[i]!
+    else this.buffer.set(from, this.used)
     this.used += length
     return this
   }

@@ -218,7 +218,8 @@ function encodeView(writer: ByteWriter, value: ArrayBufferView, place: Place): v
   if (name === 'Uint8Array') {
     writer.u8(tagBytes)
     const length = typedArrayLength(value)
-    if (length > 0 && length <= elementsMax) return writeElements(writer, value as Uint8Array, length, place)
+    // None are left, too, where the buffer was lost.
+    if (length > 0) return writeElements(writer, value as Uint8Array, length, place)
   } else if (name === undefined) writer.u8(tagDataView)
   else if (kind >= 0) writer.u8(tagTyped).u8(kind)
   else throw invalid(place, `is a ${name}, a kind of array that this version does not know`)
@@ -231,9 +232,6 @@ function encodeView(writer: ByteWriter, value: ArrayBufferView, place: Place): v
   need(writer, bytes.length, place)
   writer.bytes(bytes)
 }
-
-/** To make a view for less costs more than it does. */
-const elementsMax = 160
 
 function writeElements(writer: ByteWriter, value: Uint8Array, length: number, place: Place): void {
   need(writer, length, place)

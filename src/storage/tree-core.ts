@@ -1,5 +1,5 @@
 /** What reading and changing a tree have in common: its root, its pages in the pool, its chains, its snapshots. */
-import { compareBytes } from '../base/bytes.ts'
+import { compareBytes, copyInto } from '../base/bytes.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import { KeyPlaces } from './key-places.ts'
 import { emptyHash, finishHash, hashBytes, LeafFilters } from './leaf-filters.ts'
@@ -163,8 +163,7 @@ export class TreeCore implements RestOrder {
     }
     const to = this.take(length)
     const { slab } = this
-    if (length < 128) for (let i = 0; i < length; i++) slab[to + i] = bytes[at + i]!
-    else slab.set(bytes.subarray(at, at + length), to)
+    copyInto(slab, to, bytes, at, at + length)
     return slab.subarray(to, to + length)
   }
 
