@@ -23,6 +23,7 @@ import {
   stampsOf,
   standsAlone,
   type Write,
+  type WriteCheck,
   type WriteOp,
   type WritesCommand,
 } from './command.ts'
@@ -230,7 +231,9 @@ export class ApplyMachine {
       const fits = behind !== undefined && bytes + behind.data.length <= togetherBytesMax
       next = fits ? notAlone(behind) : undefined
     }
-    const checks = batch.flatMap(({ command }) => command.writes.flatMap(write => write.checks))
+    const checks: WriteCheck[] = []
+    for (const { command } of batch)
+      for (const write of command.writes) for (const check of write.checks) checks.push(check)
     lookUp(this.engine, checks, found => {
       if (found.ok) this.inOrder(batch, new ChecksInOrder(found.value), done)
       else done(found)

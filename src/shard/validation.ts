@@ -61,7 +61,12 @@ export function lookUp(engine: Engine, checks: readonly WriteCheck[], done: Comp
     const from = found.length
     if (from === checks.length) return done({ ok: true, value: found })
     engine.read(
-      view => checks.slice(from, from + checksAtOnce).map(({ key }) => foundAt(view, key)),
+      view => {
+        const some: Timestamp[] = []
+        const to = Math.min(checks.length, from + checksAtOnce)
+        for (let i = from; i < to; i++) some.push(foundAt(view, checks[i]!.key))
+        return some
+      },
       read => {
         if (!read.ok) return done(read)
         for (const at of read.value) found.push(at)
