@@ -1,45 +1,22 @@
 /** The conditions of a write, and what one that lost says: which condition did not hold, and what the key is now, so that its caller can decide anew. */
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { timestamp } from '../base/ids.ts'
-import type { WriteRequest } from '../cluster/writes.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
-import type { RangeCheck, WriteCheck } from '../shard/command.ts'
+import type { WriteCheck } from '../shard/command.ts'
 import { decidedMax, lockedKeysMax, lockedRangesMax, preparedBytesMax, preparedMax } from '../shard/prepared.ts'
 import type { Outcome } from '../shard/sessions.ts'
-import type { CoreWrite } from './core.ts'
+import { invalid, type Name, nameText, shown } from './options.ts'
 
-const noChecks: readonly WriteCheck[] = []
-const noRanges: readonly RangeCheck[] = []
-
-function checksOf(request: CoreWrite): readonly WriteCheck[] | HarmonyError {
-  if (request.checks.length === 0) return noChecks
-  const checks: WriteCheck[] = []
-  for (const { key, version } of request.checks) {
-    const at = version === null ? timestamp(0) : parseVersion(version)
-    // A version that this database never gave out matches no key.
-    if (at === undefined) return conflict(`no key ever had the version "${version}"`)
-    checks.push({ key, at })
-  }
-  return checks
-}
-
-function rangesOf(request: CoreWrite): readonly RangeCheck[] | HarmonyError {
-  if (request.ranges === undefined) return noRanges
-  const ranges: RangeCheck[] = []
-  for (const { from, to, version, count } of request.ranges) {
-    const at = parseVersion(version)
-    if (at === undefined) return conflict(`there never was a state of the version "${version}"`)
-    ranges.push({ from, to, at, count })
-  }
-  return ranges
-}
-
-/** As the group takes them, or why no state of this database meets them. */
-export function conditionsOf(request: CoreWrite): Pick<WriteRequest, 'checks' | 'ranges'> | HarmonyError {
-  const checks = checksOf(request)
-  const ranges = rangesOf(request)
-  if (checks instanceof HarmonyError) return checks
-  return ranges instanceof HarmonyError ? ranges : { checks, ranges }
+/** The condition that a key has a version which a read returned, or is absent (null). @throws VALIDATION; CONFLICT for a version that this database never gave out: it matches no key. */
+export function checkOf(key: Uint8Array, version: string | null, name: Name): WriteCheck {
+  if (version === null) return { key, at: timestamp(0) }
+  if (typeof version !== 'string')
+    throw invalid(
+      `${nameText(name)} must be a version that a read returned, or null for "absent", not ${shown(version)}`,
+    )
+  const at = parseVersion(version)
+  if (at === undefined) throw conflict(`no key ever had the version "${version}"`)
+  return { key, at }
 }
 
 function failedText({ check, found }: Extract<Outcome, { type: 'conflict' }>, checks: number): string {

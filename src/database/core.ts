@@ -4,6 +4,7 @@
  * structured-clonable except an own Signaling; errors are HarmonyErrors; bytes are not changed by either side once passed.
  */
 import type { Clock } from '../platform.ts'
+import type { RangeCheck, WriteCheck } from '../shard/command.ts'
 import type { DeadlockPolicy, LockMode } from '../txn/lock-table.ts'
 import type { Span } from '../txn/spans.ts'
 import type { PackedEntries } from './entries.ts'
@@ -47,19 +48,11 @@ export type CoreOp =
   | { readonly type: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly type: 'delete'; readonly key: Uint8Array }
 
-/** The range holds `count` keys, none of them newer than `version`: it is as it was at that version. */
-export interface CoreRange {
-  readonly from: Uint8Array | undefined
-  readonly to: Uint8Array | undefined
-  readonly version: string
-  readonly count: number
-}
-
 export interface CoreWrite {
   readonly ops: readonly CoreOp[]
-  readonly checks: readonly { readonly key: Uint8Array; readonly version: string | null }[]
+  readonly checks: readonly WriteCheck[]
   /** Default: none. */
-  readonly ranges?: readonly CoreRange[] | undefined
+  readonly ranges?: readonly RangeCheck[] | undefined
   readonly idempotencyKey: string | undefined
   readonly timeoutMs: number
 }

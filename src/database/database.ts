@@ -5,9 +5,10 @@
 import { HarmonyError } from '../base/errors.ts'
 import { unlessAborted } from './abort.ts'
 import { ClusterFacade } from './cluster.ts'
+import { checkOf } from './conflicts.ts'
 import type { Core, CoreOp, CoreReadOptions, CoreScan, CoreWrite } from './core.ts'
 import { encodeKey } from './key.ts'
-import { idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf, versionOf } from './options.ts'
+import { idempotencyKeyOf, invalid, oneOf, record, shown, signalOf, timeoutOf } from './options.ts'
 import { batchBytesMax, batchOpsMax } from './own-writes.ts'
 import { PreparedFacade } from './prepared.ts'
 import { decodeEntry, EntriesReader, onlyOf, tooMany } from './reader.ts'
@@ -115,7 +116,7 @@ class CoreDatabase extends EntriesReader implements Database {
     }
     const checks = Array.from(check as readonly Check[], (item, i) => {
       const { key, version } = record(item, `check[${i}]`)
-      const encoded = { key: encodeKey(key, `check[${i}].key`), version: versionOf(version, `check[${i}].version`) }
+      const encoded = checkOf(encodeKey(key, `check[${i}].key`), version, `check[${i}].version`)
       count(encoded.key.length)
       return encoded
     })
@@ -234,7 +235,7 @@ const noChecks: CoreWrite['checks'] = []
 
 function ifVersion(key: Uint8Array, options: WriteOptions): CoreWrite['checks'] {
   if (options.ifVersion === undefined) return noChecks
-  return [{ key, version: versionOf(options.ifVersion, 'ifVersion') }]
+  return [checkOf(key, options.ifVersion, 'ifVersion')]
 }
 
 function encodeOp(op: Op, i: number): CoreOp {

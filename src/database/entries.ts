@@ -9,7 +9,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { ByteReader, copyBytes, viewOf } from '../base/bytes.ts'
-import { timestamp } from '../base/ids.ts'
+import { type Timestamp, timestamp } from '../base/ids.ts'
 import { versionOf } from '../mvcc/versioned.ts'
 
 export interface PackedEntries {
@@ -182,10 +182,16 @@ export class EntryReader {
   }
 
   version(): string {
+    return versionOf(this.timestamp())
+  }
+
+  /** As a number; 0 where it is absent. */
+  timestamp(): Timestamp {
+    if (!this.present) return timestamp(0)
     const { bytes, keyTo: at } = this
     const high = (bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!
     const low = (bytes[at + 3]! << 24) | (bytes[at + 4]! << 16) | (bytes[at + 5]! << 8) | bytes[at + 6]!
-    return versionOf(timestamp(high * 0x1_0000_0000 + (low >>> 0)))
+    return timestamp(high * 0x1_0000_0000 + (low >>> 0))
   }
 
   private length(): number {

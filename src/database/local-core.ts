@@ -10,10 +10,10 @@ import type { PeerEvent, PeerStatus, ReadLevel } from '../cluster/peer-types.ts'
 import { openStore, randomId, type Store, type StoreOptions } from '../cluster/store.ts'
 import { versionOf } from '../mvcc/versioned.ts'
 import type { Cancel, Platform } from '../platform.ts'
+import { noRanges } from '../shard/command.ts'
 import type { Compacted, EngineSnapshot, View } from '../storage/engine.ts'
 import type { SharedPool } from '../storage/pool-memory.ts'
 import { clusterStatus, differences, members } from './cluster-status.ts'
-import { conditionsOf } from './conflicts.ts'
 import type {
   Core,
   CoreDecide,
@@ -210,10 +210,7 @@ export class LocalCore implements Core {
   }
 
   write(request: CoreWrite): Promise<{ readonly version: string }> {
-    const { ops, idempotencyKey } = request
-    const conditions = conditionsOf(request)
-    if (conditions instanceof HarmonyError) return Promise.reject(conditions)
-    const { checks, ranges } = conditions
+    const { ops, checks, ranges = noRanges, idempotencyKey } = request
     return settled(this.peer.clients, { ops, checks, ranges, idempotencyKey }, request.timeoutMs)
   }
 

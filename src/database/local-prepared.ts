@@ -5,8 +5,9 @@
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import type { Clients } from '../cluster/clients.ts'
 import { decisionOf } from '../cluster/prepared-deadlines.ts'
+import { noRanges } from '../shard/command.ts'
 import { fitsAlone } from '../shard/prepared.ts'
-import { conditionsOf, tooLargeToPrepare } from './conflicts.ts'
+import { tooLargeToPrepare } from './conflicts.ts'
 import type { CoreDecide, CorePrepared, CoreWrite } from './core.ts'
 import { settled } from './local-write.ts'
 import { idOf } from './prepared.ts'
@@ -18,12 +19,10 @@ export async function prepareIn(
   request: CoreWrite,
   as: { readonly id: string; readonly holdMs: number },
 ): Promise<{ readonly id: string }> {
-  const { ops } = request
+  const { ops, checks, ranges = noRanges } = request
   const id = idOf(as.id)
-  const conditions = conditionsOf(request)
-  if (conditions instanceof HarmonyError) throw conditions
   const phase = { type: 'prepare', id, holdMs: as.holdMs } as const
-  const write = { ops, ...conditions, idempotencyKey: undefined, phase }
+  const write = { ops, checks, ranges, idempotencyKey: undefined, phase }
   if (!fitsAlone(write)) throw tooLargeToPrepare()
   const what = `it may be prepared as ${JSON.stringify(id)}: prepared.rollback gives it up, prepared.commit goes on`
   await explained(settled(clients, write, request.timeoutMs, id), what)

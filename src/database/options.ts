@@ -114,9 +114,3 @@ export function idempotencyKeyOf({ idempotencyKey }: WriteOptions): string | und
   }
   throw invalid(`idempotencyKey must be a string of 1 to ${idempotencyKeyLengthMax} characters`)
 }
-
-/** A version as reads return it, or null for "absent". */
-export function versionOf(version: string | null, name: string): string | null {
-  if (version === null || typeof version === 'string') return version
-  throw invalid(`${name} must be a version that a read returned, or null for "absent", not ${shown(version)}`)
-}

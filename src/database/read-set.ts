@@ -1,34 +1,26 @@
 /** What a transaction has read, as it will be checked when it commits: keys with the versions that were seen, and ranges with the number of keys that were in them. */
+import type { Timestamp } from '../base/ids.ts'
 import { KeyMap } from '../base/key-map.ts'
-import type { Core, CoreRange, CoreReadOptions, CoreScan, CoreSnapshot, CoreWrite } from './core.ts'
+import type { RangeCheck, WriteCheck } from '../shard/command.ts'
+import type { Core, CoreReadOptions, CoreScan, CoreSnapshot } from './core.ts'
 import { EntryReader } from './entries.ts'
 import { lastKey } from './merged-page.ts'
 import { batchOpsMax } from './own-writes.ts'
 import { tooMany } from './reader.ts'
 
-type Check = CoreWrite['checks'][number]
-
 const keysAtOnce = 1000
 
-interface SeenRange {
-  readonly from: Uint8Array | undefined
-  readonly to: Uint8Array | undefined
-  readonly count: number
-  /** Of the state that it was seen in. */
-  readonly version: string
-}
-
 export class ReadSet {
-  private readonly keys = new KeyMap<Check>()
-  private readonly seen: SeenRange[] = []
-  private lockedKeys: KeyMap<Check> | undefined
+  private readonly keys = new KeyMap<WriteCheck>()
+  private readonly seen: RangeCheck[] = []
+  private lockedKeys: KeyMap<WriteCheck> | undefined
 
-  /** `version` null: absent. `locked`: by this transaction, before it was read. @throws TOO_LARGE */
-  key(key: Uint8Array, version: string | null, locked: boolean): void {
+  /** `at`: its timestamp, 0 where it is absent. `locked`: by this transaction, before it was read. @throws TOO_LARGE */
+  key(key: Uint8Array, at: Timestamp, locked: boolean): void {
     let check = this.keys.get(key)
     if (check === undefined) {
       this.assertRoom()
-      check = { key, version }
+      check = { key, at }
       this.keys.set(key, check)
     }
     if (!locked) return
@@ -36,10 +28,10 @@ export class ReadSet {
     this.lockedKeys.set(key, check)
   }
 
-  /** `count` keys were in from ≤ key < to, in the state with this version. @throws TOO_LARGE */
-  range(from: Uint8Array | undefined, to: Uint8Array | undefined, count: number, version: string): void {
+  /** `count` keys were in from ≤ key < to, in the state after the commit `at`. @throws TOO_LARGE */
+  range(from: Uint8Array | undefined, to: Uint8Array | undefined, count: number, at: Timestamp): void {
     this.assertRoom()
-    this.seen.push({ from, to, count, version })
+    this.seen.push({ from, to, count, at })
   }
 
   has(key: Uint8Array): boolean {
@@ -47,13 +39,13 @@ export class ReadSet {
   }
 
   /** As here, `ranges`: what is read later is not in it any more. */
-  get checks(): readonly Check[] {
+  get checks(): readonly WriteCheck[] {
     return this.keys.values.slice()
   }
 
   /** Those of `keys` that were read, and what was locked to be read. */
-  checksOf(keys: Iterable<Uint8Array>): readonly Check[] {
-    const found = new KeyMap<Check>()
+  checksOf(keys: Iterable<Uint8Array>): readonly WriteCheck[] {
+    const found = new KeyMap<WriteCheck>()
     for (const check of this.lockedKeys?.values ?? []) found.set(check.key, check)
     for (const key of keys) {
       const check = this.keys.get(key)
@@ -62,7 +54,7 @@ export class ReadSet {
     return found.values
   }
 
-  get ranges(): readonly CoreRange[] {
+  get ranges(): readonly RangeCheck[] {
     return this.seen.slice()
   }
 
@@ -73,9 +65,9 @@ export class ReadSet {
       const some = checks.slice(at, at + keysAtOnce)
       const keys = some.map(({ key }) => key)
       const entries = new EntryReader(await core.getMany(keys, { ...options, snapshot: name }))
-      for (const { version } of some) {
+      for (const { at } of some) {
         entries.next()
-        if ((entries.present ? entries.version() : null) !== version) return false
+        if (entries.timestamp() !== at) return false
       }
     }
     for (const range of [...this.seen]) if (!(await isSame(core, range, { ...options, snapshot: name }))) return false
@@ -89,7 +81,7 @@ export class ReadSet {
 }
 
 /** In the state that the options name. */
-async function isSame(core: Core, { from, to, count, version }: SeenRange, options: CoreReadOptions): Promise<boolean> {
+async function isSame(core: Core, { from, to, count, at }: RangeCheck, options: CoreReadOptions): Promise<boolean> {
   let left = count
   let continuation: CoreScan['continuation']
   for (;;) {
@@ -105,7 +97,7 @@ async function isSame(core: Core, { from, to, count, version }: SeenRange, optio
     left -= page.entries.count
     if (left < 0) return false
     const reader = new EntryReader(page.entries)
-    while (reader.next()) if (reader.version() > version) return false
+    while (reader.next()) if (reader.timestamp() > at) return false
     if (page.done) return left === 0
     continuation = { snapshot: page.snapshot, after: lastKey(page.entries) }
   }

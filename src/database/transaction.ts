@@ -16,6 +16,8 @@
  */
 import { keyBehind } from '../base/bytes.ts'
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
+import { type Timestamp, timestamp } from '../base/ids.ts'
+import { parseVersion, versionOf } from '../mvcc/versioned.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { keySpan, rangeSpan, type Span } from '../txn/spans.ts'
 import { unlessAborted } from './abort.ts'
@@ -43,7 +45,6 @@ import type {
 } from './types.ts'
 import { encodeValue } from './value-encode.ts'
 
-const nothingVersion = '0'.repeat(14)
 /** States that cursors may go on in. */
 const olderMax = 16
 
@@ -129,7 +130,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
       const waiting = this.ready()
       if (waiting !== undefined) await waiting
       const committed = await (this.writes.size === 0
-        ? { version: (this.state as CoreSnapshot | undefined)?.version ?? nothingVersion }
+        ? { version: (this.state as CoreSnapshot | undefined)?.version ?? versionOf(timestamp(0)) }
         : unlessAborted(this.core.write(this.written()), this.options.signal, true))
       this.isCommitted = true
       return committed
@@ -389,7 +390,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     const reader = new EntryReader(entries)
     for (const key of keys) {
       reader.next()
-      this.reads.key(key, reader.present ? reader.version() : null, locked)
+      this.reads.key(key, reader.timestamp(), locked)
     }
   }
 
@@ -412,23 +413,23 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
       )
     }
     const own = this.writes.size > 0
-    const version = seen?.version ?? nothingVersion
+    const at = seen === undefined ? timestamp(0) : parseVersion(seen.version)!
     const page = this.core.scan(seen === undefined ? request : { ...request, snapshot: seen.name })
     if (!own) {
       const arrived = (found: CorePage): CorePage => {
-        this.cover(request, found, version)
+        this.cover(request, found, at)
         return found
       }
       return page instanceof Promise ? page.then(arrived) : arrived(page)
     }
-    return this.withOwn(request, page, version)
+    return this.withOwn(request, page, at)
   }
 
   /** What the page tells about, which is noted as read. */
   private cover(
     request: CoreScan,
     { entries, done }: CorePage,
-    version: string,
+    at: Timestamp,
   ): { from: Uint8Array | undefined; to: Uint8Array | undefined } {
     const { reverse, continuation } = request
     const after = continuation?.after
@@ -441,15 +442,15 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     }
     // At `snapshot` they count where a lock moves the state on.
     if (this.options.isolation !== 'read-committed' && !this.options.readOnly)
-      this.reads.range(from, to, entries.count, version)
+      this.reads.range(from, to, entries.count, at)
     return { from, to }
   }
 
-  private async withOwn(request: CoreScan, first: CorePage | Promise<CorePage>, version: string): Promise<CorePage> {
+  private async withOwn(request: CoreScan, first: CorePage | Promise<CorePage>, at: Timestamp): Promise<CorePage> {
     let asked = request
     let page = await first
     for (;;) {
-      const { from, to } = this.cover(asked, page, version)
+      const { from, to } = this.cover(asked, page, at)
       const own = this.writes.within(from, to)
       if (own.length === 0 && page.entries.count > 0) return page
       if (request.reverse) own.reverse()

@@ -3,8 +3,8 @@
  * one build (`protocolVersion`), so a form that does not decode is a bug, not input.
  *
  *   keys     varint count, then bytes each
- *   write    varint checks { bytes key | bool present, [text version] }
- *            | varint ranges { bool has from, [bytes from] | bool has to, [bytes to] | text version | varint count }
+ *   write    varint checks { bytes key | varint timestamp, 0: absent }
+ *            | varint ranges { bool has from, [bytes from] | bool has to, [bytes to] | varint timestamp | varint count }
  *            | varint ops { bool put | bytes key | [bytes value] }
  *            | bool has idempotency key, [text] | varint timeout in ms, rounded up
  *
@@ -12,6 +12,7 @@
  */
 import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { timestamp } from '../base/ids.ts'
 import type { CoreOp, CoreWrite } from '../database/core.ts'
 
 /** Below this copying is cheaper than transferring. */
@@ -34,17 +35,14 @@ export function unpackKeys(packed: Uint8Array): Uint8Array[] {
 
 export function packWrite({ ops, checks, ranges = [], idempotencyKey, timeoutMs }: CoreWrite): Uint8Array {
   const writer = new ByteWriter(1024).varint(checks.length)
-  for (const { key, version } of checks) {
-    writer.bytes(key).bool(version !== null)
-    if (version !== null) writer.text(version)
-  }
+  for (const { key, at } of checks) writer.bytes(key).varint(at)
   writer.varint(ranges.length)
-  for (const { from, to, version, count } of ranges) {
+  for (const { from, to, at, count } of ranges) {
     for (const bound of [from, to]) {
       writer.bool(bound !== undefined)
       if (bound !== undefined) writer.bytes(bound)
     }
-    writer.text(version).varint(count)
+    writer.varint(at).varint(count)
   }
   writer.varint(ops.length)
   for (const op of ops) {
@@ -58,11 +56,11 @@ export function packWrite({ ops, checks, ranges = [], idempotencyKey, timeoutMs 
 
 export function unpackWrite(packed: Uint8Array): CoreWrite {
   return unpack(packed, reader => {
-    const checks = list(reader, () => ({ key: reader.bytes(), version: reader.bool() ? reader.text() : null }))
+    const checks = list(reader, () => ({ key: reader.bytes(), at: timestamp(reader.varint()) }))
     const ranges = list(reader, () => ({
       from: reader.bool() ? reader.bytes() : undefined,
       to: reader.bool() ? reader.bytes() : undefined,
-      version: reader.text(),
+      at: timestamp(reader.varint()),
       count: reader.varint(),
     }))
     const ops = list(reader, (): CoreOp => {

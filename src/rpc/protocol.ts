@@ -25,7 +25,7 @@ import type { PackedEntries } from '../database/entries.ts'
 import type { DatabaseEvent } from '../database/types.ts'
 
 /** Both ends come from one build, unless a bundler or a cache mixed two: then opening fails instead of something later. */
-export const protocolVersion = 5
+export const protocolVersion = 6
 
 /** The part of MessagePort, Worker and a worker's global scope that is used. */
 export interface RpcPort {

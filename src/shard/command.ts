@@ -311,7 +311,7 @@ function readChecks(reader: ByteReader): readonly WriteCheck[] {
   return checks
 }
 
-const noRanges: readonly RangeCheck[] = []
+export const noRanges: readonly RangeCheck[] = []
 
 function readRanges(reader: ByteReader): readonly RangeCheck[] | undefined {
   const ranges: RangeCheck[] = []

@@ -43,13 +43,15 @@ interface CoreEntry {
   readonly version: string
 }
 
+const numberOf = (version: string): number => Number.parseInt(version, 16)
+
 function packed(entries: readonly (CoreEntry | undefined)[]): PackedEntries {
   const packer = new EntryPacker()
   for (const entry of entries) {
     if (entry === undefined) packer.absent()
     else {
       const { key, value, version } = entry
-      packer.add(key, key.length, Number.parseInt(version, 16), value, 0, value.length)
+      packer.add(key, key.length, numberOf(version), value, 0, value.length)
     }
   }
   return packer.finish()
@@ -178,16 +180,16 @@ export class MemoryCore implements Core {
   }
 
   private validate(request: CoreWrite): void {
-    for (const { key, version } of request.checks) {
-      const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? null
-      if (found !== version) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
+    for (const { key, at } of request.checks) {
+      const found = this.entries.find(entry => compareBytes(entry.key, key) === 0)?.version ?? '0'
+      if (numberOf(found) !== at) throw new HarmonyError('CONFLICT', 'a check failed', { retryable: false })
     }
-    for (const { from, to, version, count } of request.ranges ?? []) {
+    for (const { from, to, at, count } of request.ranges ?? []) {
       const inside = this.entries.filter(
         ({ key }) =>
           (from === undefined || compareBytes(key, from) >= 0) && (to === undefined || compareBytes(key, to) < 0),
       )
-      if (inside.length === count && inside.every(entry => entry.version <= version)) continue
+      if (inside.length === count && inside.every(entry => numberOf(entry.version) <= at)) continue
       throw new HarmonyError('CONFLICT', 'a range has changed', { retryable: false })
     }
   }

@@ -22,6 +22,7 @@ import {
   valueToText,
 } from '../../platform/node/cli/tagged-json.ts'
 import { HarmonyError } from '../../src/base/errors.ts'
+import { timestamp } from '../../src/base/ids.ts'
 import { EntryPacker } from '../../src/database/entries.ts'
 
 const numRuns = process.env.DEEP === '1' ? 20_000 : 500
@@ -196,7 +197,7 @@ describe('the control endpoint', () => {
     maxStalenessMs: fc.nat(),
     timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
   })
-  const version = fc.string({ maxLength: 14 })
+  const text = fc.string({ maxLength: 14 })
   const request: fc.Arbitrary<Request> = fc.oneof(
     fc.record({ verb: fc.constant('read' as const), keys: fc.array(bytes), options }),
     fc.record({
@@ -210,7 +211,7 @@ describe('the control endpoint', () => {
             reverse: fc.boolean(),
             keysOnly: fc.boolean(),
             limit: fc.integer({ min: 1 }),
-            continuation: fc.option(fc.record({ snapshot: version, after: bytes }), { nil: undefined }),
+            continuation: fc.option(fc.record({ snapshot: text, after: bytes }), { nil: undefined }),
           }),
         )
         .map(([first, second]) => ({ ...first, ...second })),
@@ -224,8 +225,8 @@ describe('the control endpoint', () => {
             fc.record({ type: fc.constant('delete' as const), key: bytes }),
           ),
         ),
-        checks: fc.array(fc.record({ key: bytes, version: fc.option(version) })),
-        idempotencyKey: fc.option(version, { nil: undefined }),
+        checks: fc.array(fc.record({ key: bytes, at: fc.maxSafeNat().map(timestamp) })),
+        idempotencyKey: fc.option(text, { nil: undefined }),
         timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
       }),
     }),

@@ -6,7 +6,7 @@
  *     1 read    options | varint count, that many: bytes key
  *     2 scan    options | bound from | bound to | bool reverse | bool keysOnly | varint limit
  *               | bool continued, [text snapshot | bytes after]
- *     3 write   varint checks { bytes key | bool present, [text version] } | varint ops { bool put | bytes key | [bytes value] }
+ *     3 write   varint checks { bytes key | varint timestamp, 0: absent } | varint ops { bool put | bytes key | [bytes value] }
  *               | bool has idempotency key, [text] | varint timeout in ms
  *     4 mirror  nothing
  *     5 prepared  varint timeout in ms
@@ -26,6 +26,7 @@
  */
 import { ByteReader, ByteWriter } from '../../../src/base/bytes.ts'
 import { errorCodes, HarmonyError } from '../../../src/base/errors.ts'
+import { timestamp } from '../../../src/base/ids.ts'
 import { type Consistency, type Core, isPacked, type PackedEntries } from '../../../src/index.ts'
 
 export type CoreReadOptions = Parameters<Core['getMany']>[1]
@@ -246,10 +247,7 @@ const readOptional = (reader: ByteReader): Uint8Array | undefined => (reader.boo
 
 function writeWrite(writer: ByteWriter, { ops, checks, idempotencyKey, timeoutMs }: CoreWrite): void {
   writer.varint(checks.length)
-  for (const { key, version } of checks) {
-    writer.bytes(key).bool(version !== null)
-    if (version !== null) writer.text(version)
-  }
+  for (const { key, at } of checks) writer.bytes(key).varint(at)
   writer.varint(ops.length)
   for (const op of ops) {
     writer.bool(op.type === 'put').bytes(op.key)
@@ -261,7 +259,7 @@ function writeWrite(writer: ByteWriter, { ops, checks, idempotencyKey, timeoutMs
 }
 
 function readWrite(reader: ByteReader): CoreWrite {
-  const checks = list(reader, () => ({ key: reader.bytes(), version: reader.bool() ? reader.text() : null }))
+  const checks = list(reader, () => ({ key: reader.bytes(), at: timestamp(reader.varint()) }))
   const ops = list(reader, (): CoreWrite['ops'][number] => {
     const put = reader.bool()
     const key = reader.bytes()

@@ -1,5 +1,6 @@
 /** Decisions and prepares as they come to a peer from elsewhere: over a socket or a port, past the checks of the public API. */
 import { expect, it } from 'vitest'
+import { timestamp } from '../../../src/base/ids.ts'
 import type { CorePrepare, CoreWrite } from '../../../src/database/core.ts'
 import { openLoneCore } from '../../lone-core.ts'
 
@@ -28,7 +29,7 @@ it('one that could never be prepared is told so, and not that others are in its 
   const core = await openLoneCore()
   const ranges = Array.from({ length: 1025 }, (_, i) => {
     const from = Uint8Array.of(9, i >> 8, i & 255, 0)
-    return { from, to: Uint8Array.of(9, i >> 8, i & 255, 1), version: '0'.repeat(14), count: 0 }
+    return { from, to: Uint8Array.of(9, i >> 8, i & 255, 1), at: timestamp(0), count: 0 }
   })
   const as: CorePrepare = { id: 'large', holdMs: 1000 }
   await expect(core.prepare(write(1, { ranges }), as)).rejects.toMatchObject({ code: 'TOO_LARGE', retryable: false })
