@@ -18,8 +18,10 @@ import { assert } from './assert.ts'
 import { decodeText, encodeTextInto, textBytes } from './text.ts'
 
 const two32 = 0x1_0000_0000
-/** A writer that has been emptied keeps a buffer up to this size for its next use. */
+/** A writer that has been emptied keeps a buffer up to this size for its next use; pieces are of arrays of this size. */
 const keptBytesMax = 1 << 16
+/** What is longer gets memory of its own. */
+const pieceBytesMax = 2048
 const empty = new Uint8Array(0)
 /** Up to here a loop is faster than a call into the host. */
 const handBytesMax = 40
@@ -28,6 +30,8 @@ const handBytesMax = 40
 export class ByteWriter {
   private buffer: Uint8Array
   private view: DataView
+  /** Behind the pieces that were handed out. */
+  private start = 0
   private used = 0
 
   constructor(capacity = 256) {
@@ -37,7 +41,7 @@ export class ByteWriter {
 
   /** Bytes written since the start or the last `finish`/`reset`. */
   get length(): number {
-    return this.used
+    return this.used - this.start
   }
 
   u8(value: number): this {
@@ -141,49 +145,55 @@ export class ByteWriter {
 
   /** Overwrites four bytes written before, for a length or checksum that is known only at the end. */
   setU32(at: number, value: number): this {
-    assert(value >>> 0 === value && at + 4 <= this.used, 'setU32 out of range')
-    this.view.setUint32(at, value, true)
+    assert(value >>> 0 === value && at + 4 <= this.length, 'setU32 out of range')
+    this.view.setUint32(this.start + at, value, true)
     return this
   }
 
   /** What was written so far, without a copy: valid until the next call on this writer. */
   peek(): Uint8Array {
-    return this.buffer.subarray(0, this.used)
+    return this.buffer.subarray(this.start, this.used)
   }
 
   /** What was written, in bytes of its own (buffer of exactly that size); the writer is empty afterwards and can be used again. */
   finish(): Uint8Array {
-    if (this.used === this.buffer.length && this.used > keptBytesMax) {
-      const whole = this.buffer
-      this.reset()
-      return whole
-    }
-    const bytes = copyBytes(this.buffer, 0, this.used)
+    const { buffer, start, used } = this
+    const isWhole = start === 0 && used === buffer.length && used > keptBytesMax
     this.reset()
-    return bytes
+    return isWhole ? buffer : copyBytes(buffer, start, used)
   }
 
-  /** As `finish`, in a piece of a larger array (`slabs.ts`). */
-  finishIn(slabs: { copy(bytes: Uint8Array, length: number): Uint8Array }): Uint8Array {
-    const bytes = slabs.copy(this.buffer, this.used)
-    this.reset()
-    return bytes
+  /**
+   * As `finish`; what is short stays where it is, as a piece of a larger array: one with memory of its own costs more than to fill it. The whole is free once none of its pieces is in use, so
+   * pieces of one writer should live for about as long. Never for what is posted to another realm: that would clone the whole.
+   */
+  finishPiece(): Uint8Array {
+    if (this.length > pieceBytesMax) return this.finish()
+    const piece = this.peek()
+    this.start = this.used
+    return piece
   }
 
   reset(): void {
-    this.used = 0
-    if (this.buffer.length <= keptBytesMax) return
-    this.buffer = empty
-    this.view = viewOf(empty)
+    this.used = this.start
+    if (this.buffer.length > keptBytesMax) this.take(empty, 0)
   }
 
   private reserve(more: number): void {
-    const needed = this.used + more
-    if (needed <= this.buffer.length) return
-    const grown = new Uint8Array(Math.max(64, needed, this.buffer.length * 2))
-    grown.set(this.buffer.subarray(0, this.used))
-    this.buffer = grown
-    this.view = viewOf(grown)
+    if (this.used + more <= this.buffer.length) return
+    const needed = this.length + more
+    // Pieces keep their array, and others come.
+    const enough = this.start > 0 ? keptBytesMax : 64
+    const grown = new Uint8Array(Math.max(enough, needed, this.length * 2))
+    grown.set(this.peek())
+    this.take(grown, this.length)
+  }
+
+  private take(buffer: Uint8Array, used: number): void {
+    this.buffer = buffer
+    this.view = viewOf(buffer)
+    this.start = 0
+    this.used = used
   }
 }
 

@@ -5,7 +5,6 @@
 import { assert } from '../base/assert.ts'
 import { ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
-import { Slabs } from '../base/slabs.ts'
 import { isDirectInstance, isPlainObject, typedArrayLength, typedArrayName } from './intrinsics.ts'
 import { magnitudeBytes } from './magnitude.ts'
 import { type Name, nameText } from './options.ts'
@@ -62,7 +61,7 @@ export function encodeValue(value: unknown, name: Name = 'value'): Uint8Array {
     if (value === undefined)
       throw invalid(place, 'is undefined, which stands for a missing key; use delete, or store null')
     encodeItem(writer.u8(valueFormatVersion), value, place)
-    return writer.finishIn(values)
+    return writer.finishPiece()
   } finally {
     writer.reset()
     if (place.within.length > 0) place.within.length = place.kinds.length = place.steps.length = 0
@@ -71,14 +70,13 @@ export function encodeValue(value: unknown, name: Name = 'value'): Uint8Array {
 }
 
 class Encoding {
+  /** Its pieces are needed until they are packed or logged. */
   readonly writer = new ByteWriter(256)
   readonly place: Place = { root: '', within: [], kinds: [], steps: [] }
 }
 
 /** Making one costs more than to encode a small value. */
 let idle: Encoding | undefined
-/** Of encoded values, until they are packed or logged. */
-const values = new Slabs()
 
 function encodeItem(writer: ByteWriter, value: unknown, place: Place): void {
   switch (typeof value) {

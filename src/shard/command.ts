@@ -27,7 +27,6 @@
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { HarmonyError } from '../base/errors.ts'
 import { type ClusterId, clusterId, type Timestamp, timestamp } from '../base/ids.ts'
-import { Slabs } from '../base/slabs.ts'
 import type { Result } from '../platform.ts'
 
 /** 32 hex digits, drawn at random by the peer that opens it. */
@@ -102,29 +101,27 @@ const hasPhase = 8
 const boundFrom = 1
 const boundTo = 2
 
-/** Making one costs more than filling it. Nothing here is called while it is being filled. */
-const writer = new ByteWriter(1024)
-/** Of a command until it is acknowledged, of an entry until it leaves the log's memory. */
-const bodies = new Slabs()
-const entries = new Slabs()
+/** Making one costs more than filling it. What they make is needed until a command is acknowledged, and until an entry leaves the log's memory. */
+const bodies = new ByteWriter(1024)
+const entries = new ByteWriter(1024)
 
 export function encodeBody(command: Command): Uint8Array {
-  writer.reset()
+  bodies.reset()
   switch (command.type) {
     case 'openSession':
-      writer.u8(1)
-      writer.id128(command.session)
+      bodies.u8(1)
+      bodies.id128(command.session)
       break
     case 'writes':
-      writer.u8(4).id128(command.session).varint(command.floor)
-      for (const write of command.writes) encodeWrite(writer, write)
+      bodies.u8(4).id128(command.session).varint(command.floor)
+      for (const write of command.writes) encodeWrite(bodies, write)
       break
     case 'dissolve':
-      writer.u8(3)
-      writer.id128(command.into)
+      bodies.u8(3)
+      bodies.id128(command.into)
       break
   }
-  return writer.finishIn(bodies)
+  return bodies.finishPiece()
 }
 
 /** As `decodeWrite` reads it. */
@@ -172,12 +169,12 @@ function encodePhase(writer: ByteWriter, phase: Phase): void {
 
 /** The leader's part: stamps a body that it has checked with `decodeBody`. */
 export function stampBody(header: CommandHeader, body: Uint8Array): Uint8Array {
-  writer.reset()
-  writer.u8(format)
-  writer.varint(header.at)
-  writer.varint(header.wallMs)
-  writer.raw(body)
-  return writer.finishIn(entries)
+  entries.reset()
+  entries.u8(format)
+  entries.varint(header.at)
+  entries.varint(header.wallMs)
+  entries.raw(body)
+  return entries.finishPiece()
 }
 
 /** Of an entry's data. Views into `bytes`, no copies. */

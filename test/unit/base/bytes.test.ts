@@ -177,6 +177,29 @@ describe('byte writer and reader', () => {
     expect(whole[0]).toBe(1)
   })
 
+  it('pieces of one writer stay as they were, whatever is written, given up or taken out after them', () => {
+    const size = fc.oneof({ weight: 8, arbitrary: fc.nat(200) }, fc.constantFrom(2047, 2048, 2049, 9000, 70_000))
+    const step = fc.record({ size, end: fc.constantFrom('piece', 'piece', 'piece', 'finish', 'reset') })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.constantFrom(1, 64, 1024), (steps, capacity) => {
+        const writer = new ByteWriter(capacity)
+        const made: { bytes: Uint8Array; wanted: Uint8Array }[] = []
+        for (const [n, { size: length, end }] of steps.entries()) {
+          const content = new Uint8Array(length).fill(n + 1)
+          writer.u32(0).raw(content).setU32(0, n)
+          expect(writer.length).toBe(length + 4)
+          if (end === 'reset') writer.reset()
+          else {
+            const wanted = concatBytes(Uint8Array.of(n, 0, 0, 0), content)
+            made.push({ bytes: end === 'piece' ? writer.finishPiece() : writer.finish(), wanted })
+          }
+          expect(writer.length).toBe(0)
+        }
+        for (const { bytes, wanted } of made) expect(equalBytes(bytes, wanted)).toBe(true)
+      }),
+    )
+  })
+
   it('what only a bug can pass is an assertion', () => {
     const writer = new ByteWriter()
     expect(() => writer.u8(256)).toThrow('bug')
