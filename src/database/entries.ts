@@ -133,6 +133,9 @@ export class EntryPacker {
   }
 }
 
+/** In an array of their own: values that are views of it are of nothing else. */
+export const ownEntries = ({ count, bytes }: PackedEntries): PackedEntries => ({ count, bytes: copyBytes(bytes) })
+
 /** Goes through packed entries. Positions are in `bytes`. */
 export class EntryReader {
   readonly bytes: Uint8Array

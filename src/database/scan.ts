@@ -8,10 +8,10 @@
  * cursor that was damaged, or is of another range or direction, is refused. (FNV: a CRC's tables are not worth their place on the page.)
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode, copyBytes } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
 import type { CorePage, CoreScan } from './core.ts'
-import { EntryReader } from './entries.ts'
+import { EntryReader, ownEntries } from './entries.ts'
 import { aborted, invalid } from './options.ts'
 import { type ByteRange, isEmptyRange } from './range.ts'
 import type { AbortSignalLike, Entry, Scan } from './types.ts'
@@ -65,10 +65,8 @@ export class PagedScan<V> implements Scan<V> {
     while (pages.more) {
       const asked = pages.ask()
       const page = asked instanceof Promise ? await asked : asked
-      // The entries keep it: in an array of its own it is theirs alone.
       const { entries: packed, snapshot, done } = page
-      const own = { count: packed.count, bytes: copyBytes(packed.bytes) }
-      const reader = pages.take({ entries: own, snapshot, done })
+      const reader = pages.take({ entries: ownEntries(packed), snapshot, done })
       pages.assertGoesOn()
       while (reader.next()) entries.push(source.decode(reader, true))
       const here = pages.advance(reader)
