@@ -64,7 +64,7 @@ export abstract class EntriesReader implements Reader {
   }
 
   /**
-   * The values of several keys, all of one moment, in the order of the keys.
+   * The values of several keys, all of one moment, in the order of the keys. For byte arrays see `Scan.toArray`.
    * @throws As `get`; TOO_LARGE for more than 10,000 keys.
    */
   async getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]> {

@@ -72,7 +72,7 @@ export interface ScanOptions extends ReadOptions {
 export interface Scan<V = unknown> extends AsyncIterable<Entry<V>> {
   /**
    * Every entry that is left, at most `limit`. Uint8Arrays of up to 4 KiB in its keys and values share memory with each other, as small Buffers of Node do: copy what is to
-   * be transferred to another thread, or kept for longer than the others. (Those of an iteration, and of `get`, have memory of their own.)
+   * be transferred to another thread, or kept for longer than the others. (Those of an iteration, of `get` and of a `getMany` of one key have memory of their own.)
    */
   toArray(): Promise<Entry<V>[]>
   readonly cursor: string
@@ -82,7 +82,7 @@ export interface Reader {
   /** `undefined` where there is no such key. */
   get<V = unknown>(key: Key, options?: ReadOptions): Promise<V | undefined>
   getEntry<V = unknown>(key: Key, options?: ReadOptions): Promise<Entry<V> | undefined>
-  /** All at one moment. */
+  /** All at one moment. Uint8Arrays of up to 4 KiB in the values share memory with each other, as those of `Scan.toArray`. */
   getMany<V = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(V | undefined)[]>
   scan<V = unknown>(range?: Range, options?: ScanOptions): Scan<V>
 }

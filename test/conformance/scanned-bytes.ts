@@ -1,4 +1,4 @@
-/** A7 for the byte arrays of a scan that gives all at once: to change or transfer them harms no other read. */
+/** A7 for the byte arrays of a scan, or of a `getMany`, that gives all at once: to change or transfer them harms no other read. */
 import { expect } from 'vitest'
 import type { Database, Op } from '../../src/database/types.ts'
 
@@ -19,6 +19,13 @@ export async function scannedBytes(db: Database): Promise<void> {
   structuredClone(first, { transfer: [first.buffer] })
   expect(first.length).toBe(0)
   expect(entries[599]!.value).toEqual(bytes(599))
+  const many = await db.getMany<Uint8Array>([keyOf(310), keyOf(311), keyOf(1000)])
+  expect(many[2]!.buffer.byteLength).toBe(5000)
+  const alone = await db.getMany<Uint8Array>([keyOf(312)])
+  expect(alone[0]!.buffer.byteLength).toBe(20)
+  structuredClone(many[0], { transfer: [many[0]!.buffer] })
+  alone[0]!.fill(99)
+  expect([many[0]!.length, many[2]]).toEqual([0, bytes(7, 5000)])
   for (let i = 301; i < 600; i++) expect((await others.next()).value?.value).toEqual(bytes(i))
   await others.return?.(undefined)
   expect([await db.get(keyOf(0)), await db.get(keyOf(1))]).toEqual([bytes(0), bytes(1)])
