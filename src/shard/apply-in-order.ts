@@ -1,5 +1,6 @@
 /** Committed entries through the state machine: in order, plain writes together; where one has to wait for its pages, the rest goes on when they have come. */
 import type { Index } from '../base/ids.ts'
+import type { Completion } from '../platform.ts'
 import type { Entry } from '../raft/types.ts'
 import type { Applied, ApplyMachine } from './apply.ts'
 
@@ -23,17 +24,18 @@ export function applyInOrder(machine: ApplyMachine, entries: readonly Entry[], e
     let arrived = true
     while (arrived && next < entries.length && !events.stopped()) {
       arrived = false
-      machine.apply(entries, next, results => {
+      const applied: Completion<readonly (Applied | undefined)[]> = results => {
         if (events.stopped()) return
         if (!results.ok) return events.onError(results.error)
-        for (const applied of results.value) {
+        for (const one of results.value) {
           const { index: at } = entries[next++] as Entry
-          if (applied !== undefined) events.onApplied(applied, at)
+          if (one !== undefined) events.onApplied(one, at)
         }
         events.onStep()
         arrived = true
         if (!looping) goOn()
-      })
+      }
+      machine.apply(entries, next, applied, error => events.onError(error))
     }
     looping = false
     if (next === entries.length && !events.stopped()) events.onEnd()

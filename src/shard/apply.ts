@@ -72,6 +72,7 @@ export class ApplyMachine {
   private gaveWay = false
   private hash = 0
   private applying = false
+  private failed: (error: unknown) => void = thrown
 
   /**
    * Begins where the engine's last checkpoint of this cluster was made; an engine that holds anything else is emptied.
@@ -118,9 +119,16 @@ export class ApplyMachine {
    *
    * The next call comes after `done`, which is called before this returns wherever the data are in memory.
    *
+   * @param failed Hears of a bug that shows itself when pages have been waited for, where nobody above could catch it.
    * @throws HarmonyError for an entry that cannot be decoded.
    */
-  apply(entries: readonly Entry[], from: number, done: Completion<readonly (Applied | undefined)[]>): void {
+  apply(
+    entries: readonly Entry[],
+    from: number,
+    done: Completion<readonly (Applied | undefined)[]>,
+    failed: (error: unknown) => void = thrown,
+  ): void {
+    this.failed = failed
     const entry = entries[from]
     const { appliedIndex } = this
     assert(!this.applying && entry?.index === appliedIndex + 1, `entry ${entry?.index} after ${appliedIndex}`)
@@ -234,10 +242,14 @@ export class ApplyMachine {
     const checks: WriteCheck[] = []
     for (const { command } of batch)
       for (const write of command.writes) for (const check of write.checks) checks.push(check)
-    lookUp(this.engine, checks, found => {
-      if (found.ok) this.inOrder(batch, new ChecksInOrder(found.value), done)
-      else done(found)
-    })
+    lookUp(
+      this.engine,
+      checks,
+      this.caught(found => {
+        if (found.ok) this.inOrder(batch, new ChecksInOrder(found.value), done)
+        else done(found)
+      }),
+    )
   }
 
   private inOrder(batch: readonly Writes[], checks: ChecksInOrder, done: Completion<readonly Applied[]>): void {
@@ -290,12 +302,16 @@ export class ApplyMachine {
     }
     const { phase } = write
     if (phase?.type === 'decide') return finish(this.prepared.decide(phase, write.ops, at))
-    validate(this.engine, write, validated => {
-      if (!validated.ok) return done(validated)
-      const refusal = validated.value ?? this.prepared.refusal(write)
-      if (refusal === undefined && phase !== undefined) this.prepared.add(write, phase, header.wallMs)
-      finish(refusal ?? { type: 'committed', at })
-    })
+    validate(
+      this.engine,
+      write,
+      this.caught(validated => {
+        if (!validated.ok) return done(validated)
+        const refusal = validated.value ?? this.prepared.refusal(write)
+        if (refusal === undefined && phase !== undefined) this.prepared.add(write, phase, header.wallMs)
+        finish(refusal ?? { type: 'committed', at })
+      }),
+    )
   }
 
   /** Nothing is done. */
@@ -324,13 +340,27 @@ export class ApplyMachine {
   }
 
   private update<T>(index: Index, operation: (view: View) => Update<T>, done: Completion<T>): void {
-    this.engine.update(operation, index, updated => {
-      this.applying = false
-      if (!updated.ok) return done(updated)
-      this.appliedIndex = index
-      this.settledTimestamp = this.lastTimestamp
-      done(updated)
-    })
+    this.engine.update(
+      operation,
+      index,
+      this.caught(updated => {
+        this.applying = false
+        if (!updated.ok) return done(updated)
+        this.appliedIndex = index
+        this.settledTimestamp = this.lastTimestamp
+        done(updated)
+      }),
+    )
+  }
+
+  private caught<T>(then: Completion<T>): Completion<T> {
+    return result => {
+      try {
+        then(result)
+      } catch (error) {
+        this.failed(error)
+      }
+    }
   }
 
   /** Keys are views of the entry, which stays as it is until the update is done. */
@@ -356,6 +386,10 @@ export class ApplyMachine {
     if (byKey !== undefined) session.record(serial, byKey)
     return byKey
   }
+}
+
+function thrown(error: unknown): never {
+  throw error
 }
 
 const noSession: Outcome = { type: 'noSession' }

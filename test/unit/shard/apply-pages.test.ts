@@ -4,6 +4,7 @@ import { clusterId, index, term, timestamp } from '../../../src/base/ids.ts'
 import type { Completion } from '../../../src/platform.ts'
 import type { Entry } from '../../../src/raft/types.ts'
 import { type Applied, ApplyMachine } from '../../../src/shard/apply.ts'
+import { applyInOrder } from '../../../src/shard/apply-in-order.ts'
 import { type Command, encodeBody, stampBody, stampsOf, type Write } from '../../../src/shard/command.ts'
 import { PagedEngine } from '../../../src/storage/paged-engine.ts'
 import { mustOpenStore, TestPages } from '../storage/store-kit.ts'
@@ -38,6 +39,8 @@ function machine() {
   let next = 0
   return {
     engine,
+    apply,
+    pages,
     entry(command: Command): Entry {
       const data = stampBody({ at: timestamp(at + 1), wallMs: 0 }, encodeBody(command))
       at += stampsOf(command)
@@ -80,4 +83,35 @@ it('writes that are done together may look at more pages than the cache has', ()
   expect(outcomes).toEqual(looks.map(() => 'committed'))
   // Each key lies on a leaf that may have to be read, and seldom twice.
   expect(engine.status().cache.misses - misses).toBeLessThan(2000)
+})
+
+it('a bug that shows itself behind a wait for pages is told to who applies, and ends no process', () => {
+  const { apply, pages, entry, run } = machine()
+  run([entry({ type: 'openSession', session })])
+  for (let n = 0; n < keys; n++) {
+    const ops = [{ type: 'put', key: keyOf(n), value: new Uint8Array(100) }] as const
+    run([entry({ type: 'writes', session, floor: n, writes: [write(n, { ops })] })])
+  }
+  let serial = keys
+  const checks = [{ key: keyOf(0), at: timestamp(2) }]
+  const ranges = [{ from: keyOf(300), to: keyOf(301), at: timestamp(302), count: 1 }]
+  for (const extra of [{ checks }, { ranges }]) {
+    // Somebody who is told of it fails, too: as an assertion behind it would.
+    const told = entry({ type: 'writes', session, floor: keys, writes: [write(serial++, extra)] })
+    const errors: unknown[] = []
+    let waited = 0
+    const events = {
+      stopped: () => errors.length > 0,
+      onApplied: () => {
+        throw new Error('a bug')
+      },
+      onStep: () => {},
+      onEnd: () => {},
+      onError: (error: unknown) => errors.push(error),
+    }
+    applyInOrder(apply, [told], events)
+    for (; errors.length === 0 && waited < 1000; waited++) pages.settle(1)
+    expect(waited).toBeGreaterThan(0)
+    expect(errors).toMatchObject([{ message: 'a bug' }])
+  }
 })
