@@ -2,6 +2,10 @@
 import { isHarmonyError, open } from '../../platform/browser/page/entry.ts'
 import type { Database, DatabaseEvent, OpenOptions, Signaling } from '../../src/database/types.ts'
 import { databaseSuite } from '../conformance/database-suite.ts'
+import { lockingSuite } from '../conformance/locking-suite.ts'
+import { preparedSuite } from '../conformance/prepared-suite.ts'
+import { transactionSuite } from '../conformance/transaction-suite.ts'
+import { watchSuite } from '../conformance/watch-suite.ts'
 import { type Outcome, runAll } from './vitest-in-page.ts'
 
 const databases: Database[] = []
@@ -278,8 +282,20 @@ export const locksHeld = async () =>
 
 let suites = 0
 
-export function suite(storage: 'memory' | 'indexeddb' | 'opfs', where: 'worker' | 'page'): Promise<Outcome[]> {
+const rules = {
+  'the database': databaseSuite,
+  transactions: (name: string, opened: () => Promise<Database>) => transactionSuite(name, opened, 10),
+  locks: lockingSuite,
+  'prepared transactions': preparedSuite,
+  watches: watchSuite,
+}
+
+export function suite(
+  what: keyof typeof rules,
+  storage: 'memory' | 'indexeddb' | 'opfs',
+  where: 'worker' | 'page',
+): Promise<Outcome[]> {
   const worker = where === 'worker' ? 'auto' : false
-  databaseSuite(`${storage}, in the ${where}`, () => open({ name: `suite ${suites++}`, storage, worker }))
+  rules[what](`${what}: ${storage}, in the ${where}`, () => open({ name: `suite ${suites++}`, storage, worker }))
   return runAll()
 }

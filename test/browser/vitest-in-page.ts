@@ -32,15 +32,22 @@ export function afterEach(run: () => unknown): void {
   after.push(run)
 }
 
-export function test(name: string, run: () => unknown): void {
+type Run = () => unknown
+
+/** Time limits are the business of who runs the page. */
+export function test(name: string, ...rest: readonly [Run] | readonly [options: object, run: Run]): void {
+  const run = rest.length === 1 ? rest[0] : rest[1]
   // Not a copy: an afterEach may stand below its tests.
   cases.push({ name: [...names, name].join(' > '), run, after })
 }
 
 test.each =
-  (table: readonly (readonly unknown[])[]) =>
+  (table: readonly unknown[]) =>
   (title: string, run: (...row: never[]) => unknown): void => {
-    for (const row of table) test(title.replace('%s', String(row[0])), () => run(...(row as never[])))
+    for (const item of table) {
+      const row: readonly unknown[] = Array.isArray(item) ? item : [item]
+      test(title.replace('%s', String(row[0])), () => run(...(row as never[])))
+    }
   }
 
 export const it = test

@@ -18,7 +18,8 @@ import type { Database, OpenTransaction, Transaction } from '../../src/database/
 import { freshDatabases } from './fresh-databases.ts'
 import { anomalies, codeOf, keysIn, levels, numberOf } from './transaction-anomalies.ts'
 
-export function transactionSuite(name: string, open: () => Promise<Database>): void {
+/** @param numRuns Of properties. */
+export function transactionSuite(name: string, open: () => Promise<Database>, numRuns = 60): void {
   const { fresh, closeAll } = freshDatabases(open)
 
   describe(name, () => {
@@ -147,7 +148,7 @@ export function transactionSuite(name: string, open: () => Promise<Database>): v
           await db.close()
         },
       )
-      await fc.assert(property, { numRuns: 60 })
+      await fc.assert(property, { numRuns })
     })
 
     test('X2 a page of which everything was deleted here leads to the next', async () => {
