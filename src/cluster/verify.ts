@@ -39,7 +39,13 @@ export interface StoreReport {
   /** The newest one; undefined where there is none, or it cannot be read. */
   readonly checkpoint: CheckpointReport | undefined
   /** After the last entry that is known to be committed; as the checkpoint has it where the log's front was dropped. */
-  readonly state: { readonly keys: number; readonly bytes: number; readonly fingerprint: number }
+  readonly state: {
+    readonly keys: number
+    readonly bytes: number
+    readonly fingerprint: number
+    /** Transactions that wait for a decision. */
+    readonly prepared: number
+  }
 }
 
 /** Told now and then, after the pages were read; `step` 1 of 2 reads the log, 2 of 2 applies it. Bytes of the log. */
@@ -236,7 +242,9 @@ class Verification {
     const group = this.replay.result()
     const { machine, pages } = this
     const { keys, bytes } = machine === undefined ? (pages?.checkpoint ?? nothing) : this.engine.status()
-    const fingerprint = machine?.fingerprint ?? pages?.note?.machine.fingerprint ?? 0
+    const note = pages?.note?.machine
+    const fingerprint = machine?.fingerprint ?? note?.fingerprint ?? 0
+    const prepared = machine?.prepared.size ?? note?.prepared.kept.length ?? 0
     this.done({
       findings: this.findings,
       peer: this.superblock?.peerId,
@@ -250,7 +258,7 @@ class Verification {
         commit: group?.log.hardState.commit ?? 0,
       },
       checkpoint: pages?.checkpoint,
-      state: { keys, bytes, fingerprint },
+      state: { keys, bytes, fingerprint, prepared },
     })
   }
 }

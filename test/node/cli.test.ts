@@ -346,11 +346,14 @@ describe('verify', () => {
   test('a whole directory, a damaged one, and none at all', async () => {
     const dir = await filled(async db => {
       for (let i = 0; i < 5; i++) await db.put(['n', i], i)
+      const tx = await db.begin()
+      tx.put(['n', 0], 'later')
+      await tx.prepare({ id: 'order 1' })
     })
     const whole = await harmonydb(['verify', dir, '--json'])
     expect(whole.status).toBe(0)
-    expect(JSON.parse(whole.out)).toMatchObject({ findings: [], state: { keys: 5 } })
-    expect((await harmonydb(['verify', dir])).out).toMatch(/\nwhole\n$/)
+    expect(JSON.parse(whole.out)).toMatchObject({ findings: [], state: { keys: 5, prepared: 1 } })
+    expect((await harmonydb(['verify', dir])).out).toMatch(/\nprepared +1, not decided .*\nwhole\n$/)
 
     const [segment] = readdirSync(dir).filter(name => name.endsWith('.log'))
     const path = join(dir, segment as string)

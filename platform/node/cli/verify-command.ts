@@ -51,6 +51,7 @@ function linesOf(path: string, report: StoreReport): string[] {
       : `pages      ${checkpoint.pages} in ${checkpoint.fileBytes} bytes, checkpoint ${checkpoint.number} with ${checkpoint.keys} keys through entry ${checkpoint.applied}`,
     `log        ${log.bytes} bytes, ${log.records} records, entries ${log.firstIndex} to ${log.lastIndex}, committed through ${log.commit}`,
     `state      ${state.keys} keys, ${state.bytes} bytes, fingerprint ${state.fingerprint.toString(16).padStart(8, '0')}`,
+    ...(state.prepared === 0 ? [] : [`prepared   ${state.prepared}, not decided (\`harmonydb prepared\` lists them)`]),
     ...findings.map(lineOf),
   ]
   const damages = findings.filter(({ severity }) => severity === 'damage').length
