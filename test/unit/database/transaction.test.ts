@@ -1,0 +1,87 @@
+/** What a transaction holds, and when it lets go of it, over a peer in this realm. */
+import { describe, expect, it } from 'vitest'
+import type { Core } from '../../../src/database/core.ts'
+import { createDatabase } from '../../../src/database/database.ts'
+import type { LocalCore } from '../../../src/database/local-core.ts'
+import { pageEntries } from '../../../src/database/scan.ts'
+import type { Database, Op } from '../../../src/database/types.ts'
+import { openLoneCore } from '../../lone-core.ts'
+
+async function withCore(run: (db: Database, core: LocalCore) => Promise<void>): Promise<void> {
+  const core = await openLoneCore()
+  const db = createDatabase(core)
+  await run(db, core)
+  await db.close()
+}
+
+const held = (core: LocalCore): number => core.mirror().status.snapshots.held
+
+const codeOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => 'fulfilled',
+    error => error.code,
+  )
+
+/** As behind a port, or where a page has to be read: values come when `go` is called. */
+function slowly(core: LocalCore): { readonly slow: Core; go(): void } {
+  let go = (): void => {}
+  const gone = new Promise<void>(resolve => {
+    go = resolve
+  })
+  const slow: Core = Object.create(core, {
+    getMany: { value: async (...args: Parameters<Core['getMany']>) => gone.then(() => core.getMany(...args)) },
+  })
+  return { slow, go }
+}
+
+describe('the state of a transaction', () => {
+  for (const end of ['rollback', 'commit'] as const) {
+    it(`is not taken again by a scan that goes on after its ${end}`, async () => {
+      await withCore(async (db, core) => {
+        const puts = Array.from({ length: pageEntries + 1 }, (_, i): Op => ({ type: 'put', key: i, value: i }))
+        await db.batch(puts)
+        const tx = await db.begin()
+        const entries = tx.scan()[Symbol.asyncIterator]()
+        for (let i = 0; i < pageEntries; i++) await entries.next()
+        if (end === 'commit') tx.put('other', 1)
+        await tx[end]()
+        expect(held(core)).toBe(0)
+        expect(await codeOf(entries.next())).toBe('VALIDATION')
+        expect(held(core)).toBe(0)
+      })
+    })
+  }
+
+  it('is not taken by a read whose lock comes as it ends', async () => {
+    await withCore(async (db, core) => {
+      await db.put('a', 1)
+      for (let turns = 0; turns < 40; turns++) {
+        const tx = await db.begin()
+        void tx.get('a', { forUpdate: true }).catch(() => {})
+        for (let turn = 0; turn < turns; turn++) await undefined
+        await tx.rollback()
+        await new Promise(resolve => setTimeout(resolve, 0))
+        expect([turns, held(core)]).toEqual([turns, 0])
+      }
+    })
+  })
+
+  it('stays until the last read is answered that was under way when it was committed', async () => {
+    await withCore(async (db, core) => {
+      await db.batch([
+        { type: 'put', key: 'a', value: 1 },
+        { type: 'put', key: 'b', value: 2 },
+      ])
+      const { slow, go } = slowly(core)
+      const tx = await createDatabase(slow).begin()
+      const read = tx.getMany(['a', 'b'])
+      tx.put('a', 3)
+      await tx.commit()
+      await db.put('b', 4)
+      expect(held(core)).toBe(1)
+      go()
+      expect(await read).toEqual([1, 2])
+      expect(held(core)).toBe(0)
+    })
+  })
+})
