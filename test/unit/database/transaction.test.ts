@@ -4,7 +4,7 @@ import type { Core } from '../../../src/database/core.ts'
 import { createDatabase } from '../../../src/database/database.ts'
 import type { LocalCore } from '../../../src/database/local-core.ts'
 import { pageEntries } from '../../../src/database/scan.ts'
-import type { Database, Op } from '../../../src/database/types.ts'
+import type { Database, Op, Transaction } from '../../../src/database/types.ts'
 import { openLoneCore } from '../../lone-core.ts'
 
 async function withCore(run: (db: Database, core: LocalCore) => Promise<void>): Promise<void> {
@@ -83,5 +83,37 @@ describe('the state of a transaction', () => {
       expect(await read).toEqual([1, 2])
       expect(held(core)).toBe(0)
     })
+  })
+})
+
+it('a transaction that is being committed is not given up by `abort`, and is what its caller hears that it is', async () => {
+  await withCore(async db => {
+    const tx = await db.begin()
+    tx.put('a', 1)
+    const committing = tx.commit()
+    expect(() => tx.abort('too late')).toThrow('it is being committed')
+    await committing
+    expect(await db.get('a')).toBe(1)
+
+    const heard: unknown[] = []
+    const giveUp = async (late: Transaction, turns: number): Promise<void> => {
+      for (let turn = 0; turn < turns; turn++) await undefined
+      late.abort('too late')
+    }
+    for (let turns = 0; turns < 30; turns++) {
+      const running = db.transaction(tx => {
+        tx.put(turns, 1)
+        void codeOf(giveUp(tx, turns))
+      })
+      heard.push([await codeOf(running), await db.get(turns)])
+    }
+    expect(heard).toContainEqual(['fulfilled', 1])
+    for (const one of heard)
+      expect([
+        ['fulfilled', 1],
+        ['ABORTED', undefined],
+      ]).toContainEqual(one)
+    const committed = 1 + heard.filter(one => (one as unknown[])[1] === 1).length
+    expect(db.status().transactions).toMatchObject({ active: 0, committed, aborted: 31 - committed })
   })
 })
