@@ -102,8 +102,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.add({ type: 'delete', key: encodeKey(key) })
   }
 
-  /** Gives the transaction up: nothing is written, and it rejects with ABORTED, whose cause is `reason`. Always throws. */
+  /** Gives the transaction up: nothing is written, and it rejects with ABORTED, whose cause is `reason`. Always throws; VALIDATION, and nothing else, where it is being committed. */
   abort(reason?: unknown): never {
+    if (this.committing) throw this.end ?? committing
     const why = reason === undefined ? '' : `: ${reason instanceof Error ? reason.message : String(reason)}`
     this.finish(new HarmonyError('ABORTED', `the transaction was given up by its own code${why}`, { cause: reason }))
     throw this.end
