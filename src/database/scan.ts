@@ -8,7 +8,8 @@
  * cursor that was damaged, or is of another range or direction, is refused. (FNV: a CRC's tables are not worth their place on the page.)
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode } from '../base/bytes.ts'
+import { base64UrlDecode, base64UrlEncode } from '../base/base64.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
 import type { CorePage, CoreScan } from './core.ts'
 import { EntryReader, mayShare, ownEntries } from './entries.ts'

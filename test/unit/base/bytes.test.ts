@@ -1,10 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { base64UrlDecode, base64UrlEncode } from '../../../src/base/base64.ts'
 import {
   ByteReader,
   ByteWriter,
-  base64UrlDecode,
-  base64UrlEncode,
   compareBytes,
   concatBytes,
   copyBytes,
