@@ -117,3 +117,20 @@ it('a transaction that is being committed is not given up by `abort`, and is wha
     expect(db.status().transactions).toMatchObject({ active: 0, committed, aborted: 31 - committed })
   })
 })
+
+for (const end of ['commit', 'prepare'] as const) {
+  it(`a signal that fires while ${end} waits for what it has to read first is heard, and nothing is written`, async () => {
+    await withCore(async (db, core) => {
+      const { slow, go } = slowly(core)
+      const stop = new AbortController()
+      const tx = await createDatabase(slow).begin({ isolation: 'snapshot', signal: stop.signal })
+      void tx.get('a')
+      tx.put('b', 1)
+      const ending = codeOf(tx[end]())
+      stop.abort()
+      go()
+      expect(await ending).toBe('ABORTED')
+      expect([await db.get('b'), await db.prepared.list(), held(core)]).toEqual([undefined, [], 0])
+    })
+  })
+}
