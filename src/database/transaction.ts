@@ -259,7 +259,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   /** All of it. The state that it read is not needed any more: as long as somebody holds that, each page is copied before it changes. */
   private written(): CoreWrite {
     const { ops } = this.writes
-    const { idempotencyKey } = this.options
+    const { idempotencyKey, signal } = this.options
+    // Who waits for the answer hears it only when it fires.
+    if (signal?.aborted === true) throw aborted(signal, false)
     const write = { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
     this.letGo()
     return write
