@@ -52,19 +52,26 @@ describe('the state of a transaction', () => {
     })
   }
 
-  it('is not taken by a read whose lock comes as it ends', async () => {
-    await withCore(async (db, core) => {
-      await db.put('a', 1)
-      for (let turns = 0; turns < 40; turns++) {
-        const tx = await db.begin()
-        void tx.get('a', { forUpdate: true }).catch(() => {})
-        for (let turn = 0; turn < turns; turn++) await undefined
-        await tx.rollback()
-        await new Promise(resolve => setTimeout(resolve, 0))
-        expect([turns, held(core)]).toEqual([turns, 0])
-      }
-    })
-  })
+  for (const end of ['rollback', 'commit'] as const) {
+    for (const hasRead of [false, true]) {
+      it(`is let go where a lock comes at its ${end}, ${hasRead ? 'and with it a newer one' : 'and the first read'}`, async () => {
+        await withCore(async (db, core) => {
+          await db.put('a', 1)
+          for (let turns = 0; turns < 40; turns++) {
+            const tx = await db.begin()
+            if (hasRead) await tx.get('a')
+            await db.put('b', turns)
+            void tx.get('a', { forUpdate: true }).catch(() => {})
+            for (let turn = 0; turn < turns; turn++) await undefined
+            tx.put('c', turns)
+            await codeOf(tx[end]())
+            await new Promise(resolve => setTimeout(resolve, 0))
+            expect([turns, held(core)]).toEqual([turns, 0])
+          }
+        })
+      })
+    }
+  }
 
   it('stays until the last read is answered that was under way when it was committed', async () => {
     await withCore(async (db, core) => {
