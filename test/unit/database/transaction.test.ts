@@ -22,14 +22,15 @@ const codeOf = (work: Promise<unknown>): Promise<unknown> =>
     error => error.code,
   )
 
-/** As behind a port, or where a page has to be read: values come when `go` is called. */
-function slowly(core: LocalCore): { readonly slow: Core; go(): void } {
+/** As behind a port, or where a page has to be read: what it is asked there waits for `go`. */
+function slowly(core: LocalCore, verb: 'getMany' | 'snapshot' | 'write'): { readonly slow: Core; go(): void } {
   let go = (): void => {}
   const gone = new Promise<void>(resolve => {
     go = resolve
   })
+  const ask = core[verb].bind(core) as (...args: unknown[]) => unknown
   const slow: Core = Object.create(core, {
-    getMany: { value: async (...args: Parameters<Core['getMany']>) => gone.then(() => core.getMany(...args)) },
+    [verb]: { value: async (...args: unknown[]) => gone.then(() => ask(...args)) },
   })
   return { slow, go }
 }
@@ -79,7 +80,7 @@ describe('the state of a transaction', () => {
         { type: 'put', key: 'a', value: 1 },
         { type: 'put', key: 'b', value: 2 },
       ])
-      const { slow, go } = slowly(core)
+      const { slow, go } = slowly(core, 'getMany')
       const tx = await createDatabase(slow).begin()
       const read = tx.getMany(['a', 'b'])
       tx.put('a', 3)
@@ -88,6 +89,49 @@ describe('the state of a transaction', () => {
       expect(held(core)).toBe(1)
       go()
       expect(await read).toEqual([1, 2])
+      expect(held(core)).toBe(0)
+    })
+  })
+
+  it('is let go once, where a newer one was on its way when it was committed', async () => {
+    await withCore(async (db, core) => {
+      await db.put('a', 1)
+      const { slow, go } = slowly(core, 'snapshot')
+      const tx = await createDatabase(slow).begin()
+      const first = tx.get('a')
+      await new Promise(resolve => setTimeout(resolve, 0))
+      const other = await db.snapshot()
+      go()
+      expect(await first).toBe(1)
+      await db.put('b', 1)
+      const late = codeOf(tx.get('a', { forUpdate: true }))
+      for (let turn = 0; turn < 5; turn++) await undefined
+      tx.put('c', 1)
+      await tx.commit()
+      await late
+      expect(held(core)).toBe(1)
+      expect(await other.get('b')).toBe(undefined)
+      await other.close()
+      expect(held(core)).toBe(0)
+    })
+  })
+
+  it('is the only one that it reads: what gets its lock while it is being committed is refused', async () => {
+    await withCore(async (db, core) => {
+      await db.put('a', 1)
+      const { slow, go } = slowly(core, 'write')
+      const other = await db.begin()
+      await other.get('b', { forUpdate: true })
+      const tx = await createDatabase(slow).begin()
+      await tx.get('a')
+      tx.put('c', 1)
+      const late = codeOf(tx.get('b', { forUpdate: true }))
+      const committing = tx.commit()
+      other.put('b', 1)
+      await other.commit()
+      expect(await late).toBe('VALIDATION')
+      go()
+      await committing
       expect(held(core)).toBe(0)
     })
   })
@@ -128,7 +172,7 @@ it('a transaction that is being committed is not given up by `abort`, and is wha
 for (const end of ['commit', 'prepare'] as const) {
   it(`a signal that fires while ${end} waits for what it has to read first is heard, and nothing is written`, async () => {
     await withCore(async (db, core) => {
-      const { slow, go } = slowly(core)
+      const { slow, go } = slowly(core, 'getMany')
       const stop = new AbortController()
       const tx = await createDatabase(slow).begin({ isolation: 'snapshot', signal: stop.signal })
       void tx.get('a')
