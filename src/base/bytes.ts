@@ -1,5 +1,5 @@
 /**
- * Bytes: a growing writer, a total reader, comparison, and the text forms hex and base64url.
+ * Bytes: a growing writer, a total reader, comparison, and hex.
  *
  * Formats (all integers little-endian):
  *   u8 u16 u32   as they are; u64: eight bytes, values to 2^53-1
@@ -115,11 +115,11 @@ export class ByteWriter {
     return this.varint(bytes.length).raw(bytes)
   }
 
-  /** All of them, whatever the array says of itself: of somebody else's making. `length`: the true one. */
+  /** The first `length` of them, whatever the array says of itself: of somebody else's making. It has so many at least: another thread may make shared memory longer meanwhile. */
   elements(from: Uint8Array, length: number): this {
     this.reserve(length)
-    if (length <= handBytesMax) for (let i = 0; i < length; i++) this.buffer[this.used + i] = from[i]!
-    else this.buffer.set(from, this.used)
+    if (length <= handBytesMax || !this.tookAll(from))
+      for (let i = 0; i < length; i++) this.buffer[this.used + i] = from[i]!
     this.used += length
     return this
   }
@@ -177,6 +177,16 @@ export class ByteWriter {
   reset(): void {
     this.used = this.start
     if (this.buffer.length > keptBytesMax) this.take(empty, 0)
+  }
+
+  /** False, and nothing done, where they are more than there is room for. */
+  private tookAll(from: Uint8Array): boolean {
+    try {
+      this.buffer.set(from, this.used)
+      return true
+    } catch {
+      return false
+    }
   }
 
   private reserve(more: number): void {
@@ -443,43 +453,6 @@ export function hexDecode(hex: string): Uint8Array | undefined {
     bytes[i] = byte
   }
   return bytes
-}
-
-const base64Digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const base64Values = new Int8Array(128).fill(-1)
-for (let i = 0; i < 64; i++) base64Values[base64Digits.charCodeAt(i)] = i
-
-/** RFC 4648, URL-safe digits, without padding. */
-export function base64UrlEncode(bytes: Uint8Array): string {
-  let text = ''
-  for (let i = 0; i < bytes.length; i += 3) {
-    const left = bytes.length - i
-    const bits = (bytes[i]! << 16) | ((left > 1 ? bytes[i + 1]! : 0) << 8) | (left > 2 ? bytes[i + 2]! : 0)
-    text += base64Digits[bits >> 18]! + base64Digits[(bits >> 12) & 63]!
-    if (left > 1) text += base64Digits[(bits >> 6) & 63]!
-    if (left > 2) text += base64Digits[bits & 63]!
-  }
-  return text
-}
-
-/** The bytes that encode to exactly this text, or undefined: no padding, no other digits, no stray bits in the last one. */
-export function base64UrlDecode(text: string): Uint8Array | undefined {
-  if (text.length % 4 === 1) return undefined
-  const bytes = new Uint8Array(Math.floor((text.length * 3) / 4))
-  let bits = 0
-  let bitCount = 0
-  let at = 0
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    const value = unit < 128 ? base64Values[unit]! : -1
-    if (value < 0) return undefined
-    bits = ((bits << 6) | value) & 0xffff
-    bitCount += 6
-    if (bitCount < 8) continue
-    bitCount -= 8
-    bytes[at++] = bits >> bitCount
-  }
-  return (bits & ((1 << bitCount) - 1)) === 0 ? bytes : undefined
 }
 
 export function viewOf(bytes: Uint8Array): DataView {

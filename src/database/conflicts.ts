@@ -15,7 +15,8 @@ export function checkOf(key: Uint8Array, version: string | null, name: Name): Wr
       `${nameText(name)} must be a version that a read returned, or null for "absent", not ${shown(version)}`,
     )
   const at = parseVersion(version)
-  if (at === undefined) throw conflict(`no key ever had the version "${version}"`)
+  // 0 is that of a transaction's own writes; in a check it would say "absent".
+  if (at === undefined || at === 0) throw conflict(`no key ever had the version "${version}"`)
   return { key, at }
 }
 

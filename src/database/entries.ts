@@ -133,6 +133,12 @@ export class EntryPacker {
   }
 }
 
+/** A page of small entries has half of it. */
+const sharedBytesMax = 1 << 21
+
+/** To be views of one array, which nothing else uses, is worth it for several; but who keeps one of a few bytes must not keep a large one that came with it. */
+export const mayShare = ({ count, bytes }: PackedEntries): boolean => count > 1 && bytes.length <= sharedBytesMax
+
 /** In an array of their own: values that are views of it are of nothing else. */
 export const ownEntries = ({ count, bytes }: PackedEntries): PackedEntries => ({ count, bytes: copyBytes(bytes) })
 

@@ -1,4 +1,5 @@
 /** What a transaction sees: what it read, with its own writes in place of it. */
+import { keyBehind } from '../base/bytes.ts'
 import type { CoreOp, CorePage, CoreScan } from './core.ts'
 import { type EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 
@@ -45,13 +46,29 @@ export function mergedPage(
 
 function addFound(packer: EntryPacker, key: Uint8Array, reader: EntryReader): void {
   const { bytes, valueFrom, valueTo } = reader
-  packer.add(key, key.length, Number.parseInt(reader.version(), 16), bytes, valueFrom, valueTo)
+  packer.add(key, key.length, reader.timestamp(), bytes, valueFrom, valueTo)
 }
 
 /** Its version is 0: it has none yet. */
 function addOwn(packer: EntryPacker, op: CoreOp, keysOnly: boolean): void {
   if (op.type === 'put') packer.add(op.key, op.key.length, 0, op.value, 0, keysOnly ? 0 : op.value.length)
   else packer.absent()
+}
+
+/** from ≤ key < to; undefined: open. */
+export interface Covered {
+  readonly from: Uint8Array | undefined
+  readonly to: Uint8Array | undefined
+}
+
+/** What a page tells about. */
+export function coveredBy({ from, to, reverse, continuation }: CoreScan, { entries, done }: CorePage): Covered {
+  const after = continuation?.after
+  const begins = after !== undefined && !reverse ? keyBehind(after) : from
+  const ends = after !== undefined && reverse ? after : to
+  if (done) return { from: begins, to: ends }
+  const last = lastKey(entries)
+  return reverse ? { from: last, to: ends } : { from: begins, to: keyBehind(last) }
 }
 
 /** Of a page that is not empty. */

@@ -6,7 +6,7 @@ import { HarmonyError } from '../base/errors.ts'
 import type { LockMode } from '../txn/lock-table.ts'
 import { unlessAborted } from './abort.ts'
 import type { CorePage, CoreReadOptions, CoreScan } from './core.ts'
-import { EntryReader, ownEntries, type PackedEntries } from './entries.ts'
+import { EntryReader, mayShare, ownEntries, type PackedEntries } from './entries.ts'
 import { decodeKey, encodeKey } from './key.ts'
 import { flag, invalid, limitOf, readOptions, record, shown, signalOf } from './options.ts'
 import { encodeRange } from './range.ts'
@@ -74,10 +74,10 @@ export abstract class EntriesReader implements Reader {
     if (keys.length === 0) return []
     const fetched = this.fetch(encodedKeys(keys), read, signal, lock)
     const entries = fetched instanceof Promise ? await fetched : fetched
-    const areSeveral = entries.count > 1
-    const reader = new EntryReader(areSeveral ? ownEntries(entries) : entries)
+    const shared = mayShare(entries)
+    const reader = new EntryReader(shared ? ownEntries(entries) : entries)
     const values: (V | undefined)[] = []
-    while (reader.next()) values.push(reader.present ? decodedValue<V>(reader, areSeveral) : undefined)
+    while (reader.next()) values.push(reader.present ? decodedValue<V>(reader, shared) : undefined)
     return values
   }
 

@@ -8,10 +8,11 @@
  * cursor that was damaged, or is of another range or direction, is refused. (FNV: a CRC's tables are not worth their place on the page.)
  */
 import { assert } from '../base/assert.ts'
-import { ByteReader, ByteWriter, base64UrlDecode, base64UrlEncode } from '../base/bytes.ts'
+import { base64UrlDecode, base64UrlEncode } from '../base/base64.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
 import type { CorePage, CoreScan } from './core.ts'
-import { EntryReader, ownEntries } from './entries.ts'
+import { EntryReader, mayShare, ownEntries } from './entries.ts'
 import { aborted, invalid } from './options.ts'
 import { type ByteRange, isEmptyRange } from './range.ts'
 import type { AbortSignalLike, Entry, Scan } from './types.ts'
@@ -66,9 +67,10 @@ export class PagedScan<V> implements Scan<V> {
       const asked = pages.ask()
       const page = asked instanceof Promise ? await asked : asked
       const { entries: packed, snapshot, done } = page
-      const reader = pages.take({ entries: ownEntries(packed), snapshot, done })
+      const shared = mayShare(packed)
+      const reader = pages.take({ entries: shared ? ownEntries(packed) : packed, snapshot, done })
       pages.assertGoesOn()
-      while (reader.next()) entries.push(source.decode(reader, true))
+      while (reader.next()) entries.push(source.decode(reader, shared))
       const here = pages.advance(reader)
       this.place = () => (pages.done ? '' : here === undefined ? pages.request.cursor : here())
     }

@@ -14,7 +14,6 @@
  * The state is taken with the first read, by a linearizable read: so it has everything that was acknowledged before. A transaction that writes nothing is over without
  * a check: it read one state.
  */
-import { keyBehind } from '../base/bytes.ts'
 import { HarmonyError, isHarmonyError } from '../base/errors.ts'
 import { type Timestamp, timestamp } from '../base/ids.ts'
 import { parseVersion, versionOf } from '../mvcc/versioned.ts'
@@ -27,7 +26,7 @@ import type { Core, CoreOp, CorePage, CoreReadOptions, CoreScan, CoreSnapshot, C
 import type { Expiring } from './deadlines.ts'
 import { EntryPacker, EntryReader, type PackedEntries } from './entries.ts'
 import { encodeKey } from './key.ts'
-import { lastKey, mergedEntries, mergedPage } from './merged-page.ts'
+import { type Covered, coveredBy, lastKey, mergedEntries, mergedPage } from './merged-page.ts'
 import { aborted, flag, inState, invalid } from './options.ts'
 import { OwnLocks } from './own-locks.ts'
 import { OwnWrites } from './own-writes.ts'
@@ -69,7 +68,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private state: CoreSnapshot | Promise<CoreSnapshot> | undefined
   private end: HarmonyError | undefined
   private committing = false
-  /** Reads that were not awaited, perhaps. */
+  /** Of its state: they were not awaited, perhaps. Until they are answered it is not let go. */
   private readsUnderWay = 0
   private onEnded: ((error: HarmonyError) => void) | undefined
   private readonly onAbort: (() => void) | undefined
@@ -103,8 +102,9 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     this.add({ type: 'delete', key: encodeKey(key) })
   }
 
-  /** Gives the transaction up: nothing is written, and it rejects with ABORTED, whose cause is `reason`. Always throws. */
+  /** Gives the transaction up: nothing is written, and it rejects with ABORTED, whose cause is `reason`. Always throws; VALIDATION, and nothing else, where it is being committed. */
   abort(reason?: unknown): never {
+    if (this.committing) throw this.end ?? committing
     const why = reason === undefined ? '' : `: ${reason instanceof Error ? reason.message : String(reason)}`
     this.finish(new HarmonyError('ABORTED', `the transaction was given up by its own code${why}`, { cause: reason }))
     throw this.end
@@ -203,16 +203,16 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
 
   protected override entriesOf(keys: readonly Uint8Array[], options: CoreReadOptions, lock: LockMode | undefined) {
     const locking = lock && this.lock(keys.map(keySpan), lock, options)
-    return this.underWay(
-      locking === undefined
-        ? this.getBytes(keys, options, lock)
-        : locking.then(() => this.getBytes(keys, options, lock)),
-    )
+    return locking === undefined
+      ? this.underWay(this.getBytes(keys, options, lock))
+      : locking.then(() => this.underWay(this.getBytes(keys, options, lock)))
   }
 
   protected override pageOf(request: CoreScan, lock: LockMode | undefined) {
     const locking = lock && this.lock([rangeSpan(request.from, request.to)], lock, request)
-    return this.underWay(locking === undefined ? this.page(request) : locking.then(() => this.page(request)))
+    return locking === undefined
+      ? this.underWay(this.page(request))
+      : locking.then(() => this.underWay(this.page(request)))
   }
 
   protected override lockOf(options: LockingReadOptions | undefined): LockMode | undefined {
@@ -259,9 +259,11 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   /** All of it. The state that it read is not needed any more: as long as somebody holds that, each page is copied before it changes. */
   private written(): CoreWrite {
     const { ops } = this.writes
-    const { idempotencyKey } = this.options
+    const { idempotencyKey, signal } = this.options
+    // Who waits for the answer hears it only when it fires.
+    if (signal?.aborted === true) throw aborted(signal, false)
     const write = { ops, ...this.conditions(ops), idempotencyKey, timeoutMs: this.leftMs() }
-    if (this.readsUnderWay === 0) this.letGo()
+    this.letGo()
     return write
   }
 
@@ -312,7 +314,8 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     await locks.lock(spans, mode, this.leftMs())
     if (renew === undefined || this.options.isolation === 'read-committed') return
     while (this.renewing !== undefined) await this.renewing
-    this.renewing = this.renew(renew)
+    // A lock that is waited for may never come; with this it has, and the state that goes is needed.
+    this.renewing = this.underWay(this.renew(renew))
     try {
       await this.renewing
     } finally {
@@ -367,13 +370,14 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   private theState(options: CoreReadOptions): CoreSnapshot | undefined | Promise<CoreSnapshot> {
     if (this.options.isolation === 'read-committed') return undefined
     if (this.state === undefined) {
+      // Its lock came, or its iteration went on, too late: nobody would let go of another state.
+      if (this.end !== undefined || this.committing) throw this.end ?? committing
       const taken = this.core.snapshot(options)
       this.state = taken
       if (taken instanceof Promise) {
         taken.then(
           state => {
             this.state = state
-            if (this.end !== undefined) this.core.release(state.name)
           },
           () => {
             // The next read tries again.
@@ -425,25 +429,13 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     return this.withOwn(request, page, at)
   }
 
-  /** What the page tells about, which is noted as read. */
-  private cover(
-    request: CoreScan,
-    { entries, done }: CorePage,
-    at: Timestamp,
-  ): { from: Uint8Array | undefined; to: Uint8Array | undefined } {
-    const { reverse, continuation } = request
-    const after = continuation?.after
-    let from = after !== undefined && !reverse ? keyBehind(after) : request.from
-    let to = after !== undefined && reverse ? after : request.to
-    if (!done) {
-      const last = lastKey(entries)
-      if (reverse) from = last
-      else to = keyBehind(last)
-    }
+  /** What the page tells about is noted as read. */
+  private cover(request: CoreScan, page: CorePage, at: Timestamp): Covered {
+    const covered = coveredBy(request, page)
     // At `snapshot` they count where a lock moves the state on.
     if (this.options.isolation !== 'read-committed' && !this.options.readOnly)
-      this.reads.range(from, to, entries.count, at)
-    return { from, to }
+      this.reads.range(covered.from, covered.to, page.entries.count, at)
+    return covered
   }
 
   private async withOwn(request: CoreScan, first: CorePage | Promise<CorePage>, at: Timestamp): Promise<CorePage> {
@@ -475,6 +467,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
   }
 
   private letGo(): void {
+    if (this.readsUnderWay > 0) return
     if (this.state !== undefined && !(this.state instanceof Promise)) {
       this.core.release(this.state.name)
       this.state = undefined
@@ -482,11 +475,14 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     if (this.older.length > 0) for (const { name } of this.older.splice(0)) this.core.release(name)
   }
 
+  private underWay<T>(read: Promise<T>): Promise<T>
+  private underWay<T>(read: T | Promise<T>): T | Promise<T>
   private underWay<T>(read: T | Promise<T>): T | Promise<T> {
     if (!(read instanceof Promise)) return read
     this.readsUnderWay++
     return read.finally(() => {
       this.readsUnderWay--
+      if (this.end !== undefined) this.letGo()
     })
   }
 }

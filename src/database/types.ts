@@ -71,7 +71,7 @@ export interface ScanOptions extends ReadOptions {
  */
 export interface Scan<V = unknown> extends AsyncIterable<Entry<V>> {
   /**
-   * Every entry that is left, at most `limit`. Uint8Arrays of up to 4 KiB in its keys and values share memory with each other, as small Buffers of Node do: copy what is to
+   * Every entry that is left, at most `limit`. Uint8Arrays of up to 4 KiB in its keys and values share memory with each other (2 MiB at most), as small Buffers of Node do: copy what is to
    * be transferred to another thread, or kept for longer than the others. (Those of an iteration, of `get` and of a `getMany` of one key have memory of their own.)
    */
   toArray(): Promise<Entry<V>[]>

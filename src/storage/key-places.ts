@@ -4,7 +4,7 @@
  *
  * They are hints: who follows one compares the whole key, and goes down the tree where it is not there. So cells may move within a leaf and from leaf to leaf, and nobody has to
  * be told. But no page may be looked at that is no leaf of the tree which is read. Therefore a hint is good for one shape of the tree, and each page that comes to it
- * or goes makes another one. A snapshot has the shape that the tree had when it was taken.
+ * or goes makes another one. A snapshot has the shape that the tree had when it was taken. Who reads follows none to a leaf that is not in memory: its filter may know better (`leaf-filters.ts`).
  */
 import { fnv1a } from '../base/checksum.ts'
 import type { PageId } from './page-source.ts'

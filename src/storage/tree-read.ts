@@ -91,11 +91,13 @@ export function findRow(
 
 /** Offset of the leaf that has the key, in `core.slot`; -1: none has it. */
 function leafWith(core: TreeCore, root: PageId, snapshot: TreeSnapshot | undefined, key: Uint8Array): number {
-  const { places, pages } = core
+  const { places, pages, pool } = core
   const shape = snapshot === undefined ? places.shape : snapshot.shape
   const near = places.find(key, shape)
-  if (near !== 0) {
-    const base = core.node(snapshot === undefined ? near : snapshot.resolve(near)) * pages.pageBytes
+  const page = near === 0 || snapshot === undefined ? near : snapshot.resolve(near)
+  // Not worth a wait: the key may be elsewhere by now, or gone, which a filter of that leaf knows.
+  if (page !== 0 && pool.find(page) >= 0) {
+    const base = core.node(page) * pages.pageBytes
     core.slot = places.slot
     if (pages.stands(base, core.slot, key, core)) return base
   }

@@ -102,6 +102,16 @@ export function databaseSuite(name: string, open: () => Promise<Database>): void
       expect(await db.get('k')).toBe(4)
     })
 
+    test('A3 the version of what a transaction has only written is that of no key, and of none that is absent', async () => {
+      const db = await fresh()
+      const tx = await db.begin()
+      tx.put('k', 0)
+      const { version } = (await tx.getEntry('k'))!
+      await tx.rollback()
+      await failure(db.put('k', 1, { ifVersion: version }), 'CONFLICT')
+      await failure(db.batch([{ type: 'delete', key: 'a' }], { check: [{ key: 'k', version }] }), 'CONFLICT')
+    })
+
     test('A3 of writers that race with ifVersion exactly one wins', async () => {
       const db = await fresh()
       const { version } = await db.put('seat', 'free')

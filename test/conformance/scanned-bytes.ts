@@ -1,4 +1,4 @@
-/** A7 for the byte arrays of a scan, or of a `getMany`, that gives all at once: to change or transfer them harms no other read. */
+/** A7 for the byte arrays of a scan, or of a `getMany`, that gives all at once: to change or transfer them harms no other read, and to keep one keeps no more than a page. */
 import { expect } from 'vitest'
 import type { Database, Op } from '../../src/database/types.ts'
 
@@ -32,4 +32,12 @@ export async function scannedBytes(db: Database): Promise<void> {
   expect((await db.scan().toArray()).map(({ value }) => value).slice(0, 600)).toEqual(
     Array.from({ length: 600 }, (_, i) => bytes(i)),
   )
+  // A large one beside it is not kept by who keeps a small one.
+  await db.put(keyOf(1001), bytes(8, 3_000_000))
+  const [small, large] = await db.getMany<Uint8Array>([keyOf(2), keyOf(1001)])
+  const [scanned] = await db.scan<Uint8Array>({ start: keyOf(1000) }).toArray()
+  expect([small, large!.length, scanned!.value]).toEqual([bytes(2), 3_000_000, bytes(7, 5000)])
+  expect(large!.every(byte => byte === 8)).toBe(true)
+  const [part] = scanned!.key as [Uint8Array]
+  for (const { buffer } of [small!, part]) expect(buffer.byteLength).toBeLessThan(2_500_000)
 }

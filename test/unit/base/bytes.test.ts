@@ -1,10 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { base64UrlDecode, base64UrlEncode } from '../../../src/base/base64.ts'
 import {
   ByteReader,
   ByteWriter,
-  base64UrlDecode,
-  base64UrlEncode,
   compareBytes,
   concatBytes,
   copyBytes,
@@ -198,6 +197,23 @@ describe('byte writer and reader', () => {
         for (const { bytes, wanted } of made) expect(equalBytes(bytes, wanted)).toBe(true)
       }),
     )
+  })
+
+  it('takes as many elements as it was told of an array that another thread has made longer since', () => {
+    for (const [told, length] of [
+      [20, 100],
+      [100, 300],
+      [5000, 70_000],
+    ] as const) {
+      const grown = new Uint8Array(length).map((_, i) => i)
+      for (const capacity of [1, 64, 2000]) {
+        const writer = new ByteWriter(capacity).u8(1)
+        const piece = writer.finishPiece()
+        const written = writer.u8(2).elements(grown, told).u8(3).finish()
+        expect(equalBytes(written, concatBytes(Uint8Array.of(2), grown.subarray(0, told), Uint8Array.of(3)))).toBe(true)
+        expect(piece).toEqual(Uint8Array.of(1))
+      }
+    }
   })
 
   it('what only a bug can pass is an assertion', () => {

@@ -1,6 +1,8 @@
 /** The tree against a sorted model: tiny pages, tiny pools, long keys, huge values, misses that complete later, snapshots, reopening. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { concatBytes } from '../../../src/base/bytes.ts'
+import { fnv1a } from '../../../src/base/checksum.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import { BTree, type BTreeSnapshot } from '../../../src/storage/btree.ts'
 import type { BufferPool } from '../../../src/storage/buffer-pool.ts'
@@ -220,4 +222,38 @@ describe('tree', () => {
       { numRuns: process.env.DEEP === '1' ? 1500 : 40 },
     )
   }, 600_000)
+
+  it('tells keys apart that have one hash, and differ in what a page has once for all of them', () => {
+    const [one, other] = sameHash()
+    const key = (prefix: Uint8Array, n: number) => concatBytes(prefix, Uint8Array.of(n))
+    expect(fnv1a(key(one, 7))).toBe(fnv1a(key(other, 7)))
+    const source = new MemorySource(512)
+    const tree = new BTree({ pool: poolOf(source, 64), source, root: undefined })
+    const [first, second, third] = [1, 2, 3].map(n => Uint8Array.of(n))
+    for (let n = 0; n < 100; n++) {
+      tree.set(key(one, n), first!)
+      expect(tree.get(key(one, n))).toEqual(first)
+      expect(tree.get(key(other, n))).toBe(undefined)
+    }
+    for (let n = 0; n < 100; n++) {
+      expect(tree.get(key(one, n))).toEqual(first)
+      expect(tree.set(key(other, n), second!)).toBe(undefined)
+      expect([tree.get(key(one, n)), tree.get(key(other, n))]).toEqual([first, second])
+      expect(tree.set(key(one, n), third!)).toBe(1)
+      expect(tree.get(key(other, n))).toEqual(second)
+    }
+  })
 })
+
+/** Whatever follows them, too. */
+function sameHash(): [Uint8Array, Uint8Array] {
+  const seen = new Map<number, Uint8Array>()
+  for (let n = 0; ; n++) {
+    const key = new Uint8Array(8).fill(1)
+    new DataView(key.buffer).setUint32(4, Math.imul(n, 0x9e3779b1))
+    const hash = fnv1a(key)
+    const known = seen.get(hash)
+    if (known !== undefined) return [known, key]
+    seen.set(hash, key)
+  }
+}

@@ -67,4 +67,21 @@ describe('leaf filters', () => {
     expect(falsePositives / (spared + falsePositives)).toBeLessThan(0.03)
     expect(pool.status().misses - before).toBeLessThan(20_000 - spared)
   })
+
+  it('are asked for keys that were found and removed, too: nobody reads a leaf to learn that they are gone', () => {
+    const source = new MemorySource(1024)
+    const pool = poolOf(source, 200)
+    const tree = new BTree({ pool, source, root: undefined })
+    for (let n = 0; n < 10_000; n++) tree.set(numbered(n), new Uint8Array(60))
+    const removed = Array.from({ length: 100 }, (_, i) => numbered(4000 + 20 * i))
+    for (const key of removed) expect(tree.get(key)).toEqual(new Uint8Array(60))
+    for (const key of removed) tree.delete(key)
+    const readAll = () => {
+      for (let n = 0; n < 4000; n += 7) tree.get(numbered(n))
+    }
+    readAll()
+    const { misses } = pool.status()
+    for (const key of removed) expect(tree.get(key)).toBe(undefined)
+    expect(pool.status().misses - misses).toBeLessThan(20)
+  })
 })

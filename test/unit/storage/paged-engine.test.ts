@@ -256,6 +256,7 @@ describe('paged engine', () => {
           } else if (action < 0.9 && snapshots.length > 0) {
             const { snapshot, entries } = snapshots[0]!
             expect(world.wait<string[]>(done => snapshot.read(entriesOf, done))).toEqual(entries)
+            expect([undefined, entries]).toContainEqual(snapshot.peek(entriesOf)?.value)
             if (world.random.chance(0.7)) {
               snapshot.release()
               snapshots.shift()
@@ -361,18 +362,28 @@ describe('paged engine', () => {
     expect(heard).toEqual(['QUOTA', 'QUOTA'])
   })
 
-  it('reads of a snapshot end with SNAPSHOT_TOO_OLD once the state was emptied, and its release harms nothing', () => {
-    const world = new World({ seed: 1, later: true, cachePages: 64, keySpace: 60, policy: 'clock' })
-    for (let i = 0; i < 20; i++) world.update()
-    const snapshot = world.wait<EngineSnapshot>(done => world.engine.snapshot(done))
-    for (let i = 0; i < 20; i++) world.update()
-    world.reset()
-    expect(() => world.wait(done => snapshot.read(entriesOf, done))).toThrow(/gone/)
-    for (let i = 0; i < 20; i++) world.update()
-    snapshot.release()
-    for (let i = 0; i < 20; i++) world.update()
-    world.check()
-  })
+  // A state of one page, which has not changed since: the new state is in a page of the same number.
+  for (const [keySpace, later] of [
+    [2, 0],
+    [60, 20],
+  ] as const) {
+    it(`reads of a snapshot of ${keySpace} keys end with SNAPSHOT_TOO_OLD once the state was emptied, and its release harms nothing`, () => {
+      const world = new World({ seed: 1, later: true, cachePages: 64, keySpace, policy: 'clock' })
+      for (let i = 0; i < 20; i++) world.update()
+      const snapshot = world.wait<EngineSnapshot>(done => world.engine.snapshot(done))
+      for (let i = 0; i < later; i++) world.update()
+      expect(snapshot.peek(entriesOf)).toEqual({ value: world.wait<string[]>(done => snapshot.read(entriesOf, done)) })
+      world.reset()
+      expect(() => world.wait(done => snapshot.read(entriesOf, done))).toThrow(/gone/)
+      expect(snapshot.peek(entriesOf)).toBe(undefined)
+      for (let i = 0; i < 20; i++) world.update()
+      expect(snapshot.peek(entriesOf)).toBe(undefined)
+      snapshot.release()
+      expect(snapshot.peek(entriesOf)).toBe(undefined)
+      for (let i = 0; i < 20; i++) world.update()
+      world.check()
+    })
+  }
 
   it('an update under way when the state is emptied ends with CLOSED and leaves no trace', () => {
     const world = new World({ seed: 3, later: true, cachePages: 64, keySpace: 300, policy: 'clock' })
