@@ -25,6 +25,7 @@ export interface HeldCost {
 
 export interface HeldState {
   readonly name: string
+  readonly of: string
   readonly version: string
   readonly snapshot: EngineSnapshot
   /** How many scans began on it. */
@@ -37,6 +38,7 @@ export interface HeldState {
 export class HeldSnapshots {
   /** In order of last use. */
   private readonly states = new Map<string, HeldState>()
+  private serial = 0
   /** Undefined: it was let go. */
   private newest: HeldState | undefined
   /** It stands last. */
@@ -66,11 +68,13 @@ export class HeldSnapshots {
     return newest
   }
 
-  /** Takes over `snapshot`. */
-  take(name: string, snapshot: EngineSnapshot, version: string, by: 'scans' | 'users'): HeldState {
-    const known = this.states.get(name)
+  /** Takes over `snapshot`. @param of Names what it shows. */
+  take(of: string, snapshot: EngineSnapshot, version: string, by: 'scans' | 'users'): HeldState {
+    const known = this.newest?.of === of ? this.newest : undefined
     if (known !== undefined) snapshot.release()
-    const state = known ?? { name, version, snapshot, scans: 0, users: 0, usedMs: 0 }
+    // Who lets go late of a state that was given up must not meet another holder of what it showed.
+    const name = known?.name ?? `${of}.${(++this.serial).toString(36)}`
+    const state = known ?? { name, of, version, snapshot, scans: 0, users: 0, usedMs: 0 }
     state[by]++
     this.newest = state
     this.used(state)

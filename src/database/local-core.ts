@@ -381,8 +381,8 @@ export class LocalCore implements Core {
       this.peer.clients.snapshot(options, options.timeoutMs, result => {
         if (result instanceof HarmonyError) return done(result)
         const { snapshot, at } = result
-        const name = `${this.peer.cluster.slice(0, 8)}.${snapshot.applied.toString(36)}`
-        done(this.snapshots.take(name, snapshot, versionOf(at), by))
+        const of = `${this.peer.cluster.slice(0, 8)}.${snapshot.applied.toString(36)}`
+        done(this.snapshots.take(of, snapshot, versionOf(at), by))
       })
     })
   }
