@@ -23,6 +23,7 @@ import { decodeServeFile } from '../../platform/node/cli/serve-file.ts'
 import { keyToText, parseKey, parseValue, valueToText } from '../../platform/node/cli/tagged-json.ts'
 import { webFiles } from '../../platform/node/cli/web-files.ts'
 import { errorCodes, HarmonyError } from '../../src/base/errors.ts'
+import { timestamp } from '../../src/base/ids.ts'
 import { EntryPacker } from '../../src/database/entries.ts'
 import { type TemporaryFolder, temporaryFolder } from './cli-kit.ts'
 
@@ -260,7 +261,7 @@ describe('control frames', () => {
             fc.record({ type: fc.constant('delete'), key: bytes }),
           ),
         ),
-        checks: fc.array(fc.record({ key: bytes, version: fc.option(text) })),
+        checks: fc.array(fc.record({ key: bytes, at: fc.maxSafeNat().map(timestamp) })),
         idempotencyKey: fc.option(text, { nil: undefined }),
         timeoutMs: fc.integer({ min: 1, max: 2 ** 31 - 1 }),
       }),
