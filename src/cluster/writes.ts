@@ -28,6 +28,8 @@ const queuedBytesMax = 64 * 1024 * 1024
 const resendAfterMs = 2000
 /** So soon after the leader returned something it is asked again: one that has just been elected, or hands over, needs a few milliseconds. */
 const returnedPauseMs = 5
+/** So many steps of a turn without another write end the gathering. */
+const quietStepsMax = 6
 
 export type WriteResult = { readonly outcome: Outcome } | { readonly error: HarmonyError }
 
@@ -74,6 +76,7 @@ export class Writes {
   /** Some of `pending` may have to be sent (again). */
   private unsent = false
   private pumpScheduled = false
+  private quietSteps = 0
   private pausing = false
 
   constructor(host: WritesHost) {
@@ -117,10 +120,16 @@ export class Writes {
     }
     this.queue.push(write)
     this.queuedBytes += bytes
-    // Others of this turn go with it.
+    this.quietSteps = 0
     if (this.pumpScheduled) return
     this.pumpScheduled = true
+    this.gather()
+  }
+
+  /** Others of this turn go with it, also those whose callers are a few steps behind. */
+  private gather(): void {
     this.host.clock.soon(() => {
+      if (++this.quietSteps < quietStepsMax) return this.gather()
       this.pumpScheduled = false
       this.pump()
     })

@@ -15,6 +15,10 @@ const lockings = ['optimistic', 'pessimistic'] as const
 const isolations: readonly Isolation[] = ['serializable', 'snapshot', 'read-committed']
 const retriesDefault = 30
 const pauseMsMax = 100
+/** Of an attempt in the moving average. */
+const conflictsWeight = 1 / 64
+/** Where no more than so many are overtaken, the first repetition goes with what others begin now, without a pause. */
+const seldom = 1 / 8
 
 interface RunOptions extends AttemptOptions {
   readonly retries: number
@@ -26,6 +30,8 @@ export class Transactions {
   /** Of this handle; with it, pauses of several peers differ. */
   private pauses: number
   private attempts = 0
+  /** How many of the last attempts were not committed, as a part of all. */
+  private conflicts = 0
   readonly counts = { active: 0, committed: 0, aborted: 0, retried: 0 }
 
   constructor(core: Core, ended: () => HarmonyError | undefined) {
@@ -35,6 +41,7 @@ export class Transactions {
       counts.active--
       if (isCommitted) counts.committed++
       else counts.aborted++
+      this.conflicts += ((isCommitted ? 0 : 1) - this.conflicts) * conflictsWeight
     }
     this.host = { core, deadlines: new Deadlines(core.clock), ended, onOver }
     this.pauses = 0
@@ -61,7 +68,7 @@ export class Transactions {
         const { wasOvertaken } = tx
         if (attempt >= run.retries || leftMs <= 0 || !(wasOvertaken || mayRetry(error, run)))
           throw wasOvertaken ? overtaken(error) : error
-        await this.pause(attempt, leftMs)
+        if (attempt > 0 || this.conflicts > seldom) await this.pause(attempt, leftMs)
         this.counts.retried++
         // Closed or aborted meanwhile: the next attempt says so.
         if (run.signal !== undefined) signalOf({ signal: run.signal })
