@@ -48,10 +48,3 @@ function makeTables(): Int32Array {
   }
   return made
 }
-
-/** FNV-1a (Fowler, Noll, Vo), 32 bits: spreads keys in memory; it protects nothing. */
-export function fnv1a(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193)
-  return hash >>> 0
-}

@@ -3,7 +3,7 @@
  * copied.
  */
 import { equalBytes } from './bytes.ts'
-import { fnv1a } from './checksum.ts'
+import { fnv1a } from './fnv1a.ts'
 
 const fewMax = 8
 const argumentsMax = 4096

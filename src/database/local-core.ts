@@ -1,6 +1,6 @@
 /**
  * The `Core` of a peer in this realm: promises around the peer's callbacks, scans in pages over one snapshot, and the pushed mirror
- * of its status. Snapshots are named by what they show, kept for a while after their last page, and bounded in number.
+ * of its status. Snapshots are named by what they show and a number, kept for a while after their last page, and bounded in number.
  */
 import { HarmonyError } from '../base/errors.ts'
 import { isId128, peerId } from '../base/ids.ts'

@@ -11,6 +11,7 @@ import { assert } from '../base/assert.ts'
 import { base64UrlDecode, base64UrlEncode } from '../base/base64.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { HarmonyError } from '../base/errors.ts'
+import { fnv1a } from '../base/fnv1a.ts'
 import type { CorePage, CoreScan } from './core.ts'
 import { EntryReader, mayShare, ownEntries } from './entries.ts'
 import { aborted, invalid } from './options.ts'
@@ -194,7 +195,5 @@ function cursorHash(body: Uint8Array, { range, core }: ScanRequest): number {
     writer.bool(bound !== undefined)
     if (bound !== undefined) writer.bytes(bound)
   }
-  let hash = 0x811c9dc5
-  for (const byte of writer.peek()) hash = Math.imul(hash ^ byte, 0x01000193)
-  return hash >>> 0
+  return fnv1a(writer.peek())
 }

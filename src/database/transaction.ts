@@ -371,7 +371,7 @@ export class CoreTransaction extends EntriesReader implements OpenTransaction, E
     if (this.options.isolation === 'read-committed') return undefined
     if (this.state === undefined) {
       // Its lock came, or its iteration went on, too late: nobody would let go of another state.
-      if (this.end !== undefined || this.committing) throw this.end ?? committing
+      this.assertOpen()
       const taken = this.core.snapshot(options)
       this.state = taken
       if (taken instanceof Promise) {

@@ -6,7 +6,7 @@
  * be told. But no page may be looked at that is no leaf of the tree which is read. Therefore a hint is good for one shape of the tree, and each page that comes to it
  * or goes makes another one. A snapshot has the shape that the tree had when it was taken. Who reads follows none to a leaf that is not in memory: its filter may know better (`leaf-filters.ts`).
  */
-import { fnv1a } from '../base/checksum.ts'
+import { fnv1a } from '../base/fnv1a.ts'
 import type { PageId } from './page-source.ts'
 
 const wordsEach = 4

@@ -69,7 +69,7 @@ export class MemoryEngine implements Engine {
     return {
       applied,
       standing: () => (root === this.root ? 'present' : 'past'),
-      peek: operation => ({ value: operation(viewOf(root)) }),
+      peek: operation => (released ? undefined : { value: operation(viewOf(root)) }),
       read: (operation, done) => {
         assert(!released, 'a released snapshot is read')
         done({ ok: true, value: operation(viewOf(root)) })

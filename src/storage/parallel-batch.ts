@@ -14,7 +14,7 @@
  *   bytes      keys and values
  */
 import { compareBytes } from '../base/bytes.ts'
-import { fnv1a } from '../base/checksum.ts'
+import { fnv1a } from '../base/fnv1a.ts'
 import type { Change } from './engine.ts'
 import type { SharedPool } from './pool-memory.ts'
 import type { SharedSection } from './shared-section.ts'

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { concatBytes } from '../../../src/base/bytes.ts'
-import { fnv1a } from '../../../src/base/checksum.ts'
+import { fnv1a } from '../../../src/base/fnv1a.ts'
 import { type SeededRandom, seededRandom } from '../../../src/base/random.ts'
 import { BTree, type BTreeSnapshot } from '../../../src/storage/btree.ts'
 import type { BufferPool } from '../../../src/storage/buffer-pool.ts'
